@@ -1,0 +1,133 @@
+"""Every error that this library raises, and nothing else: no HTTP, no translation (see ``adapters.wire.failures``).
+
+::
+
+    AdapterError
+    ├── ConfigError (also ValueError)        a bad configuration, an unknown provider, a missing key
+    ├── APIError                             a request to a provider failed            status        retryable
+    │   ├── AuthenticationError              the key is missing or wrong               401           no
+    │   ├── PaymentRequiredError             no credits left                           402           no (1)
+    │   ├── PermissionDeniedError            the key may not do this                   403           no
+    │   ├── BadRequestError                  the server refused the request            400 413 422   no
+    │   │   ├── ContextWindowExceededError   the conversation is too long              400 413 422   no
+    │   │   └── ContentFilterError           moderation stopped it                     400 403 200   no
+    │   ├── NotFoundError                    no such model, or no such address         404 405       no
+    │   ├── RateLimitError                   too many requests                         429           yes
+    │   ├── InternalServerError              the server failed                         5xx 408 409 … yes
+    │   ├── APIConnectionError               no connection, or it broke                none          yes
+    │   │   └── APITimeoutError              no answer in time                         none          yes
+    │   └── IncompleteResponseError          an answer that is empty, cut or garbled   none or 200   yes
+    └── AllProvidersFailedError              each provider of a FallbackProvider failed
+
+(1) unless the server says that the money is only held by requests in flight and names a time to come back.
+
+``str(error)`` is spoken to a person: one or two short sentences that name the provider and what to do, never a
+key, a prompt, HTML, or the name of a library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class AdapterError(Exception):
+    """Anything that this library raises on purpose."""
+
+
+class ConfigError(AdapterError, ValueError):
+    """The configuration cannot be used; the text names every problem and its fix, one a line."""
+
+
+class APIError(AdapterError):
+    """A request to a provider failed.
+
+    Attributes:
+        provider: Name of the provider that failed.
+        model: Model that was asked.
+        status_code: HTTP status, from the response or from an error body inside a 200; None if there was none.
+        retryable: Whether the same request may succeed later.
+        retry_after_s: Seconds after which the server wants to be asked again, or None if it did not say.
+        request_id: The server's own name for the request, for its operator, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        model: str,
+        status_code: int | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.status_code = status_code
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+
+
+class AuthenticationError(APIError):
+    """The key is missing or wrong (401)."""
+
+
+class PaymentRequiredError(APIError):
+    """The account has no credits left (402)."""
+
+
+class PermissionDeniedError(APIError):
+    """The key is valid but may not do this (403)."""
+
+
+class BadRequestError(APIError):
+    """The server refused the request as it stands (400, 413, 422)."""
+
+
+class ContextWindowExceededError(BadRequestError):
+    """The conversation does not fit the model's context window."""
+
+
+class ContentFilterError(BadRequestError):
+    """Moderation stopped the request or the whole answer."""
+
+
+class NotFoundError(APIError):
+    """The server has no such model, or nothing at this address (404, 405)."""
+
+
+class RateLimitError(APIError):
+    """Too many requests (429)."""
+
+
+class InternalServerError(APIError):
+    """The server failed (5xx, and 408, 409, 424, 425)."""
+
+
+class APIConnectionError(APIError):
+    """No connection could be made, or it broke before the answer was whole."""
+
+
+class APITimeoutError(APIConnectionError):
+    """The answer did not come in time."""
+
+
+class IncompleteResponseError(APIError):
+    """The answer is empty, cut off or cannot be read; what was already streamed stays valid."""
+
+
+class AllProvidersFailedError(AdapterError):
+    """Each provider of a ``FallbackProvider`` failed.
+
+    Attributes:
+        errors: What each provider raised, in the order in which they were asked.
+    """
+
+    def __init__(self, errors: Sequence[APIError]) -> None:
+        super().__init__(f"No language model could answer. {errors[-1]}")
+        self.errors = tuple(errors)

@@ -1,0 +1,183 @@
+"""``LLMProvider``: the contract that a voice agent consumes, with the OpenAI message format as default.
+
+CAAL and other agents subclass or call this; ``LiteLLMProvider`` and ``FallbackProvider`` implement it. Nothing
+here touches the network.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from adapters.types import LLMResponse, ResponseDone, TextDelta, ToolCallDone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from adapters.types import Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
+
+
+class LLMProvider(ABC):
+    """What an agent may ask of any language model.
+
+    Only ``provider_name``, ``model``, ``chat`` and ``chat_stream`` must be written by a subclass; everything else
+    has a default that works with them.
+    """
+
+    _last_usage: TokenUsage | None = None  # the name is CAAL's: it reads it after chat and after chat_stream
+
+    @property
+    @abstractmethod
+    def provider_name(self) -> str:
+        """Name of the provider, for logs and for spoken errors."""
+
+    @property
+    @abstractmethod
+    def model(self) -> str:
+        """Name of the model, as the server knows it."""
+
+    @property
+    def supports_think(self) -> bool:
+        """Whether thinking can be switched on and off (the ``think`` option)."""
+        return False
+
+    @property
+    def last_usage(self) -> TokenUsage | None:
+        """Usage of the latest finished request, or None if the server sent none."""
+        return self._last_usage
+
+    @abstractmethod
+    async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
+        """Ask once and wait for the whole answer, which may hold tool calls.
+
+        Args:
+            messages: The conversation, in OpenAI format.
+            tools: Tools that the model may call; with them ``tool_choice`` is "auto".
+            **kwargs: Sampling parameters of this request alone, such as ``temperature``.
+
+        Returns:
+            The answer.
+
+        Raises:
+            APIError: If the request failed or the answer is empty, cut or garbled.
+        """
+
+    @abstractmethod
+    def chat_stream(
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+    ) -> AsyncIterator[str]:
+        """Stream the text of one answer; tool calls are forbidden (``tool_choice`` "none").
+
+        Args:
+            messages: The conversation, in OpenAI format.
+            tools: Tools that the history mentions. They are sent because some servers check the history against
+                them, and they are not called.
+            **kwargs: Sampling parameters of this request alone.
+
+        Yields:
+            Pieces of text, safe to speak at once.
+
+        Raises:
+            APIError: If the request failed, also after some text: what was yielded stays valid.
+        """
+
+    async def stream_events(
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+    ) -> AsyncIterator[StreamEvent]:
+        """Stream text and tool calls of one answer, from one request.
+
+        The default asks ``chat`` and emits its parts, so that a provider that cannot do better still works.
+
+        Args:
+            messages: The conversation, in OpenAI format.
+            tools: Tools that the model may call.
+            **kwargs: Sampling parameters of this request alone.
+
+        Yields:
+            ``TextDelta`` as it comes, then ``ToolCallDone`` for each call, then one ``ResponseDone``.
+
+        Raises:
+            APIError: If the request failed, also after some text: what was yielded stays valid.
+        """
+        response = await self.chat(messages, tools, **kwargs)
+        if response.content:
+            yield TextDelta(response.content)
+        for tool_call in response.tool_calls:
+            yield ToolCallDone(tool_call)
+        yield ResponseDone(response)
+
+    async def prewarm(self) -> None:  # noqa: B027 - optional: a provider with nothing to load keeps this
+        """Load what is slow to load and open the connection, so that the first turn is as fast as the rest."""
+
+    async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
+        """Give back connections, and stop a server that this provider started."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
+        """Return the tools as this provider wants them; unchanged by default."""
+        return tools
+
+    def parse_tool_arguments(self, arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a server sent
+        """Read a tool call's arguments; never raises.
+
+        Args:
+            arguments: A JSON string, an object, None, or anything else.
+
+        Returns:
+            The arguments as an object; ``{}`` if they are empty or unreadable.
+        """
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments)
+            except (ValueError, RecursionError):
+                return {}
+        return arguments if isinstance(arguments, dict) else {}
+
+    def format_tool_result(
+        self, content: str, tool_call_id: str | None, tool_name: str | None = None
+    ) -> Message:
+        """Build the message that carries a tool's result back to the model.
+
+        Args:
+            content: The result as text.
+            tool_call_id: ``ToolCall.id`` of the call.
+            tool_name: ``ToolCall.name`` of the call (Ollama looks it up by name).
+
+        Returns:
+            A message with role ``tool``.
+        """
+        return {"role": "tool", "tool_call_id": tool_call_id, "name": tool_name, "content": content}
+
+    def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
+        """Build the assistant message that says which tools were called.
+
+        Args:
+            content: What the model said beside the calls.
+            tool_calls: The calls.
+
+        Returns:
+            A message with role ``assistant``. Its content is None when there is no text: text-generation-inference
+            drops the calls of a message whose content is an empty string.
+        """
+        return {
+            "role": "assistant",
+            "content": content or None,
+            "tool_calls": [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+                }
+                for call in tool_calls
+            ],
+        }

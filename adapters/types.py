@@ -1,0 +1,104 @@
+"""The values that cross the library's border: answers, tool calls, usage and stream events.
+
+Everything here is frozen and slotted, knows nothing of HTTP, and imports nothing of ours. How an answer is read
+off the wire lives in ``adapters.wire``; how messages are formatted for the next request in ``adapters.provider``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Message: TypeAlias = dict[str, Any]
+"""One chat message in OpenAI format: ``{"role": …, "content": …}``, with ``tool_calls`` or ``tool_call_id``."""
+
+ToolSpec: TypeAlias = dict[str, Any]
+"""One tool in OpenAI format: ``{"type": "function", "function": {"name": …, "parameters": <JSON schema>}}``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call that the model asks for.
+
+    Attributes:
+        id: Unique within the answer, never empty; a made one has nine letters or digits (Mistral accepts no other).
+        name: Name of the tool, stripped of white space and of ``functions.``.
+        arguments: Always an object; ``{}`` if the model's arguments were empty or unreadable.
+        error: Why the arguments could not be read, or None. A call with an error should not be run: its
+            ``arguments`` are not what the model meant.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one request, as the server counted them.
+
+    Attributes:
+        prompt_tokens: Tokens of everything that was sent.
+        completion_tokens: Tokens of the answer, reasoning included.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LLMResponse:
+    """One whole answer.
+
+    Attributes:
+        content: What may be spoken, or None if there is nothing to speak.
+        tool_calls: The calls to run, in the model's order; empty if there are none.
+        usage: The server's count, or None if it sent none (never zeros in its place).
+        reasoning: What the model thought before it answered, never part of ``content``; None if it did not.
+        finish_reason: The server's word for why it stopped (``stop``, ``length``, ``tool_calls`` …), or None.
+        model: The model that answered, as the server names it, or None.
+    """
+
+    content: str | None
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    usage: TokenUsage | None = None
+    reasoning: str | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of text, safe to speak at once.
+
+    Attributes:
+        text: Never empty.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDone:
+    """A call that arrived whole, in a turn that arrived whole.
+
+    Attributes:
+        tool_call: The call.
+    """
+
+    tool_call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDone:
+    """The last event of every stream.
+
+    Attributes:
+        response: What ``chat()`` would have returned; its content is the concatenation of the ``TextDelta`` texts.
+    """
+
+    response: LLMResponse
+
+
+StreamEvent: TypeAlias = TextDelta | ToolCallDone | ResponseDone
