@@ -1,0 +1,50 @@
+"""Ids for tool calls: nine letters or digits, because Mistral's API accepts nothing else and others accept anything.
+
+Two makers: a random id for a call that arrived without one, and a derived id for a call of the history, so that the
+same history is sent as the same bytes each time and a server's prompt cache still fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import secrets
+import string
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+_ALPHABET = string.ascii_letters + string.digits
+_LENGTH = 9
+_SHORT_ID = re.compile(rf"[A-Za-z0-9]{{{_LENGTH}}}")
+
+
+def is_short_id(call_id: str) -> bool:
+    """Say whether an id has the form that every server accepts."""
+    return _SHORT_ID.fullmatch(call_id) is not None
+
+
+def make_call_id() -> str:
+    """Make a random id for a call that arrived without one."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+
+
+def derive_call_id(source: str, taken: Container[str]) -> str:
+    """Make the id that belongs to a text: the same text gives the same id.
+
+    Args:
+        source: What tells the call apart, such as its old id.
+        taken: Ids that must not be given again.
+
+    Returns:
+        An id that is not in ``taken``.
+    """
+    candidates = (_digest(f"{attempt} {source}") for attempt in itertools.count())
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _digest(text: str) -> str:
+    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return "".join(_ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)] for place in range(_LENGTH))

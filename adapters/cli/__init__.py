@@ -1,0 +1,11 @@
+"""The command line ``adapters``; the only package that imports click and rich.
+
+It reads options, calls the library and shows what comes of it: data on stdout, everything else on stderr. What all
+commands share lives in ``base``, the conversation in ``chat``, what it shows in ``view``, the rest in ``commands``.
+"""
+
+from __future__ import annotations
+
+from adapters.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,130 @@
+"""The group ``adapters`` and its commands about configuration and models; ``adapters.cli.chat`` holds the other one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import asdict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from adapters.cli.base import Command, config_option, json_option, print_json, printable, provider_option
+from adapters.cli.chat import chat
+from adapters.config import KINDS, load_config
+from adapters.config.values import is_reference
+from adapters.errors import ConfigError
+from adapters.openrouter import list_models
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adapters.config import ProviderConfig
+    from adapters.openrouter import ModelInfo
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="caal-llm-adapters", message="%(package)s %(version)s")
+def main() -> None:
+    """Talk to language models through the providers of a YAML file."""
+
+
+main.add_command(chat)
+
+
+@main.command(cls=Command)
+@config_option
+@json_option
+def providers(config_path: str | None, as_json: bool) -> None:
+    """List the configured providers."""
+    settings = load_config(config_path)
+    rows = [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "model": row.model,
+            "base_url": row.base_url,
+            "key": _key_state(row),
+            "default": row.name == settings.default,
+        }
+        for row in settings.providers.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    cells = [(f"{row['name']} (default)" if row["default"] else row["name"], *list(row.values())[1:-1]) for row in rows]
+    _print_table(("name", "kind", "model", "base URL", "key"), cells)
+
+
+def _key_state(row: ProviderConfig) -> str:
+    """Tell whether there is a key, and never the key."""
+    variable = KINDS[row.kind].key_variable
+    key = row.api_key.get_secret_value() if row.api_key else f"os.environ/{variable}" if variable else None
+    if key is None:
+        return "not set"
+    return "missing" if is_reference(key) and not os.environ.get(key.partition("/")[2]) else "found"
+
+
+@main.command(cls=Command)
+@provider_option
+@config_option
+@click.option("--tools", is_flag=True, help="Leave out models that cannot call tools.")
+@click.option("--free", is_flag=True, help="Models that cost nothing, alone.")
+@json_option
+def models(provider_name: str | None, config_path: str | None, tools: bool, free: bool, as_json: bool) -> None:
+    """List the models that a provider offers."""
+    row = load_config(config_path).provider(provider_name)
+    found = asyncio.run(list_models(row, supports_tools=tools or None, free=free or None))
+    if as_json:
+        print_json([_as_json(model) for model in found])
+        return
+    cells = [
+        (
+            model.id,
+            model.context_tokens,
+            None if model.supports_tools is None else "yes" if model.supports_tools else "no",
+            model.prompt_usd_per_mtok,
+            model.completion_usd_per_mtok,
+        )
+        for model in found
+    ]
+    _print_table(("id", "context", "tools", "$/M in", "$/M out"), cells)
+
+
+def _as_json(model: ModelInfo) -> dict[str, Any]:
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in asdict(model).items()}
+
+
+@main.group()
+def config() -> None:
+    """Look after the configuration."""
+
+
+@config.command(cls=Command)
+@config_option
+def check(config_path: str | None) -> None:
+    """Check the configuration and every variable that it names; each problem is one line."""
+    settings = load_config(config_path)
+    problems = []
+    for row in settings.providers.values():
+        try:
+            row.resolved()
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    click.echo(f"No problems: {len(settings.providers)} providers, the default is {settings.default}.")
+
+
+def _print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on stdout; lines are cut to fit a terminal, and never for a program."""
+    console = Console(width=None if sys.stdout.isatty() else 10_000)
+    table = Table(*headers, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text("-" if cell is None else printable(str(cell)), overflow="fold") for cell in row))
+    console.print(table)

@@ -1,0 +1,74 @@
+"""Two tools that need nothing, for ``adapters chat``: they show a turn with calls, and invent the weather.
+
+They are also the shortest example of what ``run_turn`` wants: the tools' JSON schemas and one function that runs them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapters.types import ToolSpec
+
+DEMO_TOOLS: list[ToolSpec] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Current weather in a city.",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string", "description": "Name of the city."},
+                    "unit": {
+                        "type": "string",
+                        "enum": ["c", "f"],
+                        "description": "Celsius (the default) or Fahrenheit.",
+                    },
+                },
+                "required": ["city"],
+            },
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "get_time",
+            "description": "Current local date and time.",
+            "parameters": {"type": "object", "properties": {}},
+        },
+    },
+]
+"""What the model is told about the tools, in OpenAI format."""
+
+
+async def call_demo_tool(name: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - each tool returns its own JSON
+    """Run one of the demo tools.
+
+    Args:
+        name: ``get_weather`` or ``get_time``.
+        arguments: As the tool's schema says.
+
+    Returns:
+        The result, as JSON.
+
+    Raises:
+        LookupError: If there is no such tool.
+        TypeError: If an argument is missing or unknown.
+        ValueError: If an argument has a value that the schema does not allow.
+    """
+    tools = {"get_weather": _get_weather, "get_time": _get_time}
+    if name not in tools:
+        raise LookupError(f"there is no such tool; there are {', '.join(tools)}")
+    return tools[name](**arguments)
+
+
+def _get_weather(city: str, unit: str = "c") -> dict[str, Any]:
+    if unit not in {"c", "f"}:
+        raise ValueError("unit must be c or f")
+    return {"city": city, "temperature": 21 if unit == "c" else 70, "unit": unit, "sky": "sunny"}
+
+
+def _get_time() -> str:
+    return f"{datetime.now().astimezone():%A, %d %B %Y, %H:%M}"

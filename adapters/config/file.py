@@ -1,0 +1,109 @@
+"""A whole file of providers: where it is, and what it must hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
+
+from adapters.config.problems import KeyPath, Problem, Source, read_problems, suggest
+from adapters.config.provider import ProviderConfig
+from adapters.config.provider import keys_beside as keys_of_provider
+from adapters.config.sections import Section
+from adapters.errors import ConfigError
+
+
+class Config(Section):
+    """Several named providers, one of them the default."""
+
+    default: str = Field(description="The provider that is used when none is named.")
+    providers: dict[str, ProviderConfig] = Field(min_length=1, description="Each provider, under a name of your own.")
+
+    _source: Source = PrivateAttr()
+
+    def model_post_init(self, context: Source | None, /) -> None:
+        """Remember the file; pydantic hands on the context that validation was given."""
+        self._source = context or Source("configuration")
+
+    def provider(self, name: str | None = None) -> ProviderConfig:
+        """Give the settings of one provider.
+
+        Args:
+            name: Its name in the file; None for the default.
+
+        Returns:
+            Its settings, with secrets not looked up yet.
+
+        Raises:
+            ConfigError: If there is none of that name.
+        """
+        name = self.default if name is None else name
+        if name not in self.providers:
+            raise ConfigError(f"{self._source.label}: there is no provider {name!r}; {suggest(name, self.providers)}")
+        return self.providers[name]
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _name_rows(cls, rows: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+        if not isinstance(rows, dict):
+            return rows
+        return {name: {"name": name} | row if isinstance(row, dict) else row for name, row in rows.items()}
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """Read the providers from a YAML file.
+
+    Args:
+        path: The file. Without it: the one that ``ADAPTERS_CONFIG`` names, else ``config/providers.yaml`` in the
+            working directory, else the one that comes with the package.
+
+    Returns:
+        The providers, with secrets not looked up yet.
+
+    Raises:
+        ConfigError: If the file is missing or wrong; all problems, one a line.
+    """
+    from adapters.config.yaml_file import read_yaml
+
+    document = read_yaml(_find_file(path))
+    problems = document.problems + _problems_between_rows(document.data)
+    try:
+        config = Config.model_validate(document.data, context=document.source)
+    except ValidationError as error:
+        raise document.source.error(problems + read_problems(error, _keys_beside)) from None
+    if problems:
+        raise document.source.error(problems)
+    return config
+
+
+def _find_file(path: str | Path | None) -> Path:
+    if path is None:
+        path = os.environ.get("ADAPTERS_CONFIG")
+    if path:
+        return Path(path).expanduser()
+    package = Path(__file__).parents[1]
+    places = [Path("config/providers.yaml"), package / "providers.yaml", package.parent / "config" / "providers.yaml"]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _problems_between_rows(data: Any) -> list[Problem]:  # noqa: ANN401 - whatever stands in the file
+    """Find what no single value shows; the rest is told by the models."""
+    rows = data.get("providers") if isinstance(data, dict) else None
+    if not isinstance(rows, dict) or not rows:
+        return []
+    problems = [
+        Problem(("providers", name, "name"), "is not needed; the key above it is the provider's name")
+        for name, row in rows.items()
+        if isinstance(row, dict) and "name" in row
+    ]
+    default = data.get("default")
+    if isinstance(default, str) and default not in rows:
+        problems.append(Problem(("default",), f"names no provider; {suggest(default, rows)}"))
+    return problems
+
+
+def _keys_beside(path: KeyPath) -> list[str]:
+    provider_path = path[2:]
+    return keys_of_provider(provider_path) if provider_path else list(Config.model_fields)

@@ -1,0 +1,145 @@
+"""The kinds of provider, one row of data each, and the forms in which people write a server's address.
+
+A new kind is a new row here. What a user sets for one provider lives in ``adapters.config``, how a request is sent
+in ``adapters.wire``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Literal, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KindName: TypeAlias = Literal["openai_compatible", "openrouter", "groq", "ollama", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all providers of one kind share.
+
+    Attributes:
+        prefix: What LiteLLM wants before the model's name, to choose the route.
+        base_url: Address of the service, or "" if each provider has its own.
+        key_variable: A key is required, and this environment variable is asked if none is set; None: a key is
+            optional.
+        headers: Headers that are sent unless the user sets them.
+        model: Model of a provider that names none, or "" if it must.
+        native_api: Path of the server's own API beside ``/v1``, which people paste; "" if it has none.
+        embedded: Whether it starts its own server, so that it has no address before.
+    """
+
+    prefix: str
+    base_url: str = ""
+    key_variable: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    model: str = ""
+    native_api: str = ""
+    embedded: bool = False
+
+
+KINDS: Mapping[KindName, Kind] = {
+    "openai_compatible": Kind(prefix="openai/"),
+    "openrouter": Kind(
+        prefix="openrouter/",
+        base_url="https://openrouter.ai/api/v1",
+        key_variable="OPENROUTER_API_KEY",
+        headers={"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title": "CAAL"},
+    ),
+    # Not LiteLLM's own groq/ route: it fails on answers without service_tier.
+    "groq": Kind(prefix="openai/", base_url="https://api.groq.com/openai/v1", key_variable="GROQ_API_KEY"),
+    # Not LiteLLM's own ollama_chat/ route: it makes a blocking call on the event loop.
+    "ollama": Kind(prefix="openai/", base_url="http://localhost:11434/v1", native_api="/api"),
+    "local": Kind(prefix="openai/", model="local", embedded=True),
+}
+
+_ENDPOINTS = ("/chat/completions", "/completions", "/models")
+_AROUND = " \t\r\n'\"<>"
+_NEARBY_DOMAINS = (".internal", ".lan", ".local", ".localhost")
+
+
+def clean_base_url(text: str, kind: Kind) -> str:
+    """Read a base URL as people write it.
+
+    White space, quotes, trailing slashes, a query, a fragment and a pasted endpoint are forgiven. Without a scheme it
+    is ``http`` for this machine and private networks, else ``https``, so that a key never crosses the internet in
+    clear by accident. An address with no path at all gets the path of the service, or ``/v1``, which nearly all
+    servers use; an endpoint pasted whole (``https://host/chat/completions``) says that there is none.
+
+    Args:
+        text: The address; "" for that of the kind.
+        kind: What sort of server has it.
+
+    Returns:
+        The address that ``/chat/completions`` can be appended to; "" for an embedded server.
+
+    Raises:
+        ValueError: If it is no address; the text never repeats it, because it may hold a password.
+    """
+    text = text.strip(_AROUND)
+    if kind.embedded and text:
+        raise ValueError("is not for kind local, which starts its own server; use kind openai_compatible")
+    if not text:
+        if not (kind.base_url or kind.embedded):
+            raise ValueError("is missing; add the server's address, such as http://localhost:8000/v1")
+        return kind.base_url
+    parts = _split(text)
+    return f"{parts.scheme}://{_host_and_port(parts)}{_path(parts, kind)}"
+
+
+def _split(text: str) -> SplitResult:
+    if not text.isprintable() or re.search(r"[ \\]", text):
+        raise ValueError("must be an address without spaces or backslashes, such as http://localhost:8000/v1")
+    text = re.sub(r"(?i)^(https?):?/+", r"\1://", text)
+    try:
+        if "://" not in text:
+            text = f"//{text.lstrip('/')}"
+            text = f"{'http' if _is_nearby(urlsplit(text).hostname or '') else 'https'}:{text}"
+        parts = urlsplit(text)
+    except ValueError:  # its text repeats the address
+        raise ValueError("must be an address, such as http://localhost:8000/v1") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("must start with http:// or https://")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password; use api_key, or an Authorization header in headers")
+    return parts
+
+
+def _host_and_port(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    if not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", host):
+        raise ValueError("must name a server, such as http://localhost:8000/v1")
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("has a port that is not a number from 0 to 65535") from None
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port is None else f"{host}:{port}"
+
+
+def _path(parts: SplitResult, kind: Kind) -> str:
+    pasted = re.sub(r"/{2,}", "/", parts.path).rstrip("/")
+    path = pasted
+    for endpoint in _ENDPOINTS:
+        if path.lower().endswith(endpoint):
+            path = path[: -len(endpoint)]
+            break
+    if kind.native_api:
+        path = re.sub(rf"{kind.native_api}(/.*)?$", "", path)
+        return path if path.endswith("/v1") else f"{path}/v1"
+    service = urlsplit(kind.base_url)
+    if parts.hostname == service.hostname and service.path.startswith(f"{path}/"):
+        return service.path
+    return path or ("" if pasted else "/v1")
+
+
+def _is_nearby(host: str) -> bool:
+    try:
+        return not ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith(_NEARBY_DOMAINS)

@@ -1,0 +1,129 @@
+"""What is wrong with a configuration, in plain words, each problem on one line with its place.
+
+``adapters.config`` decides what is wrong; this module says it. No text here ever repeats a value, because any value
+may turn out to be a key that was put in the wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeAlias, get_args
+
+from adapters.config.kinds import KindName
+from adapters.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+KeyPath: TypeAlias = tuple[str, ...]
+"""Keys from the top of the file down, such as ``("providers", "groq", "api_key")``."""
+
+_NO_TEXT = "must be text; put it in quotes"
+_NO_BLOCK = "must be a block of keys, each on a line of its own below it"
+_SIMPLE_TEXTS = {
+    "missing": "is missing; add it",
+    "string_type": _NO_TEXT,
+    "int_type": "must be a whole number, without quotes",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number, without quotes",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false, without quotes",
+    "model_type": _NO_BLOCK,
+    "dict_type": _NO_BLOCK,
+    "is_instance_of": _NO_TEXT,
+    "too_short": "is empty; add at least one entry",
+    "invalid-json-value": "must be something that JSON can hold; put dates in quotes",
+}
+_BOUND_TEXTS = {"greater_than": "more than", "greater_than_equal": "at least", "less_than_equal": "at most"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend.
+
+    Attributes:
+        path: Where it is.
+        text: What is wrong and how to mend it, to be read after the path: "must be a number".
+    """
+
+    path: KeyPath
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where settings were written, so that an error can point there.
+
+    Attributes:
+        label: The file as the user named it, or the provider that code made.
+        lines: Line of each key in the file; empty for a provider that code made.
+        above: Keys in the file above these settings.
+    """
+
+    label: str
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    above: KeyPath = ()
+
+    def error(self, problems: Iterable[Problem]) -> ConfigError:
+        """Build the error that tells all problems, one a line, in the order of the file."""
+        placed = sorted({self._place(problem) for problem in problems})
+        return ConfigError("\n".join(text for _, text in placed))
+
+    def _place(self, problem: Problem) -> tuple[int, str]:
+        path = (*self.above, *problem.path)
+        known = path
+        while known and known not in self.lines:
+            known = known[:-1]
+        line = self.lines.get(known, 1)
+        place = f"{self.label}:{line}" if self.lines else self.label
+        return line, f"{place}: {'.'.join(path) or 'the file'} {problem.text}"
+
+
+def read_problems(error: ValidationError, keys_beside: Callable[[KeyPath], Collection[str]]) -> list[Problem]:
+    """Put what pydantic found in plain words.
+
+    Args:
+        error: What pydantic found.
+        keys_beside: Tells which keys could stand where the last key of a path stands.
+
+    Returns:
+        The problems, in no particular order.
+    """
+    return [_read_problem(details, keys_beside) for details in error.errors(include_url=False)]
+
+
+def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collection[str]]) -> Problem:
+    path = tuple(str(key) for key in details["loc"])
+    kind = details["type"]
+    context = details.get("ctx", {})
+    if kind == "extra_forbidden":
+        hint = suggest(path[-1], keys_beside(path))
+        if _may_be_secret(path[-1]):
+            return Problem(path[:-1], f"holds a key that is not known; {hint}")
+        return Problem(path, f"is not known; {hint}")
+    if kind == "literal_error":
+        return Problem(path, f"is no kind of provider; {suggest(str(details['input']), get_args(KindName))}")
+    if kind in _BOUND_TEXTS:
+        bound = next(iter(context.values()))
+        return Problem(path, f"must be {_BOUND_TEXTS[kind]} {bound:g}")
+    if kind == "value_error":
+        return Problem(path[:-2] if path[-1] == "[key]" else path, str(context["error"]))
+    if kind == "invalid-json-value":
+        path = tuple(key for key in path if key not in {"dict", "list"})  # pydantic names types between the keys
+    return Problem(path, _SIMPLE_TEXTS.get(kind, "cannot be used"))
+
+
+def suggest(word: str, known: Collection[str]) -> str:
+    """Say what may have been meant: the nearest known word, or all of them."""
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"use one of {', '.join(sorted(known))}"
+
+
+def _may_be_secret(key: str) -> bool:
+    """Tell whether a key may hold a value: with a space missing after its colon, YAML reads both as the key."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z_-]{0,30}", key) is None

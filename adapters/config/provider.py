@@ -1,0 +1,207 @@
+"""The settings of one provider: the models, their defaults, and the checks that involve more than one value.
+
+Single values are checked in ``adapters.config.values``; several providers in one file are read in
+``adapters.config.file``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any, Self
+
+from pydantic import (
+    Field,
+    JsonValue,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url
+from adapters.config.problems import KeyPath, Problem, Source, read_problems
+from adapters.config.sections import RetryConfig, Section, TimeoutConfig
+from adapters.config.values import HeaderName, Secret, UserPath, is_reference, look_up_all
+from adapters.errors import ConfigError
+
+_SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig}
+_ONLY_FOR = {"num_ctx": ("ollama", "local"), "model_path": ("local",)}
+_NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts"}
+
+
+class ProviderConfig(Section):
+    """All settings of one provider.
+
+    ``load_config`` and ``create_provider`` make it; they tell mistakes as ``ConfigError``.
+    """
+
+    kind: KindName = Field(description="What sort of server it is.")
+    name: str = Field(default="", description="Its name in errors and logs: the row's key, or else the kind.")
+    model: str = Field(default="", description="The model, as the server names it.")
+    base_url: str = Field(default="", description="Address of the server, up to and with /v1.")
+    api_key: Secret | None = Field(default=None, description="Write os.environ/NAME to read it from a variable.")
+    temperature: float | None = Field(default=0.7, ge=0, le=2, description="null sends none.")
+    max_tokens: int | None = Field(default=4096, ge=1, description="Longest answer; null sends no limit.")
+    headers: dict[HeaderName, Secret] = Field(default_factory=dict, description="Sent with each request.")
+    extra_body: dict[str, JsonValue] = Field(default_factory=dict, description="Added to each request as it is.")
+    retry: RetryConfig = Field(default_factory=RetryConfig)
+    timeouts: TimeoutConfig = Field(default_factory=TimeoutConfig)
+    think: bool | None = Field(default=None, description="Switch thinking on or off; null leaves it to the model.")
+    num_ctx: int | None = Field(default=None, ge=1, description="Wanted context in tokens (kinds local, ollama).")
+    model_path: UserPath = Field(default=None, description="A GGUF file (kind local); none: the scripted demo.")
+
+    _source: Source = PrivateAttr()
+
+    def model_post_init(self, context: Source | None, /) -> None:
+        """Remember where the settings stand; pydantic hands on the context that validation was given."""
+        source = context or Source(self.name)
+        self._source = replace(source, above=("providers", self.name)) if source.lines and not source.above else source
+
+    @classmethod
+    def create(cls, kind: str, **options: Any) -> Self:
+        """Make the settings of one provider.
+
+        Args:
+            kind: What sort of server it is.
+            **options: The other fields; None stands for the default where it would mean nothing.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ConfigError: If an option is unknown, missing or of no use; all problems, one a line.
+        """
+        source = Source(str(options.get("name") or kind))
+        return cls._checked({**options, "kind": kind}, source, source)
+
+    def with_options(self, **options: Any) -> Self:
+        """Copy these settings with other values for some of them.
+
+        Args:
+            **options: The fields to replace, but not ``kind``; ``retry`` and ``timeouts`` may be dicts that hold the
+                values that change, and no others.
+
+        Returns:
+            The changed copy.
+
+        Raises:
+            ConfigError: As ``create``.
+        """
+        if "kind" in options:
+            raise Source(self.name).error([Problem(("kind",), "cannot be changed; make another provider")])
+        return self._changed(options, Source(self.name))
+
+    def resolved(self) -> Self:
+        """Copy these settings with the value of the variable in place of each ``os.environ/NAME``.
+
+        Returns:
+            Settings that a request can be made with.
+
+        Raises:
+            ConfigError: If a variable is not set or holds something of no use, or a required key is missing.
+        """
+        names = ("model", "base_url", "api_key", "model_path", "headers")
+        found, problems = look_up_all({name: getattr(self, name) for name in names})
+        if problems:
+            raise self._source.error(problems)
+        resolved = self._changed(found, self._source)
+        variable = KINDS[self.kind].key_variable
+        if variable and not resolved.api_key:
+            resolved = self._changed(found | {"api_key": os.environ.get(variable)}, self._source)
+        if variable and not resolved.api_key:
+            raise self._no_key(variable)
+        return resolved
+
+    def _no_key(self, variable: str) -> ConfigError:
+        text = f"{self.name} needs an API key. Set api_key, or {variable}."
+        if not self._source.lines:
+            return ConfigError(text)
+        return self._source.error([Problem(("api_key",), f"is missing: {text}")])
+
+    def _changed(self, options: dict[str, Any], blamed: Source) -> Self:
+        """Copy with other values; what is wrong with them is the fault of ``blamed``."""
+        options = _without_empty(options)
+        fields = {**dict(self), **options}
+        for name in _SECTIONS:
+            if isinstance(options.get(name), dict):
+                fields[name] = getattr(self, name).model_dump() | options[name]
+        changed = self._checked(fields, self._source, blamed)
+        # An address is read once: with its endpoint taken off it may have no path, and a second reading would add /v1.
+        return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
+
+    @classmethod
+    def _checked(cls, fields: dict[str, Any], source: Source, blamed: Source) -> Self:
+        try:
+            return cls.model_validate(fields, context=source)
+        except ValidationError as error:
+            raise blamed.error(read_problems(error, keys_beside)) from None  # pydantic's error holds all values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, fields: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+        return _without_empty(fields) if isinstance(fields, dict) else fields
+
+    @field_validator("name")
+    @classmethod
+    def _name_it(cls, name: str, info: ValidationInfo) -> str:
+        return name.strip() or str(info.data.get("kind", ""))
+
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, model: str, info: ValidationInfo) -> str:
+        kind = _kind_of(info)
+        if kind and not (model.strip() or kind.model):
+            raise ValueError("is missing; add the model's name, as the server knows it")
+        return model.strip() or (kind.model if kind else "")
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, base_url: str, info: ValidationInfo) -> str:
+        kind = _kind_of(info)
+        if kind is None or is_reference(base_url):
+            return base_url.strip()
+        return clean_base_url(base_url, kind)
+
+    @field_validator("api_key")
+    @classmethod
+    def _drop_empty_key(cls, api_key: SecretStr | None) -> SecretStr | None:
+        return api_key or None
+
+    @field_validator("headers")
+    @classmethod
+    def _add_headers(cls, headers: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
+        """Add the kind's headers, in its spelling: LiteLLM sends its own beside one that is spelled otherwise."""
+        kind = _kind_of(info)
+        defaults = kind.headers if kind else {}
+        spelling = {name.lower(): name for name in defaults}
+        if len({name.lower() for name in headers}) < len(headers):
+            raise ValueError("holds one header twice, spelled in two ways; remove one")
+        own = {spelling.get(name.lower(), name): value for name, value in headers.items()}
+        return {name: SecretStr(value) for name, value in defaults.items()} | own
+
+    @field_validator("num_ctx", "model_path")
+    @classmethod
+    def _check_use(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - one check for two types
+        kinds = _ONLY_FOR[str(info.field_name)]
+        if value is not None and info.data.get("kind", kinds[0]) not in kinds:
+            raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")
+        return value
+
+
+def keys_beside(path: KeyPath) -> list[str]:
+    """Tell which keys could stand where the last key of a path inside a provider stands."""
+    model = _SECTIONS[path[0]] if len(path) > 1 else ProviderConfig
+    return list(model.model_fields)
+
+
+def _kind_of(info: ValidationInfo) -> Kind | None:
+    """Give the row of the kind, or None if the kind itself is wrong, which is told already."""
+    return KINDS.get(info.data.get("kind", ""))
+
+
+def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    """Take None for "not set" where it would mean nothing."""
+    return {name: value for name, value in fields.items() if value is not None or name not in _NONE_IS_DEFAULT}

@@ -1,0 +1,138 @@
+"""Reads a YAML file, with the line of each key; the only import of yaml.
+
+What the keys mean is the business of ``adapters.config``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from adapters.config.problems import Problem, Source
+from adapters.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from adapters.config.problems import KeyPath
+
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_DATE_TAG = "tag:yaml.org,2002:timestamp"
+
+# The words of the YAML library are for its authors, and some of them repeat the text of the file.
+_HINTS = {
+    r"'\t'": "a tab stands where spaces must; indent with spaces",
+    "cannot start any token": "a value starts with a character that YAML keeps for itself; put the value in quotes",
+    "mapping values are not allowed": "a second colon, or a wrong indentation; put values that hold ': ' in quotes",
+    "could not find expected ':'": "a key has no colon; write a colon and a space after it",
+    "expected <block end>": "the indentation does not fit the lines above; indent with two spaces a level",
+    "unexpected end of stream": "a quote is never closed; close it",
+    "undefined alias": "a value starts with *; put it in quotes",
+    "constructor for the tag": "a value starts with !; put it in quotes, and write secrets as os.environ/NAME",
+    "single document": "a second document starts with ---; keep one",
+    "special characters": "an invisible character stands there; remove it",
+}
+_HINT_FOR_THE_REST = "this is not YAML; check quotes, colons, brackets and indentation"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML file.
+
+    Attributes:
+        data: Its content; each key is text, whatever YAML would make of ``yes:`` or ``404:``.
+        source: The file and the line of each key.
+        problems: The keys that are there twice.
+    """
+
+    data: Any
+    source: Source
+    problems: list[Problem]
+
+
+def read_yaml(path: Path) -> Document:
+    """Read a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ConfigError: If it is not there, or is not YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; correct the path, or the variable ADAPTERS_CONFIG") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the file is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the file cannot be read ({error.strerror}); check its rights") from None
+    try:
+        return _parse(text, str(path))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}:{_line(error, text)}: {_hint(error)}") from None
+    except (AttributeError, KeyError, ValueError):  # what the library raises for `!!int text` and the like
+        raise ConfigError(f"{path}: a value does not fit its tag; remove the tags that start with !!") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: the file is nested too deeply; remove brackets or levels") from None
+
+
+def _parse(text: str, label: str) -> Document:
+    loader = yaml.SafeLoader(text)
+    node = loader.get_single_node()
+    if node is None:
+        raise ConfigError(f"{label}:1: the file is empty; write a default and its provider")
+    notes = _Notes()
+    notes.walk(node, ())
+    return Document(loader.construct_document(node), Source(label, notes.lines), notes.problems)
+
+
+class _Notes:
+    """The line of each key, and the keys that are there twice. Taking them makes keys and dates text."""
+
+    def __init__(self) -> None:
+        self.lines: dict[KeyPath, int] = {(): 1}
+        self.problems: list[Problem] = []
+        self._seen: set[int] = set()
+
+    def walk(self, node: yaml.Node, path: KeyPath) -> None:
+        """Note what a node and all below it hold."""
+        if id(node) in self._seen:  # an alias: the line of the key that has it is the one to name
+            return
+        self._seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            self._walk_mapping(node, path)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.walk(item, (*path, str(index)))
+        elif node.tag == _DATE_TAG:
+            node.tag = _TEXT_TAG
+
+    def _walk_mapping(self, node: yaml.MappingNode, path: KeyPath) -> None:
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE_TAG:
+                key.tag = _TEXT_TAG
+            word, line = str(key.value), key.start_mark.line + 1
+            if word in first:
+                self.problems.append(Problem((*path, word), f"is there twice, first in line {first[word]}; remove one"))
+            first.setdefault(word, line)
+            self.lines[*path, word] = line
+            self.walk(value, (*path, word))
+
+
+def _line(error: yaml.YAMLError, text: str) -> int:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return int(error.problem_mark.line) + 1
+    return text.count("\n", 0, getattr(error, "position", 0)) + 1
+
+
+def _hint(error: yaml.YAMLError) -> str:
+    said = str(getattr(error, "problem", error))
+    return next((hint for words, hint in _HINTS.items() if words in said), _HINT_FOR_THE_REST)

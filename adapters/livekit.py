@@ -1,0 +1,191 @@
+"""``LLM``: any provider as the language model of a LiveKit agent (the extra ``livekit``).
+
+The only import of livekit. It translates values and errors and nothing else: the provider owns timeouts and retries.
+LiveKit's own retry count and timeout are not used; with both, one bad minute of a server would cost a dozen requests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Never
+
+from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError
+from adapters.streams import closing, stream_text_events
+from adapters.types import TextDelta, ToolCall, ToolCallDone
+
+try:
+    from livekit import agents
+    from livekit.agents import llm, utils
+except ImportError as error:
+    text = "adapters.livekit needs LiveKit Agents. Install it with: pip install 'caal-llm-adapters[livekit]'"
+    raise ImportError(text) from error
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from adapters.provider import LLMProvider
+    from adapters.types import Message, StreamEvent, TokenUsage, ToolSpec
+
+_CLIENT_CLOSED_REQUEST = 499  # LiveKit takes this status for an answer that nobody waits for, and ends without error
+
+
+class LLM(llm.LLM[Never]):  # no events but LiveKit's own
+    """A LiveKit language model that asks a provider.
+
+    ::
+
+        session = AgentSession(llm=LLM(create_provider("openrouter", model="…")), …)
+
+    Args:
+        provider: Who answers. It is closed with this object.
+    """
+
+    def __init__(self, provider: LLMProvider) -> None:
+        super().__init__()
+        self._provider = provider
+
+    @property
+    def model(self) -> str:
+        """Name of the model, for metrics."""
+        return self._provider.model
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider, for metrics."""
+        return self._provider.provider_name
+
+    def chat(
+        self,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool] | None = None,
+        conn_options: agents.APIConnectOptions = agents.DEFAULT_API_CONNECT_OPTIONS,
+        parallel_tool_calls: agents.NotGivenOr[bool] = agents.NOT_GIVEN,
+        tool_choice: agents.NotGivenOr[llm.ToolChoice] = agents.NOT_GIVEN,
+        extra_kwargs: agents.NotGivenOr[dict[str, Any]] = agents.NOT_GIVEN,
+    ) -> llm.LLMStream:
+        """Start one answer.
+
+        Args:
+            chat_ctx: The conversation.
+            tools: Tools that the model may call; LiveKit runs them.
+            conn_options: Not used but for LiveKit's metrics: timeouts and retries are set at the provider.
+            parallel_tool_calls: Whether the model may call several tools at once.
+            tool_choice: "auto", "required", "none" or one function.
+            extra_kwargs: Sampling parameters of this request alone.
+
+        Returns:
+            The running answer.
+        """
+        kwargs = dict(extra_kwargs or {})
+        if utils.is_given(parallel_tool_calls) and tools:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # which providers do anyway
+            kwargs["tool_choice"] = tool_choice
+        once = dataclasses.replace(conn_options, max_retry=0)
+        return _Stream(self, self._provider, kwargs, chat_ctx=chat_ctx, tools=tools or [], conn_options=once)
+
+    async def aclose(self) -> None:
+        """Stop a running prewarm and close the provider."""
+        await super().aclose()
+        await self._provider.aclose()
+
+    async def _prewarm_impl(self) -> None:
+        await self._provider.prewarm()
+
+
+class _Stream(llm.LLMStream):
+    """One running answer; LiveKit calls ``_run`` in a task of its own and cancels that when the person interrupts."""
+
+    def __init__(
+        self,
+        owner: LLM,
+        provider: LLMProvider,
+        kwargs: dict[str, Any],
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool],
+        conn_options: agents.APIConnectOptions,
+    ) -> None:
+        self._provider = provider
+        self._kwargs = kwargs
+        self._chunk_id = utils.shortuuid("chatcmpl_")
+        super().__init__(owner, chat_ctx=chat_ctx, tools=tools, conn_options=conn_options)
+
+    async def _run(self) -> None:
+        started = False
+        try:
+            async with closing(self._events()) as events:
+                async for event in events:
+                    self._event_ch.send_nowait(_chunk(self._chunk_id, event))
+                    started = True
+        except (APIError, AllProvidersFailedError) as error:
+            # Without the cause: LiveKit would append its text to ours, and ours is made to be spoken.
+            raise _translated(error, started=started) from None
+
+    def _events(self) -> AsyncIterator[StreamEvent]:
+        messages: list[Message] = self.chat_ctx.to_provider_format("openai")[0]
+        messages = [_with_extras(self._provider, message) for message in messages]
+        specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=False)
+        tools = self._provider.prepare_tools(specs) if specs else None
+        if self._kwargs.get("tool_choice") == "none":
+            kwargs = {key: value for key, value in self._kwargs.items() if key != "tool_choice"}
+            return stream_text_events(self._provider, messages, tools, **kwargs)
+        return self._provider.stream_events(messages, tools, **self._kwargs)
+
+
+def _with_extras(provider: LLMProvider, message: Message) -> Message:
+    """Let the provider put back what must go with its calls, such as thought signatures; LiveKit keeps some of it."""
+    if not (calls := message.get("tool_calls")):
+        return message
+    tool_calls = [
+        ToolCall(call["id"], call["function"]["name"], provider.parse_tool_arguments(call["function"]["arguments"]))
+        for call in calls
+    ]
+    formatted = provider.format_tool_call_message(message.get("content"), tool_calls)
+    merged = [{**old, **new} for old, new in zip(calls, formatted["tool_calls"], strict=True)]
+    return {**message, **formatted, "tool_calls": merged}
+
+
+def _chunk(chunk_id: str, event: StreamEvent) -> llm.ChatChunk:
+    if isinstance(event, TextDelta):
+        return llm.ChatChunk(id=chunk_id, delta=llm.ChoiceDelta(role="assistant", content=event.text))
+    if isinstance(event, ToolCallDone):
+        return llm.ChatChunk(id=chunk_id, delta=llm.ChoiceDelta(role="assistant", tool_calls=[_call(event.tool_call)]))
+    return llm.ChatChunk(id=chunk_id, usage=_usage(event.response.usage))
+
+
+def _call(tool_call: ToolCall) -> llm.FunctionToolCall:
+    # A list is no arguments: LiveKit does not run the call and tells the model what it reads there.
+    arguments = tool_call.arguments if tool_call.error is None else [tool_call.error]
+    return llm.FunctionToolCall(
+        name=tool_call.name, arguments=json.dumps(arguments, ensure_ascii=False), call_id=tool_call.id
+    )
+
+
+def _usage(usage: TokenUsage | None) -> llm.CompletionUsage | None:
+    if usage is None:
+        return None
+    return llm.CompletionUsage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        total_tokens=usage.prompt_tokens + usage.completion_tokens,
+    )
+
+
+def _translated(error: APIError | AllProvidersFailedError, *, started: bool) -> agents.APIError:
+    """Return LiveKit's error for ours; nothing that was started may be asked for again."""
+    message = str(error)
+    if isinstance(error, AllProvidersFailedError):
+        return agents.APIError(message, retryable=not started and any(each.retryable for each in error.errors))
+    retryable = not started and error.retryable
+    if isinstance(error, APITimeoutError):
+        return agents.APITimeoutError(message, retryable=retryable)
+    if isinstance(error, APIConnectionError):
+        return agents.APIConnectionError(message, retryable=retryable)
+    status = error.status_code or HTTPStatus.OK
+    if status < HTTPStatus.BAD_REQUEST or status == _CLIENT_CLOSED_REQUEST:
+        return agents.APIError(message, retryable=retryable)
+    return agents.APIStatusError(message, status_code=status, request_id=error.request_id, retryable=retryable)

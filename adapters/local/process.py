@@ -1,0 +1,164 @@
+"""The child process that runs the server: how it is started, watched and ended.
+
+Nothing here knows asyncio: the work is done in a thread of its own, and the result is a ``concurrent.futures.Future``
+that any event loop can await. The other end of the pipes is ``adapters.local.__main__``.
+
+The child's standard input is its lifeline. Nothing is ever written to it; the child ends when it closes, and the
+operating system closes it when this process ends, be it by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from adapters.errors import APIConnectionError, APITimeoutError
+from adapters.local.settings import API_KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from adapters.local.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+_OBEY_S = 1  # how long a child may take to end when it is told to
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+# Not "python -m": that puts the working directory first on the path, and a folder "adapters" there would be run.
+_BOOTSTRAP = (
+    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
+    "runpy.run_module('adapters.local', run_name='__main__', alter_sys=True)"
+)
+_BROKEN = (
+    "could not be started; the debug log says why. The file may be damaged, or too large for this machine's memory."
+)
+_STOPPED = "was stopped while it was starting."
+_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+
+
+class ServerProcess:
+    """One child, from its start to its end.
+
+    Attributes:
+        ready: The base URL, or why there is none.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.ready: Future[str] = Future()
+        self.ready.set_running_or_notify_cancel()  # or one waiter that is cancelled would cancel it for all of them
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._child: subprocess.Popen[str] | None = None
+        self._end: weakref.finalize[..., ServerProcess] | None = None
+        threading.Thread(target=self._launch, name="local-server-start", daemon=True).start()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, or None if it does not run."""
+        child = self._child
+        return child.pid if child is not None and child.poll() is None else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the child failed to start, crashed or was stopped."""
+        return self.ready.done() and self.pid is None
+
+    def stop(self) -> None:
+        """End the child and wait until it is gone."""
+        with self._lock:
+            self._stopped = True
+            end = self._end
+        if end is not None:
+            end()
+
+    def _launch(self) -> None:
+        try:
+            self._settings.check()
+            child = self._spawn()
+            self.ready.set_result(self._wait_until_ready(child))
+        except BaseException as error:  # noqa: BLE001 - not swallowed: it is raised where the future is awaited
+            if self._end is not None:
+                self._end()
+            self.ready.set_exception(error)
+
+    def _spawn(self) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._stopped:
+                raise self._failure(_STOPPED)
+            try:
+                self._child = _open_child(self._settings)
+            except OSError as error:
+                raise self._failure(_BROKEN) from error
+            # Runs at exit, or when this object is garbage, so that a forgotten stop() leaves nothing behind either.
+            self._end = weakref.finalize(self, _end, self._child, os.getpid())
+            return self._child
+
+    def _wait_until_ready(self, child: subprocess.Popen[str]) -> str:
+        """Read the address that the child writes once it listens."""
+        stdout, stderr = cast("IO[str]", child.stdout), cast("IO[str]", child.stderr)
+        log = threading.Thread(target=_log_lines, args=(stderr,), name="local-server-log", daemon=True)
+        log.start()
+        timeout_s = self._settings.start_timeout_s
+        give_up_at = time.monotonic() + timeout_s
+        watchdog = threading.Timer(timeout_s, child.kill)
+        watchdog.daemon = True
+        watchdog.start()
+        with stdout:
+            address = stdout.readline().strip()
+        watchdog.cancel()
+        if address:
+            return f"{address}/v1"
+        log.join(timeout=1)  # so that the log tells the reason before the error is raised
+        if self._stopped:
+            raise self._failure(_STOPPED)
+        if time.monotonic() >= give_up_at:
+            message = f"was not ready after {timeout_s:g} seconds. Try a smaller model, or allow it more time."
+            raise self._failure(message, APITimeoutError)
+        raise self._failure(_BROKEN)
+
+    def _failure(self, what: str, kind: type[APIConnectionError] = APIConnectionError) -> APIConnectionError:
+        alias = self._settings.alias
+        return kind(f"The local model {alias} {what}", provider="local", model=alias)
+
+
+def _open_child(settings: ServerSettings) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - this interpreter and this package, no shell
+        [sys.executable, "-P", "-c", _BOOTSTRAP, _PACKAGE_ROOT, settings.as_argument()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, API_KEY_VARIABLE: settings.api_key or ""},
+        # Ctrl-C is sent to everything in the terminal's foreground group, and is no reason to lose the server: an
+        # agent may use it to interrupt an answer. So the child is in a group of its own.
+        start_new_session=True,
+        creationflags=_WINDOWS_FLAGS,
+    )
+
+
+def _end(child: subprocess.Popen[str], owner_pid: int) -> None:
+    """End the child and reap it; it has no state to save."""
+    if os.getpid() != owner_pid:
+        return  # this is a forked copy of the process that the child belongs to
+    child.terminate()
+    try:
+        child.wait(_OBEY_S)
+    except subprocess.TimeoutExpired:  # it is suspended
+        child.kill()
+        child.wait()
+    cast("IO[str]", child.stdin).close()
+
+
+def _log_lines(stderr: IO[str]) -> None:
+    """Hand on what llama.cpp writes; unread, the pipe would fill up and stop the server."""
+    with stderr:
+        for line in stderr:
+            logger.debug("%s", line.rstrip())

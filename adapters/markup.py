@@ -1,0 +1,122 @@
+"""The marks that models write around reasoning and tool calls, as data.
+
+A mark opens a ``Span`` that must not be spoken. Each row names its openers and what closes it; ``text_filter`` finds
+them in a stream, ``leaked_calls`` reads calls out of what stood between them. To teach the library a new dialect,
+add a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["reasoning", "call", "noise", "stray_end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One opening mark.
+
+    Attributes:
+        role: What stands behind it: reasoning, a tool call, nothing (``noise`` is only taken out), or the end of
+            reasoning that began without a mark (``stray_end``).
+        closers: Marks that end it; without one that comes, it lasts to the end of the answer.
+    """
+
+    role: Role
+    closers: tuple[str, ...] = ()
+
+
+_TAGS_OF_REASONING = (
+    "think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think", "mm:think", "antthinking",
+)  # fmt: skip
+
+# fmt: off
+_REASONING = {f"<{tag}>": (f"</{tag}>",) for tag in _TAGS_OF_REASONING} | {
+    "[think]": ("[/think]",),  # Mistral Magistral
+    "◁think▷": ("◁/think▷",),  # Kimi
+    "<|think|>": ("<|/think|>",),
+    "<|start_thinking|>": ("<|end_thinking|>",),  # Cohere
+    "<|begin_of_thought|>": ("<|end_of_thought|>",),
+    "<|inner_prefix|>": ("<|inner_suffix|>",),  # Apertus
+    "<|channel>thought": ("<channel|>",),  # Gemma
+    "<|channel|>analysis<|message|>": (  # gpt-oss
+        "<|end|>", "<|return|>", "<|call|>", "<|start|>assistant", "<|channel|>final<|message|>",
+    ),
+}
+# fmt: on
+
+_CALLS = {
+    "<tool_call>": ("</tool_call>",),  # Hermes, Qwen, GLM
+    "<tool_calls>": ("</tool_calls>",),  # Jamba
+    "<|tool_call|>": ("<|/tool_call|>", "</tool_call>"),  # Phi, Granite
+    "<|tool_call>": ("<tool_call|>",),  # Gemma
+    "<function_call>": ("</function_call>",),
+    "<function_calls>": ("</function_calls>",),  # DeepSeek, Claude-like
+    "<minimax:tool_call>": ("</minimax:tool_call>",),
+    "<invoke name=": ("</invoke>",),
+    "<function=": ("</function>", "<function>"),  # Llama, Groq, Qwen-Coder
+    "<function(": ("</function>",),
+    "<start_function_call>": ("<end_function_call>",),  # FunctionGemma
+    "[tool_calls]": (),  # Mistral: to the end
+    "[tool_request]": ("[end_tool_request]",),  # LM Studio
+    "<|python_tag|>": ("<|eom_id|>", "<|eot_id|>"),  # Llama
+    "<｜tool▁calls▁begin｜>": ("<｜tool▁calls▁end｜>",),  # noqa: RUF001 - DeepSeek's marks really are full width
+    "<|tool_calls_section_begin|>": ("<|tool_calls_section_end|>",),  # Kimi
+    "<|start_action|>": ("<|end_action|>",),  # Cohere
+    "<|action_start|>": ("<|action_end|>",),  # InternLM
+    "<|channel|>commentary to=": ("<|call|>",),  # gpt-oss
+}
+
+_NOISE = (
+    "<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>",
+    "<|end|>", "<|return|>", "<|call|>", "<|assistant|>", "<|user|>", "<|start|>assistant", "<|message|>",
+    "<|channel|>final<|message|>", "<|channel|>commentary<|message|>", "<|constrain|>json",
+    "<|start_of_role|>", "<|end_of_role|>", "<|start_response|>", "<|end_response|>", "<|end_of_turn_token|>",
+    "<end_of_turn>", "<start_of_turn>model", "<|begin_of_solution|>", "<|end_of_solution|>", "</s>",
+    "<｜end▁of▁sentence｜>",  # noqa: RUF001 - as above
+    "</tool_call>", "</tool_calls>", "</function>", "</function_call>", "</function_calls>", "</invoke>",
+    "<|/tool_call|>", "[end_tool_request]",
+)  # fmt: skip
+
+_STRAY_ENDS = tuple(closer for closers in _REASONING.values() for closer in closers if not closer.startswith("<|"))
+
+MARKS: dict[str, Mark] = {
+    **dict.fromkeys(_NOISE, Mark("noise")),
+    **dict.fromkeys(_STRAY_ENDS, Mark("stray_end")),
+    **{opener: Mark("call", closers) for opener, closers in _CALLS.items()},
+    **{opener: Mark("reasoning", closers) for opener, closers in _REASONING.items()},
+}
+"""Every opening mark, in lower case."""
+
+END_OF_REASONING = _STRAY_ENDS
+"""What ends reasoning whose beginning the chat template ate."""
+
+FIRST_CHARS = frozenset(opener[0] for opener in MARKS)
+"""A text without one of these holds no mark."""
+
+LONGEST_CHARS = max(map(len, MARKS))
+
+_PREFIXES = frozenset(opener[:length] for opener in MARKS for length in range(1, len(opener)))
+
+
+def mark_at(text: str, position: int) -> tuple[str, Mark] | None:
+    """The longest mark that stands at a position, as it is written there."""
+    for length in range(min(LONGEST_CHARS, len(text) - position), 0, -1):
+        written = text[position : position + length]
+        if (mark := MARKS.get(written.lower())) is not None:
+            return written, mark
+    return None
+
+
+def may_become_mark(text: str, position: int) -> bool:
+    """Whether what stands from a position to the end is the beginning of a mark, so that more must be seen."""
+    rest = text[position : position + LONGEST_CHARS]
+    return len(text) - position <= LONGEST_CHARS and rest.lower() in _PREFIXES
+
+
+def find_closer(text: str, closers: tuple[str, ...], start: int = 0) -> tuple[int, int] | None:
+    """Where the first of several closing marks begins and ends, or None."""
+    lowered = text.lower() if len(text.lower()) == len(text) else text  # some characters grow in lower case
+    found = [(at, at + len(closer)) for closer in closers if (at := lowered.find(closer, start)) >= 0]
+    return min(found, default=None)

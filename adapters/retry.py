@@ -1,0 +1,72 @@
+"""When a failed request is sent again; the only import of tenacity.
+
+One owner of retries: LiteLLM and the client below it are told to try once, so one try here is one request on the
+wire. Whether an error is worth a retry is the error's own knowledge (``APIError.retryable``).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+import tenacity
+
+from adapters.errors import APIError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from adapters.config import RetryConfig
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+async def with_retries(policy: RetryConfig, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Call until it succeeds, the policy is used up, or the error says that trying again is of no use.
+
+    A wait that the server asks for (``Retry-After``) is kept. If it is longer than ``max_wait_s`` or than what is
+    left of ``deadline_s``, the error is raised at once: asking earlier would fail, and nobody waits that long.
+
+    Args:
+        policy: How often, how long between, and until when a new try may begin.
+        attempt: Makes one try.
+
+    Returns:
+        What the first successful try returned.
+
+    Raises:
+        APIError: What the last try raised.
+    """
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, policy)),
+        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.deadline_s),
+        wait=_wait_for(policy),
+        before_sleep=_log,
+        reraise=True,
+    )
+    return await retrying(attempt)
+
+
+def _is_worth_it(error: BaseException, policy: RetryConfig) -> bool:
+    return isinstance(error, APIError) and error.retryable and (error.retry_after_s or 0) <= policy.max_wait_s
+
+
+def _wait_for(policy: RetryConfig) -> Callable[[tenacity.RetryCallState], float]:
+    """Exponential with jitter, so that agents that failed together do not come back together."""
+    backoff = tenacity.wait_exponential_jitter(
+        initial=policy.initial_wait_s, max=policy.max_wait_s, jitter=policy.initial_wait_s
+    )
+
+    def wait_s(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked_s = error.retry_after_s if isinstance(error, APIError) else None
+        return max(backoff(state), asked_s or 0.0)
+
+    return wait_s
+
+
+def _log(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    logger.info("Try %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, error)

@@ -1,0 +1,231 @@
+"""Event streams as servers really write them: all of https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from adapters.testing.answers import DONE, STOP, chunk, event, raw_stream, said, stream
+from adapters.testing.case import CHAT_STREAM, STREAMS, Success, WireCase
+
+_TWO = (said("Hi"), said(" there"), STOP)
+_HI_THERE = Success(text="Hi there")
+
+
+def _written(newline: str) -> bytes:
+    """Write a whole stream with these line ends."""
+    return b"".join(event(one, newline=newline) for one in _TWO) + f"data: [DONE]{newline * 2}".encode()
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+_UNICODE = event(said("café 😀 日本")) + event(STOP) + DONE
+
+CASES: Final = (
+    WireCase(
+        "openrouter-comments",
+        "': OPENROUTER PROCESSING' comes many times before and between the events",
+        [stream(*[b": OPENROUTER PROCESSING\n\n"] * 17, said("Hi"), b": OPENROUTER PROCESSING\n\n", *_TWO[1:])],
+        _HI_THERE,
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "tgi-bare-colon-comment",
+        "the keep-alive of axum is a colon and nothing else",
+        [stream(b":\n\n", said("Hi"), b":\n\n", *_TWO[1:])],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "mlx-keepalive-comment",
+        "': keepalive 1/1' while the prompt is read, without a blank line of its own",
+        [stream(b": keepalive 1/1\n", *_TWO)],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "llmgateway-comment-after-id",
+        "an id: field and then a comment must not make an empty event",
+        [stream(b"id: 1\n", said("Hi"), b": ping\n\n", b"id: 2\n", *_TWO[1:])],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "sagemaker-no-space",
+        "'data:{…}' and 'data:[DONE]' have no space after the colon",
+        [raw_stream(*[event(one, prefix="data:") for one in _TWO], b"data:[DONE]\n\n")],
+        _HI_THERE,
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase("iis-crlf", "lines end with CR LF", [raw_stream(_written("\r\n"))], _HI_THERE, ways=STREAMS),
+    WireCase(
+        "iis-crlf-cut-between",
+        "every CR LF is cut in two by the network, which must not make two line ends",
+        [raw_stream(*(part for part in _written("\r\n").replace(b"\r\n", b"\r\0\n").split(b"\0")))],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase("legacy-cr-only", "lines end with CR alone", [raw_stream(_written("\r"))], _HI_THERE, ways=STREAMS),
+    WireCase(
+        "proxy-mixed-line-ends",
+        "each event has line ends of its own",
+        [raw_stream(event(_TWO[0], newline="\r"), event(_TWO[1], newline="\r\n"), event(_TWO[2]), DONE)],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "dotnet-byte-order-mark",
+        "the stream starts with a byte order mark",
+        [raw_stream(b"\xef\xbb\xbf" + event(_TWO[0]), *map(event, _TWO[1:]), DONE)],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "dotnet-byte-order-mark-cut",
+        "the byte order mark itself is cut by the network",
+        [raw_stream(b"\xef", b"\xbb", b"\xbf" + event(_TWO[0]), *map(event, _TWO[1:]), DONE)],
+        _HI_THERE,
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "java-data-on-several-lines",
+        "one JSON object over several data: lines is legal",
+        [raw_stream(*[event(one).replace(b', "', b',\ndata: "') for one in _TWO], DONE)],
+        _HI_THERE,
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "spring-event-id-retry-fields",
+        "event:, id:, retry: and unknown fields stand beside data:",
+        [raw_stream(*[b"event: message\nid: 7\nretry: 3000\nfoo: bar\nbaz\n" + event(one) for one in _TWO], DONE)],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-no-final-blank-line",
+        "the last event ends with the body, without a blank line",
+        [raw_stream(*map(event, _TWO[:2]), event(STOP).rstrip(b"\n"))],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-done-without-line-end",
+        "'data: [DONE]' ends with the body",
+        [raw_stream(*map(event, _TWO), b"data: [DONE]")],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-done-with-spaces",
+        "white space around [DONE]",
+        [raw_stream(*map(event, _TWO), b"data:   [DONE] \n\n")],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-extra-blank-lines",
+        "blank lines before the first event and between the others",
+        [raw_stream(b"\n\n\n", *[event(one) + b"\n\n" for one in _TWO], DONE)],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "proxy-empty-data",
+        "heartbeats are events whose data is empty, or an empty object",
+        [stream(b"data:\n\n", said("Hi"), b"data: \n\n", b"data: {}\n\n", *_TWO[1:])],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "anthropic-proxy-ping-event",
+        "a ping event carries JSON that is no chunk",
+        [stream(b'event: ping\ndata: {"type": "ping"}\n\n', *_TWO)],
+        _HI_THERE,
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "network-every-byte",
+        "every byte comes in an HTTP chunk of its own",
+        [raw_stream(*_cut(_UNICODE, 1))],
+        Success(text="café 😀 日本"),
+        ways=STREAMS,
+    ),
+    WireCase(
+        "network-three-bytes",
+        "characters and line ends are cut anywhere",
+        [raw_stream(*_cut(_UNICODE, 3))],
+        Success(text="café 😀 日本"),
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "network-all-at-once",
+        "the whole stream comes in one HTTP chunk",
+        [raw_stream(_written("\n"))],
+        _HI_THERE,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "vllm-line-separators",
+        "U+2028, U+2029 and U+0085 stand raw in JSON strings and end no line",
+        [stream(said("one\u2028two\u2029three\u0085four"), said(" \x0b\x0c\x1cfive"), STOP)],
+        Success(text="one\u2028two\u2029three\u0085four \x0b\x0c\x1cfive"),
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "model-says-done",
+        "the text [DONE] inside an answer ends nothing",
+        [stream(said("say [DONE] now"), said("\ndata: [DONE]\n\n"), said(" ok"), STOP)],
+        Success(text="say [DONE] now\ndata: [DONE]\n\n ok"),
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "model-repeats-itself",
+        "105 equal tokens are an answer",
+        [stream(*[said("ha ")] * 105, STOP)],
+        Success(text="ha " * 105),
+        ways=STREAMS,
+    ),
+    WireCase(
+        "proxy-one-megabyte-event",
+        "a line may be as long as it likes",
+        [stream(said("x" * 1_000_000), STOP)],
+        Success(text="x" * 1_000_000),
+        ways=CHAT_STREAM,
+    ),
+    WireCase(
+        "groq-everything-in-one-event",
+        "text, finish reason and usage come in one event",
+        [stream({**chunk({"content": "Hi there"}, "stop"), "usage": {"prompt_tokens": 9, "completion_tokens": 2}})],
+        Success(text="Hi there", usage=(9, 2)),
+        ways=STREAMS,
+    ),
+    WireCase(
+        "llamacpp-half-a-character",
+        "bytes that are no UTF-8 are replaced and stop nothing",
+        [raw_stream(event(said("caf?")).replace(b"?", b"\xff"), event(said(" ok")), event(STOP), DONE)],
+        Success(text="caf\ufffd ok"),
+        ways=STREAMS,
+    ),
+    WireCase(
+        "node-proxy-split-surrogates",
+        "a proxy that counts UTF-16 units cuts an emoji into two escapes in two events",
+        [
+            raw_stream(
+                *[b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % half for half in (rb"\ud83d", rb"\ude00!")],
+                event(STOP),
+                DONE,
+            )
+        ],
+        Success(text="😀!"),
+        ways=STREAMS,
+    ),
+)

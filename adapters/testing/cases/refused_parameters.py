@@ -1,0 +1,196 @@
+"""Servers that refuse one parameter by name: asked once more without it, and this is remembered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from adapters.testing.answers import answer, reply
+from adapters.testing.case import ALL, CALLING, CHAT, STREAMS, Failure, Success, WireCase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adapters.testing.answers import Json
+    from adapters.testing.server import Seen
+
+_HI = Success(text="Hi there")
+
+
+def _refusal(message: str, status: str = "400 Bad Request", param: str | None = None, code: str | None = None) -> Any:  # noqa: ANN401
+    return reply({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}, status)
+
+
+def _without(name: str, instead: str | None = None) -> Any:  # noqa: ANN401 - a condition
+    """Make the condition that all requests but the first lack a parameter, and hold another with its value instead."""
+
+    def holds(seen: Seen) -> bool:
+        first, *others = seen.bodies
+        swapped = instead is None or all(body[instead] == first[name] for body in others)
+        return name in first and swapped and others != [] and all(name not in body for body in others)
+
+    return holds
+
+
+def _drops(name: str, case_id: str, refusal: Any, instead: str | None = None, **fields: Any) -> Sequence[WireCase]:  # noqa: ANN401
+    """Make the cases of one refused parameter: dropped once, and remembered in the next turn."""
+    steps = [refusal, answer("Hi there")]
+    why = f"{name} is refused by name"
+    saw = _without(name, instead)
+    return (
+        WireCase(case_id, why, steps, _HI, requests=2, saw=saw, **fields),
+        WireCase(
+            f"{case_id}-remembered",
+            why,
+            steps,
+            _HI,
+            turns=2,
+            requests=3,
+            saw=saw,
+            **{**fields, "ways": CHAT} if CHAT[0] in fields.get("ways", ALL) else {**fields, "ways": STREAMS},
+        ),
+    )
+
+
+def _forbidden(name: str) -> Json:
+    """Build the refusal of a strict pydantic server."""
+    loc = ["body", name]
+    return {"detail": [{"type": "extra_forbidden", "loc": loc, "msg": "Extra inputs are not permitted", "input": 1}]}
+
+
+CASES: Final = (
+    *_drops(
+        "temperature",
+        "openai-o1-temperature",
+        _refusal(
+            "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.",
+            param="temperature",
+            code="unsupported_value",
+        ),
+    ),
+    *_drops(
+        "temperature",
+        "openrouter-temperature",
+        _refusal("temperature is not supported by this model"),
+        kind="openrouter",
+    ),
+    *_drops(
+        "max_tokens",
+        "openai-o1-max-tokens",
+        _refusal(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            param="max_tokens",
+            code="unsupported_parameter",
+        ),
+        "max_completion_tokens",
+    ),
+    *_drops(
+        "max_completion_tokens",
+        "mistral-max-completion-tokens",
+        reply(_forbidden("max_completion_tokens"), "422 Unprocessable Entity"),
+        "max_tokens",
+        kwargs={"max_completion_tokens": 50},
+    ),
+    *_drops(
+        "stream_options",
+        "mistral-stream-options",
+        reply(_forbidden("stream_options"), "422 Unprocessable Entity"),
+        ways=STREAMS,
+    ),
+    *_drops(
+        "stream_options",
+        "azure-old-stream-options",
+        _refusal("Unrecognized request argument supplied: stream_options"),
+        ways=STREAMS,
+    ),
+    *_drops(
+        "parallel_tool_calls",
+        "openai-o1-parallel-tool-calls",
+        _refusal(
+            "Unsupported parameter: 'parallel_tool_calls' is not supported with this model.",
+            param="parallel_tool_calls",
+            code="unsupported_parameter",
+        ),
+        tools=True,
+        kwargs={"parallel_tool_calls": False},
+    ),
+    *_drops(
+        "tool_choice",
+        "tgi-tool-choice",
+        _refusal("Unknown parameter: 'tool_choice'.", param="tool_choice", code="unknown_parameter"),
+        tools=True,
+        ways=CALLING,
+    ),
+    *_drops(
+        "temperature",
+        "fastapi-temperature-with-flat-body",
+        reply(
+            {
+                "object": "error",
+                "message": "Unexpected keyword argument 'temperature'",
+                "type": "BadRequestError",
+                "code": 400,
+            },
+            "400 Bad Request",
+        ),
+    ),
+    WireCase(
+        "two-refused-parameters",
+        "first one parameter is refused, then the other",
+        [
+            _refusal(
+                "Unsupported parameter: 'max_tokens' is not supported with this model.",
+                param="max_tokens",
+                code="unsupported_parameter",
+            ),
+            _refusal(
+                "Unsupported value: 'temperature' does not support 0.7 with this model.",
+                param="temperature",
+                code="unsupported_value",
+            ),
+            answer("Hi there"),
+        ],
+        _HI,
+        requests=3,
+        saw=lambda seen: not {"temperature", "max_tokens"} & set(seen.bodies[2]),
+    ),
+    WireCase(
+        "refused-parameter-forever",
+        "a server that goes on refusing gets its error reported",
+        [
+            _refusal(
+                "Unsupported parameter: 'temperature' is not supported with this model.",
+                param="temperature",
+                code="unsupported_parameter",
+            )
+        ],
+        Failure("BadRequestError", status_code=400, retryable=False, says=("temperature",)),
+        requests=2,
+    ),
+    WireCase(
+        "vllm-auto-tool-choice-not-enabled",
+        "the server was started without a parser for calls: said as it is",
+        [_refusal('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')],
+        Failure("BadRequestError", status_code=400, retryable=False, says=("--enable-auto-tool-choice",)),
+        ways=CALLING,
+        tools=True,
+        requests=2,
+    ),
+    WireCase(
+        "refused-message-is-no-parameter",
+        "a refusal that names no parameter of ours is not asked again",
+        [_refusal("messages.1.content: field required", param="messages.1.content")],
+        Failure("BadRequestError", status_code=400, retryable=False, says=("field required",)),
+        ways=ALL,
+    ),
+    WireCase(
+        "refused-tool-names-a-parameter",
+        "the word temperature in the schema of a tool is not the parameter",
+        [
+            _refusal(
+                "Invalid schema for function 'set_temperature': 'temperatur' is not valid", param="tools[0].function"
+            )
+        ],
+        Failure("BadRequestError", status_code=400, retryable=False, says=("set_temperature",)),
+        tools=True,
+    ),
+)

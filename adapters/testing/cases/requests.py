@@ -1,0 +1,155 @@
+"""What is sent beside the conversation: defaults, tools, headers, and where to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from adapters.testing.answers import answer
+from adapters.testing.case import ALL, ASK, CALLING, CHAT, CHAT_STREAM, KEY, STREAMS, TOOLS, Success, WireCase
+from adapters.testing.cases.common import HISTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adapters.testing.answers import Json
+    from adapters.testing.server import Seen
+
+
+def _sent(case_id: str, why: str, saw: Callable[[Json], object], **fields: Any) -> WireCase:
+    """Make one case about the body of the only request."""
+    return WireCase(
+        case_id, why, [answer("Hi there")], Success(text="Hi there"), saw=lambda seen: saw(seen.bodies[0]), **fields
+    )
+
+
+def _url(case_id: str, why: str, url: str) -> WireCase:
+    return WireCase(
+        case_id,
+        why,
+        [answer("Hi there")],
+        Success(text="Hi there"),
+        ways=("chat", "chat_stream"),
+        url=url,
+        saw=lambda seen: seen.paths[0].endswith("/v1/chat/completions") and seen.paths[0].count("/") == 4,
+    )
+
+
+def _authorised(seen: Seen) -> bool:
+    return seen.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+CASES: Final = (
+    _sent(
+        "request-chat-tools-auto",
+        "with tools the model may choose",
+        lambda body: body["tool_choice"] == "auto" and body["tools"] == list(TOOLS),
+        ways=CALLING,
+        tools=True,
+    ),
+    _sent(
+        "request-chat-stream-tools-none",
+        "a stream of text forbids calls, and still shows the tools of the history",
+        lambda body: body["tool_choice"] == "none" and body["tools"] == list(TOOLS) and body["stream"] is True,
+        ways=CHAT_STREAM,
+        tools=True,
+        messages=HISTORY,
+    ),
+    _sent(
+        "request-no-tools",
+        "without tools there is no word of them",
+        lambda body: not {"tools", "tool_choice", "parallel_tool_calls"} & set(body),
+    ),
+    _sent("request-no-choices", "nothing that makes a second choice", lambda body: body.get("n", 1) == 1),
+    _sent(
+        "request-stream-usage",
+        "a stream asks for its usage",
+        lambda body: body["stream_options"] == {"include_usage": True},
+        ways=STREAMS,
+    ),
+    _sent(
+        "request-chat-does-not-stream",
+        "a plain request asks for no stream",
+        lambda body: not body.get("stream") and "stream_options" not in body,
+        ways=CHAT,
+    ),
+    _sent(
+        "request-defaults",
+        "temperature and max_tokens of the configuration are sent",
+        lambda body: (body["temperature"], body["max_tokens"], body["model"]) == (0.15, 321, "m"),
+        options={"temperature": 0.15, "max_tokens": 321},
+    ),
+    _sent(
+        "request-kwargs",
+        "what one request asks for beats the configuration",
+        lambda body: (body["temperature"], body["max_tokens"], body["top_p"], body["stop"]) == (0.9, 11, 0.5, ["x"]),
+        options={"temperature": 0.15, "max_tokens": 321},
+        kwargs={"temperature": 0.9, "max_tokens": 11, "top_p": 0.5, "stop": ["x"]},
+    ),
+    _sent(
+        "request-nulls-left-out",
+        "a parameter that is None is not sent",
+        lambda body: not {"temperature", "max_tokens"} & set(body),
+        options={"temperature": None, "max_tokens": None},
+    ),
+    _sent(
+        "request-extra-body",
+        "extra fields of the configuration stand at top level",
+        lambda body: body["provider"] == {"sort": "latency"} and "extra_body" not in body,
+        options={"extra_body": {"provider": {"sort": "latency"}}},
+        kind="openrouter",
+    ),
+    _sent(
+        "request-kwargs-tool-choice",
+        "a forced tool is passed on",
+        lambda body: body["tool_choice"] == {"type": "function", "function": {"name": "lights_off"}},
+        ways=CALLING,
+        tools=True,
+        kwargs={"tool_choice": {"type": "function", "function": {"name": "lights_off"}}},
+    ),
+    *[
+        WireCase(
+            f"request-key-{kind.replace('_', '-')}",
+            "the key goes into one header and nowhere else",
+            [answer("Hi there")],
+            Success(text="Hi there"),
+            kind=kind,
+            ways=CHAT,
+            saw=lambda seen: _authorised(seen) and KEY not in str(seen.bodies) + str(seen.paths),
+        )
+        for kind in ("openai_compatible", "openrouter", "groq", "ollama")
+    ],
+    WireCase(
+        "request-headers",
+        "headers of the configuration are sent as they are",
+        [answer("Hi there")],
+        Success(text="Hi there"),
+        ways=("chat", "chat_stream"),
+        kind="openrouter",
+        options={"headers": {"HTTP-Referer": "https://example.com", "X-Title": "Test"}},
+        saw=lambda seen: (
+            (seen.headers[0]["http-referer"], seen.headers[0]["x-title"]) == ("https://example.com", "Test")
+        ),
+    ),
+    WireCase(
+        "request-does-not-advertise-a-library",
+        "OpenRouter is not told the name of a library",
+        [answer("Hi there")],
+        Success(text="Hi there"),
+        ways=CHAT,
+        kind="openrouter",
+        saw=lambda seen: (
+            "litellm" not in str([seen.headers[0].get(name) for name in ("http-referer", "x-title")]).lower()
+        ),
+    ),
+    _url("url-trailing-slash", "a slash at the end", "{base}/"),
+    _url("url-whole-endpoint", "the whole endpoint was pasted", "{base}/chat/completions"),
+    _url("url-models-endpoint", "the list of models was pasted", "{base}/models"),
+    _url("url-white-space", "white space around it", "  {base} \n"),
+    _url("url-endpoint-and-slash", "the endpoint and a slash", "{base}/chat/completions/"),
+    _sent(
+        "request-plain-history",
+        "an ordinary conversation is sent word for word",
+        lambda body: body["messages"] == list(ASK),
+        ways=ALL,
+    ),
+)

@@ -1,0 +1,200 @@
+"""Chunks and completions that leave things out, send null for them, or send more than was asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from adapters.testing.answers import STOP, Answer, answer, chunk, completion, event, raw_stream, reply, said, stream
+from adapters.testing.case import ALL, CHAT, STREAMS, Failure, Success, WireCase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HI = Success(text="Hi there")
+_KINDS = ("openai_compatible", "openrouter")
+
+
+def _thin(choice: dict[str, Any] | None = None, **envelope: object) -> Answer:
+    """Script "Hi there" in envelopes that hold only what is given here."""
+    choice = choice or {}
+    plain = {**envelope, "choices": [{**choice, "message": {"content": "Hi there"}, "finish_reason": "stop"}]}
+    deltas: Sequence[dict[str, Any]] = ({"content": "Hi"}, {"content": " there"})
+    events = [{**envelope, "choices": [{**choice, "delta": delta}]} for delta in deltas]
+    end = {**envelope, "choices": [{**choice, "delta": {}, "finish_reason": "stop"}]}
+    return Answer(reply(plain), raw_stream(*map(event, [*events, end]), b"data: [DONE]\n\n"))
+
+
+CASES: Final = (
+    *[
+        WireCase(
+            f"clone-bare-chunks-{kind.replace('_', '-')}",
+            "no id, model, object, created, index",
+            [_thin()],
+            _HI,
+            kind=kind,
+        )
+        for kind in _KINDS
+    ],
+    *[
+        WireCase(
+            f"clone-null-envelope-{kind.replace('_', '-')}",
+            "id, model, object, created and index are null",
+            [_thin({"index": None, "logprobs": None}, id=None, model=None, object=None, created=None, usage=None)],
+            _HI,
+            kind=kind,
+        )
+        for kind in _KINDS
+    ],
+    *[
+        WireCase(
+            f"clone-error-null-{kind.replace('_', '-')}",
+            "'error': null is no error",
+            [_thin(error=None)],
+            _HI,
+            kind=kind,
+        )
+        for kind in _KINDS
+    ],
+    *[
+        WireCase(
+            f"{name}-{kind.replace('_', '-')}",
+            f"a chunk {why} is no reason to stop",
+            [stream(said("Hi"), odd, said(" there"), STOP)],
+            _HI,
+            ways=STREAMS,
+            kind=kind,
+        )
+        for kind in _KINDS
+        for name, why, odd in (
+            ("azure-no-choices", "without choices", {"id": "x", "prompt_filter_results": []}),
+            ("clone-choices-null", "whose choices are null", {**STOP, "choices": None}),
+            ("clone-delta-null", "whose delta is null", chunk(None)),
+            ("clone-no-delta", "without delta", {**STOP, "choices": [{"index": 0, "finish_reason": None}]}),
+            ("clone-content-null", "whose content is null", said(None)),
+            ("clone-tool-calls-null", "whose tool_calls are null", chunk({"tool_calls": None, "content": ""})),
+            ("clone-choice-null", "whose only choice is null", {**STOP, "choices": [None]}),
+        )
+    ],
+    WireCase("clone-role-model", "the role is 'model'", [answer("Hi there", role="model")], _HI),
+    WireCase(
+        "vllm-tool-calls-empty",
+        "'tool_calls': [] beside a text is no call",
+        [answer("Hi there", tool_calls=[])],
+        _HI,
+        tools=True,
+    ),
+    WireCase(
+        "gateway-two-choices",
+        "a gateway sends two choices where one was asked: only the first is the answer",
+        [
+            Answer(
+                reply(
+                    {
+                        **completion({"content": "Hi there"}),
+                        "choices": [
+                            {"index": 1, "message": {"content": "OTHER"}, "finish_reason": "stop"},
+                            {"index": 0, "message": {"content": "Hi there"}, "finish_reason": "stop"},
+                        ],
+                    }
+                ),
+                stream(
+                    {
+                        **STOP,
+                        "choices": [
+                            {"index": 1, "delta": {"content": "OTHER"}},
+                            {"index": 0, "delta": {"content": "Hi"}},
+                        ],
+                    },
+                    {**STOP, "choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]},
+                    said(" there"),
+                    STOP,
+                ),
+            )
+        ],
+        _HI,
+    ),
+    WireCase(
+        "openrouter-text-beside-finish",
+        "the last text comes in the chunk of the finish reason",
+        [stream(said("Hi"), chunk({"content": " there"}, "stop"))],
+        Success(text="Hi there", finish_reason="stop"),
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "openrouter-text-after-finish",
+        "text and a second finish come after the finish reason",
+        [stream(said("Hi"), STOP, said(" there"), STOP)],
+        _HI,
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "mistral-content-parts",
+        "content is a list of parts; a thinking part is not spoken",
+        [
+            answer(
+                content=[
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "secret"}]},
+                    {"type": "text", "text": "Hi "},
+                    {"type": "text", "text": "there"},
+                ]
+            )
+        ],
+        Success(text="Hi there", reasoning="secret"),
+    ),
+    WireCase(
+        "proxy-content-parts-of-strings",
+        "content is a list of strings",
+        [answer(content=["Hi ", "there"])],
+        _HI,
+    ),
+    *[
+        WireCase(
+            f"{server}-special-token", f"{token} at the end of the text is not spoken", [answer("Hi there", token)], _HI
+        )
+        for server, token in (("qwen", "<|im_end|>"), ("mistral", "</s>"), ("llama", "<|eot_id|>"))
+    ],
+    WireCase(
+        "deepseek-leading-white-space",
+        "white space before the first word is not spoken, white space after the last is kept",
+        [answer("\n\n", "  ", "Hi there", "\n")],
+        Success(text="Hi there\n"),
+    ),
+    *[
+        WireCase(
+            f"{case_id}",
+            why,
+            [reply(body)],
+            Failure("IncompleteResponseError", retryable=True, hides=("'choices'",)),
+            ways=ways,
+            kind="openrouter",
+        )
+        for case_id, why, body, ways in (
+            ("openrouter-choices-null", "choices is null", {**completion({}), "choices": None}, ALL),
+            ("openrouter-choices-empty", "choices is empty", {**completion({}), "choices": []}, ALL),
+            ("openrouter-choices-missing", "choices is missing", {"id": "x", "object": "chat.completion"}, ALL),
+            (
+                "openrouter-message-null",
+                "the message is null",
+                {**completion({}), "choices": [{"index": 0, "message": None, "finish_reason": "stop"}]},
+                CHAT,
+            ),
+        )
+    ],
+    WireCase(
+        "openrouter-completion-nested-in-provider",
+        "the whole completion stands in 'provider' and choices is null",
+        [
+            reply(
+                {
+                    "id": None,
+                    "choices": None,
+                    "provider": {"id": "gen-1", "provider": "Google", **completion({"content": "Hi there"})},
+                }
+            )
+        ],
+        Failure("IncompleteResponseError", retryable=True),
+        kind="openrouter",
+    ),
+)

@@ -1,0 +1,177 @@
+"""Tool calls that a stream sends in pieces, in the wrong order, and twice."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from adapters.testing.answers import (
+    CALLED,
+    STOP,
+    call,
+    called,
+    chunk,
+    completion,
+    more,
+    reply,
+    said,
+    stream,
+)
+from adapters.testing.case import STREAM_EVENTS, Success, WireCase
+from adapters.testing.cases.common import LIGHTS, OSLO, WEATHER
+
+_ROME = ("get_weather", {"city": "Rome"})
+
+
+def _pieces(case_id: str, why: str, *events: Any, **expect: Any) -> WireCase:
+    """Make one case of these events and the end of a turn with calls."""
+    expect.setdefault("calls", (WEATHER,))
+    return WireCase(case_id, why, [stream(*events, CALLED)], Success(**expect), ways=STREAM_EVENTS, tools=True)
+
+
+def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401
+    return called({"index": index, **call(name, arguments, call_id)})
+
+
+_WHOLE = _begin(OSLO)
+
+CASES: Final = (
+    _pieces("openai-call-in-pieces", "arguments in pieces", _begin(), more('{"ci'), more('ty":"Os'), more('lo"}')),
+    _pieces(
+        "vllm-call-first-without-arguments",
+        "the first piece has a name and no arguments",
+        called({"index": 0, "id": "chatcmpl-tool-1", "type": "function", "function": {"name": "get_weather"}}),
+        more('{"'),
+        more('city": "Oslo"}'),
+    ),
+    _pieces(
+        "openai-calls-interleaved",
+        "the pieces of two calls are mixed",
+        _begin(),
+        _begin("", 1, "b", "lights_off"),
+        more('{"city":'),
+        more("{", 1),
+        more(' "Oslo"}'),
+        more("}", 1),
+        calls=(WEATHER, LIGHTS),
+    ),
+    _pieces(
+        "openai-two-calls-in-one-chunk",
+        "both calls come whole in one chunk",
+        called({"index": 0, **call("get_weather", OSLO)}, {"index": 1, **call("lights_off", "{}", "b")}),
+        calls=(WEATHER, LIGHTS),
+    ),
+    _pieces(
+        "ollama-index-zero",
+        "every parallel call has index 0, and an id of its own",
+        _begin(OSLO),
+        _begin("{}", 0, "b", "lights_off"),
+        _begin('{"city": "Rome"}', 0, "c"),
+        calls=(WEATHER, LIGHTS, _ROME),
+    ),
+    _pieces(
+        "gemini-index-null",
+        "the index is null",
+        _begin(OSLO, None),
+        _begin("{}", None, "b", "lights_off"),
+        calls=(WEATHER, LIGHTS),
+    ),
+    _pieces(
+        "gemini-index-and-id-missing",
+        "neither index nor id tells two calls apart",
+        called({"type": "function", "function": {"name": "get_weather", "arguments": OSLO}}),
+        called({"type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}),
+        calls=(WEATHER, _ROME),
+    ),
+    _pieces(
+        "gemini-id-empty-index-zero",
+        "the same with empty ids and index 0",
+        _begin(OSLO, 0, ""),
+        _begin('{"city": "Rome"}', 0, ""),
+        calls=(WEATHER, _ROME),
+    ),
+    _pieces(
+        "mistral-index-from-one",
+        "indices start at 1 and leave holes",
+        _begin(OSLO, 1),
+        _begin("{}", 3, "b", "lights_off"),
+        calls=(WEATHER, LIGHTS),
+    ),
+    _pieces(
+        "llamacpp-python-repeats-id-and-name",
+        "id and name come with every piece",
+        *[_begin(piece) for piece in ('{"ci', 'ty": "Os', 'lo"}')],
+    ),
+    _pieces(
+        "tgi-repeats-id",
+        "the id comes with every piece, the name is null after the first",
+        _begin(""),
+        *[_begin(piece, name=None) for piece in ('{"ci', 'ty": "Os', 'lo"}')],
+    ),
+    _pieces(
+        "clone-id-empty-after-first",
+        "id and name are '' after the first piece",
+        _begin(""),
+        *[_begin(piece, call_id="", name="") for piece in ('{"city":', ' "Oslo"}')],
+    ),
+    _pieces(
+        "deepseek-id-in-second-piece",
+        "the id comes after the name",
+        called({"index": 0, "function": {"name": "get_weather", "arguments": ""}}),
+        called({"index": 0, "id": "late00001", "function": {"arguments": OSLO}}),
+    ),
+    _pieces(
+        "localai-call-twice",
+        "a call is sent twice with one id, at two indices",
+        _begin(OSLO, 0, "x"),
+        _begin(OSLO, 1, "x"),
+    ),
+    _pieces(
+        "localai-call-repeated-at-end",
+        "the whole call comes again after its pieces",
+        _begin(""),
+        more('{"city":'),
+        more(' "Oslo"}'),
+        _begin(OSLO),
+    ),
+    _pieces("llamacpp-arguments-object-in-stream", "arguments is an object", _begin({"city": "Oslo"})),
+    _pieces("model-text-before-call", "text, then a call", said("Let me "), said("look."), _WHOLE, text="Let me look."),
+    _pieces("model-text-after-call", "a call, then text", _WHOLE, said("One moment."), text="One moment."),
+    _pieces(
+        "model-text-and-call-in-one-chunk",
+        "text and call in one chunk",
+        chunk({"content": "One moment.", "tool_calls": [{"index": 0, **call("get_weather", OSLO)}]}),
+        text="One moment.",
+    ),
+    WireCase(
+        "vllm-named-finish-stop",
+        "the finish reason is 'stop' although there is a call",
+        [stream(_WHOLE, STOP)],
+        Success(calls=(WEATHER,)),
+        ways=STREAM_EVENTS,
+        tools=True,
+    ),
+    WireCase(
+        "vllm-call-in-finish-chunk",
+        "the last piece comes with the finish reason",
+        [stream(_begin(""), {**more(OSLO), "choices": [{**more(OSLO)["choices"][0], "finish_reason": "tool_calls"}]})],
+        Success(calls=(WEATHER,)),
+        ways=STREAM_EVENTS,
+        tools=True,
+    ),
+    WireCase(
+        "mistral-call-without-done",
+        "[DONE] never comes",
+        [stream(_WHOLE, CALLED, done=False)],
+        Success(calls=(WEATHER,)),
+        ways=STREAM_EVENTS,
+        tools=True,
+    ),
+    WireCase(
+        "proxy-ignores-stream-with-call",
+        "plain JSON with a call where a stream was asked",
+        [reply(completion({"tool_calls": [call("get_weather", OSLO)]}, "tool_calls"))],
+        Success(calls=(WEATHER,)),
+        ways=STREAM_EVENTS,
+        tools=True,
+    ),
+)

@@ -1,0 +1,195 @@
+"""JSON payloads -> ``Chunk``: one shape for a delta of a stream and for the message of a whole answer.
+
+Every field may be missing, null or of another type than the specification says; each server has its own way. What
+cannot be used is left out here, and whether the answer as a whole is good is decided in ``adapters.answer``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.types import TokenUsage
+
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
+
+
+@dataclass(slots=True)
+class CallFragment:
+    """A tool call, or a part of one, as it came.
+
+    Attributes:
+        index: Its place among the calls of the answer, or None.
+        id: Its id, or None if there is no usable one.
+        name: Its name or a repetition of it, or None.
+        arguments: A piece of JSON, an object, or None.
+        extras: Fields of the provider's own, to be sent back with the call.
+    """
+
+    index: int | None
+    id: str | None
+    name: str | None
+    arguments: Any
+    extras: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What one payload adds to the answer.
+
+    Attributes:
+        text: Text, not yet cleaned of markup.
+        reasoning: Reasoning that the server kept apart from the text.
+        calls: Calls or parts of them.
+        details: OpenRouter's ``reasoning_details``, to be sent back.
+        finish_reason: Why the answer ended, or None.
+        native_finish_reason: The word of the provider behind the server, or None.
+        usage: Tokens, or None.
+        model: The model that answers, or None.
+        error: The error that the payload carries, in whatever shape, or None.
+        has_choices: Whether the payload had any choice at all.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    calls: list[CallFragment] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    usage: TokenUsage | None = None
+    model: str | None = None
+    error: Any = None
+    has_choices: bool = False
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether it brings the answer forward: a role or a token count alone does not."""
+        return bool(self.text or self.reasoning or self.calls or self.details)
+
+
+def chunk_of(payload: Any, event: str = "") -> Chunk:  # noqa: ANN401 - whatever JSON a server sent
+    """Read one payload.
+
+    Args:
+        payload: A JSON value.
+        event: Name of the server-sent event that carried it.
+    """
+    if isinstance(payload, list) and payload and isinstance(payload[0], dict):
+        payload = payload[0]  # Google wraps its errors in a list
+    if not isinstance(payload, dict):
+        return Chunk(error=payload if event == "error" else None)
+    choice = _first_choice(payload.get("choices"))
+    chunk = Chunk(
+        usage=_usage_of(payload, choice or {}),
+        model=_text_or_none(payload.get("model")),
+        error=_error_of(payload, choice or {}, event),
+        has_choices=choice is not None,
+    )
+    if choice is not None:
+        _read_choice(chunk, choice)
+    return chunk
+
+
+def text_of(content: Any, depth: int = 4) -> str:  # noqa: ANN401 - a string, parts, or anything
+    """Join the text of a message's content: a string, or a list of parts. Parts that are no text are left out.
+
+    Args:
+        content: What a server put where text belongs.
+        depth: How many levels of nesting are read; real servers use two.
+    """
+    if isinstance(content, str):
+        return content
+    if depth == 0:
+        return ""
+    if isinstance(content, list):
+        return "".join(text_of(part, depth - 1) for part in content)
+    if isinstance(content, dict) and content.get("type") not in ("thinking", "reasoning"):
+        return text_of(content.get("text") or content.get("content") or content.get("refusal"), depth - 1)
+    return ""
+
+
+def _first_choice(choices: Any) -> dict[str, Any] | None:  # noqa: ANN401 - as above
+    """The choice with index 0. Others are other answers to the same question and must not be mixed in."""
+    for choice in choices if isinstance(choices, list) else [choices]:
+        if isinstance(choice, dict) and choice.get("index") in (0, None, "0"):
+            return choice
+    return None
+
+
+def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
+    chunk.finish_reason = _text_or_none(choice.get("finish_reason"))
+    chunk.native_finish_reason = _text_or_none(choice.get("native_finish_reason"))
+    message = choice.get("delta") or choice.get("message")
+    if not isinstance(message, dict):
+        chunk.text = text_of(choice.get("text"))
+        return
+    content = message.get("content")
+    chunk.text = text_of(content) or text_of(message.get("refusal"))
+    chunk.reasoning = _reasoning_of(message, content)
+    chunk.details = _details_of(message)
+    calls = message.get("tool_calls") or message.get("function_call")
+    chunk.calls = [_fragment(each) for each in (calls if isinstance(calls, list) else [calls]) if isinstance(each, dict)]
+
+
+def _reasoning_of(message: dict[str, Any], content: Any) -> str:  # noqa: ANN401 - as above
+    for name in _REASONING_FIELDS:  # servers that fill two of them repeat the same words
+        if text := text_of(message.get(name)):
+            return text
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")]
+        if parts:
+            return "".join(text_of(part.get("thinking") or part.get("text")) for part in parts)
+    return "".join(text_of(each.get("text") or each.get("summary")) for each in _details_of(message))
+
+
+def _details_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    details = message.get("reasoning_details")
+    return [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+
+
+def _fragment(call: dict[str, Any]) -> CallFragment:
+    function = call.get("function")
+    source = function if isinstance(function, dict) else call  # the legacy function_call has no wrapping
+    index, identity = call.get("index"), call.get("id")
+    return CallFragment(
+        index=index if isinstance(index, int) else None,
+        id=identity if isinstance(identity, str) and identity.strip() else None,
+        name=_text_or_none(source.get("name")),
+        arguments=source.get("arguments"),
+        extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None},
+    )
+
+
+def _error_of(payload: dict[str, Any], choice: dict[str, Any], event: str) -> Any:  # noqa: ANN401 - any shape
+    for error in (payload.get("error"), choice.get("error")):
+        if error:
+            return payload if isinstance(error, str) else error
+    if "choices" in payload:
+        return None
+    flat = payload.get("object") == "error" or payload.get("type") == "error" or event == "error"
+    if flat or (payload.get("detail") or payload.get("message")) and "usage" not in payload:
+        return payload
+    return None
+
+
+def _usage_of(payload: dict[str, Any], choice: dict[str, Any]) -> TokenUsage | None:
+    groq = payload.get("x_groq")
+    for usage in (payload.get("usage"), choice.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
+        if isinstance(usage, dict):
+            prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+            completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+            if prompt or completion:
+                return TokenUsage(prompt, completion)
+    return None
+
+
+def _count(value: Any) -> int:  # noqa: ANN401 - a number, a string, null
+    try:
+        return max(int(float(value)), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _text_or_none(value: Any) -> str | None:  # noqa: ANN401 - as above
+    return value if isinstance(value, str) and value.strip() else None

@@ -1,0 +1,171 @@
+"""One provider's way to its server: a client for each event loop, and sending one request over it.
+
+A client belongs to the loop it was made on, and an agent may run several loops one after the other, or in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from adapters.config.kinds import KINDS
+from adapters.wire import engine
+from adapters.wire.deadlines import DeadlineMissed, Deadlines
+from adapters.wire.exchange import Exchange, create_client, watch
+from adapters.wire.failures import caused, disconnected, late, rejected, unbuildable, without_request
+from adapters.wire.origin import headers_of, key_of, origin_of
+from adapters.wire.reader import read_whole
+from adapters.wire.upstream import upstream_error
+
+if TYPE_CHECKING:
+    from adapters.config import ProviderConfig
+    from adapters.errors import APIError
+    from adapters.local import LocalServer
+    from adapters.types import Message
+
+logger = logging.getLogger(__name__)
+
+_FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    http: httpx.AsyncClient
+    engine: Any  # LiteLLM takes a class of its own for each route
+    base_url: str
+
+
+class Connection:
+    """Sends requests to one provider.
+
+    Args:
+        config: The provider, with its secrets looked up.
+        server: The embedded server to start first, or None.
+    """
+
+    def __init__(self, config: ProviderConfig, server: LocalServer | None) -> None:
+        self._config = config
+        self._server = server
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = weakref.WeakKeyDictionary()
+        self._prefix = KINDS[config.kind].prefix
+        self.origin = origin_of(config)
+
+    async def send(
+        self, messages: list[Message], body: dict[str, Any], *, stream: bool, deadlines: Deadlines
+    ) -> Exchange:
+        """Send one request and wait for the head of the answer, and for its body if it is not streamed.
+
+        Args:
+            messages: The conversation.
+            body: All other fields.
+            stream: Whether the answer is streamed.
+            deadlines: The clock of this try.
+
+        Returns:
+            An exchange whose response is a success. Whoever gets it closes it.
+
+        Raises:
+            APIError: If there is no such response.
+        """
+        clients = await self._ready()
+        with watch() as exchange:
+            trouble: Exception | None = None
+            try:
+                await deadlines.wait(self._post(clients, messages, body, stream=stream))
+            except asyncio.CancelledError:
+                await exchange.aclose()
+                raise
+            except Exception as error:  # noqa: BLE001 - LiteLLM raises anything; what counts is the exchange
+                trouble = error
+        failure = await self._judge(exchange, trouble, deadlines)
+        if failure is not None:
+            await exchange.aclose()
+            raise failure
+        return exchange
+
+    async def prewarm(self) -> None:
+        """Load what LiteLLM loads late, then open the connection that the first request will use.
+
+        Raises:
+            APIError: If the server cannot be reached.
+        """
+        clients = await self._ready()
+        await engine.rehearse()
+        try:
+            limit = Deadlines(self._config.timeouts, streamed=True)
+            # Any answer will do: it is the open connection that counts, and the key must not go astray for it.
+            await limit.wait(clients.http.head(f"{clients.base_url}/models", headers=self._headers()))
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise disconnected(error, self.origin) from None  # its request holds the key
+        except DeadlineMissed as missed:
+            raise late(missed, self.origin) from missed
+
+    async def aclose(self) -> None:
+        """Close this loop's client and stop the embedded server; another request opens both anew."""
+        clients = self._clients.pop(asyncio.get_running_loop(), None)
+        try:
+            if clients is not None:
+                await clients.http.aclose()
+        finally:
+            if self._server is not None:
+                await self._server.stop()
+
+    async def _ready(self) -> _Clients:
+        base_url = await self._server.start() if self._server is not None else self._config.base_url
+        await engine.loaded()
+        loop = asyncio.get_running_loop()
+        clients = self._clients.get(loop)
+        if clients is None or clients.base_url != base_url:
+            http = create_client(base_url, self._config.timeouts.connect_s)
+            wrapped = engine.create_engine_client(
+                self._prefix, http, base_url=base_url, api_key=key_of(self._config)
+            )
+            clients = self._clients[loop] = _Clients(http, wrapped, base_url)
+        return clients
+
+    async def _post(self, clients: _Clients, messages: list[Message], body: dict[str, Any], *, stream: bool) -> None:
+        await engine.acompletion(
+            self._prefix,
+            self._config.model,
+            messages,
+            client=clients.engine,
+            base_url=clients.base_url,
+            api_key=key_of(self._config),
+            headers=headers_of(self._config),
+            body=body,
+            stream=stream,
+        )
+
+    async def _judge(self, exchange: Exchange, trouble: Exception | None, deadlines: Deadlines) -> APIError | None:
+        """The error that an exchange amounts to, or None if it brought a response to read."""
+        response = exchange.response
+        if isinstance(trouble, DeadlineMissed):
+            return caused(late(trouble, self.origin), trouble)
+        if exchange.error is not None:
+            return caused(disconnected(exchange.error, self.origin), without_request(exchange.error))
+        if response is None:
+            # LiteLLM's exception is named, not kept: the prompt and the key hang on it.
+            error = unbuildable("please check the messages, the tools and the model name.", self.origin)
+            return caused(error, TypeError(type(trouble).__name__))
+        if response.status_code < _FIRST_FAILURE:
+            return None
+        try:
+            content = await deadlines.wait(response.aread())
+        except (httpx.HTTPError, httpx.StreamError, DeadlineMissed):
+            content = b""  # the status alone says what happened
+        return self._refusal(response, content)
+
+    def _refusal(self, response: httpx.Response, content: bytes) -> APIError:
+        said = read_whole(content).value
+        failure = upstream_error(
+            said, status=response.status_code, headers=dict(response.headers), secrets=self.origin.secrets
+        )
+        return caused(rejected(failure, self.origin), failure)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key_of(self._config)}", **headers_of(self._config)}

@@ -1,0 +1,165 @@
+"""The HTTP client of one provider, and the witness of one try.
+
+LiteLLM builds the request and sends it over our client. What really went over the wire is kept here, in the
+``Exchange`` of the running try: status, headers and body are read from it, never from LiteLLM's re-telling. Reading
+the body is ``reader``'s job; turning a bad exchange into an error is ``failures``'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import urllib.request
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Iterator
+
+DRAIN_S = 1.0
+"""How long the rest of a finished stream may take. A body that is read to its end leaves a connection that the
+next turn can use again, and the last HTTP chunk often comes a few milliseconds after ``[DONE]``."""
+
+_WRITE_S = 30.0  # sending a prompt is quick; a peer that takes no bytes for this long is gone
+_KEEPALIVE_S = 60.0  # a conversation pauses for longer than httpx's 5 s between turns
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What went over the wire in one try.
+
+    Attributes:
+        request: The request, once it has left.
+        response: The response, once its headers have come.
+        error: What broke the connection or the body, if anything did.
+        started_at: ``time.time()`` when the try began, to read dates in headers against.
+    """
+
+    request: httpx.Request | None = None
+    response: httpx.Response | None = None
+    error: httpx.TransportError | None = None
+    started_at: float = field(default_factory=time.time)
+
+    def drain(self) -> None:
+        """Read what is left of a finished body in the background, so that the connection can be used again."""
+        if self.response is not None and not self.response.is_closed:
+            task = asyncio.get_running_loop().create_task(_read_out(self.response))
+            _draining.add(task)  # the loop itself keeps only a weak reference
+            task.add_done_callback(_draining.discard)
+
+    async def aclose(self) -> None:
+        """Close the response; the server sees at once that nobody listens any more."""
+        if self.response is not None:
+            await self.response.aclose()
+
+
+_current: ContextVar[Exchange | None] = ContextVar("adapters_exchange", default=None)
+_draining: set[asyncio.Task[None]] = set()
+
+
+@contextlib.contextmanager
+def watch() -> Iterator[Exchange]:
+    """Keep what the request that is sent inside the block exchanges with the server."""
+    exchange = Exchange()
+    token = _current.set(exchange)
+    try:
+        yield exchange
+    finally:
+        _current.reset(token)
+
+
+def create_client(base_url: str, connect_s: float) -> httpx.AsyncClient:
+    """Make the client of one provider, for the running event loop alone.
+
+    Args:
+        base_url: Where the provider is; decides over a proxy of the environment (never for loopback).
+        connect_s: Seconds that a new connection may take. All other waiting is limited by ``deadlines``.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S)
+    inner = httpx.AsyncHTTPTransport(verify=_ssl_context(), limits=limits, proxy=_proxy_for(base_url))
+    return httpx.AsyncClient(transport=WitnessTransport(inner, connect_s))
+
+
+class WitnessTransport(httpx.AsyncBaseTransport):
+    """Sends requests and shows each exchange to whoever watches it."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, connect_s: float) -> None:
+        self._inner = inner
+        # LiteLLM flattens an httpx.Timeout on one of its routes, so the limits are set where nobody can.
+        self._timeouts = {"connect": connect_s, "pool": connect_s, "write": _WRITE_S, "read": None}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; a second one within the same try is refused, so that a try costs one request."""
+        exchange = _current.get() or Exchange()
+        if exchange.request is not None:
+            raise httpx.NetworkError("The request was already sent.", request=request)
+        exchange.request = request
+        request.extensions = {**request.extensions, "timeout": self._timeouts}
+        try:
+            response = await self._inner.handle_async_request(request)
+        except (httpx.ConnectError, httpx.RemoteProtocolError) as error:
+            exchange.error = error
+            # LiteLLM sends the request again when it sees one of these two, through a client of its own.
+            raise httpx.NetworkError(str(error), request=request) from error
+        except httpx.TransportError as error:
+            exchange.error = error
+            raise
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _WitnessStream(response.stream, exchange)
+        exchange.response = response
+        return response
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._inner.aclose()
+
+
+class _WitnessStream(httpx.AsyncByteStream):
+    """A body whose breaking is kept, whoever reads it."""
+
+    def __init__(self, inner: httpx.AsyncByteStream, exchange: Exchange) -> None:
+        self._inner = inner
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for data in self._inner:
+                yield data
+        except httpx.TransportError as error:
+            self._exchange.error = error
+            raise
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+async def _read_out(response: httpx.Response) -> None:
+    """Read a body whose content no longer matters; closing it is right whatever happens."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in response.aiter_raw():
+                pass
+    except (TimeoutError, httpx.HTTPError, httpx.StreamError):
+        pass  # the answer was complete before; only the connection is lost for the next turn
+    finally:
+        await response.aclose()
+
+
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _proxy_for(base_url: str) -> str | None:
+    url = httpx.URL(base_url)
+    if url.host in _LOOPBACK or urllib.request.proxy_bypass(url.host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")

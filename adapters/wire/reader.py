@@ -1,0 +1,150 @@
+"""Response bytes -> JSON payloads, for streamed and whole answers alike.
+
+What a server was asked for and what it sends are two things: some ignore ``stream``, some stream always, some sit
+behind a page that asks for a login. So the body itself decides how it is read; the content type does not.
+What a payload means is ``chunks``' job.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import httpx
+from httpx_sse import EventSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+_BOM = codecs.BOM_UTF8
+_EVENT_STREAM = {"content-type": "text/event-stream"}
+_PROSE_CHARS = 2_000  # of a body that is neither JSON nor a stream: enough to find its title or message
+
+Kind = Literal["json", "done", "prose", "garbled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One thing that a body said.
+
+    Attributes:
+        kind: ``json`` for a JSON value; ``done`` for the end mark of a stream; ``prose`` for a body or an event
+            that is no JSON at all, such as a web page; ``garbled`` for JSON that is broken or cut.
+        value: The JSON value, or the prose.
+        whole: Whether the body is one JSON document rather than a stream of events.
+        event: Name of the server-sent event, or "".
+    """
+
+    kind: Kind
+    value: Any = None
+    whole: bool = False
+    event: str = ""
+
+
+async def read(response: httpx.Response) -> AsyncGenerator[Payload, None]:
+    """Read a body, event by event or whole.
+
+    Args:
+        response: A response whose body may have been read already.
+
+    Yields:
+        What the body says, in order.
+
+    Raises:
+        httpx.TransportError: If the body breaks off.
+        httpx.DecodingError: If its compression is broken.
+    """
+    async with aclosing(_bytes_of(response)) as source:
+        head = await _significant_head(source)
+        if head[:1] in (b"{", b"["):
+            rest = [data async for data in source]
+            yield _document(head + b"".join(rest))
+        elif head[:1] == b"<":
+            rest = [data async for data in source]
+            yield Payload("prose", (head + b"".join(rest))[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)
+        elif head:
+            async for payload in _events(head, source):
+                yield payload
+
+
+def read_whole(content: bytes) -> Payload:
+    """Read a body that is no stream, such as that of an HTTP error."""
+    return _document(content.removeprefix(_BOM).strip())
+
+
+async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    if response.is_closed and response.is_stream_consumed:
+        yield response.content
+        return
+    async for data in response.aiter_bytes():
+        yield data
+
+
+async def _significant_head(source: AsyncIterator[bytes]) -> bytes:
+    """Read until something other than white space and the byte order mark is there; b"" if nothing is."""
+    head = b""
+    async for data in source:
+        head += data
+        if _BOM.startswith(head[: len(_BOM)]) and len(head) < len(_BOM):
+            continue
+        head = head.removeprefix(_BOM).lstrip()
+        if head:
+            return head
+    return head.lstrip()
+
+
+def _document(content: bytes) -> Payload:
+    text = content.decode("utf-8", "replace")
+    try:
+        return Payload("json", json.loads(text, strict=False), whole=True)
+    except (ValueError, RecursionError):
+        kind: Kind = "garbled" if text[:1] in ("{", "[") else "prose"
+        return Payload(kind, text[:_PROSE_CHARS], whole=True)
+
+
+async def _events(head: bytes, source: AsyncIterator[bytes]) -> AsyncIterator[Payload]:
+    stream = _EventBytes(head, source)
+    events = EventSource(httpx.Response(200, headers=_EVENT_STREAM, stream=stream)).aiter_sse()
+    named = False
+    async with aclosing(events):
+        async for event in events:
+            payload = _event(event.data, event.event)
+            if payload is not None:
+                named = True
+                yield payload
+            if payload is not None and payload.kind == "done":
+                return
+    if not named:
+        # Not one event: the body was plain text, and it may say what is wrong.
+        yield Payload("prose", stream.head[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)
+
+
+def _event(data: str, name: str) -> Payload | None:
+    data = data.strip()
+    if not data:
+        return None
+    if data == "[DONE]":
+        return Payload("done")
+    try:
+        return Payload("json", json.loads(data, strict=False), event=name)
+    except (ValueError, RecursionError):
+        kind: Kind = "garbled" if re.match(r"[{\[]", data) else "prose"
+        return Payload(kind, data[:_PROSE_CHARS], event=name)
+
+
+class _EventBytes(httpx.AsyncByteStream):
+    """The bytes of an event stream, always ended by a blank line so that an unfinished last event is not lost."""
+
+    def __init__(self, head: bytes, source: AsyncIterator[bytes]) -> None:
+        self.head = head
+        self._source = source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.head
+        async for data in self._source:
+            yield data
+        yield b"\n\n"

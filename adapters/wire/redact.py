@@ -1,0 +1,54 @@
+"""What must not be said: keys in any text, and HTML where a sentence is wanted."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_SECRETS = re.compile(
+    r"\b(?:sk|pk|rk)-[\w*.\-]{5,}"  # OpenAI, OpenRouter, Stripe-like; also masked ones
+    r"|\b(?:gsk|hf|xai|nvapi|r8)[_-][\w*.\-]{5,}"  # Groq, Hugging Face and others
+    r"|\bAIza[\w\-]{10,}"  # Google
+    r"|\bbearer\s+[^\s\"',;}]+",
+    re.IGNORECASE,
+)
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<!--.*?-->|<[a-zA-Z/!][^>]*>", re.IGNORECASE | re.DOTALL)
+_HTML = re.compile(r"<(?:!doctype|html|head|body|title|h1|p|div|center)\b", re.IGNORECASE)
+_HIDDEN = "[hidden]"
+
+
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """Hide keys, tokens and the credentials of URLs.
+
+    Args:
+        text: Any text of a server.
+        secrets: The configured key and other values that must not appear.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, _HIDDEN)
+    return _URL_CREDENTIALS.sub("", _SECRETS.sub(_HIDDEN, text))
+
+
+def is_html(text: str) -> bool:
+    """Whether a text is a web page or a piece of one."""
+    return _HTML.search(text) is not None
+
+
+def plain(text: str) -> str:
+    """Reduce a text to one line of words: the title of a web page, otherwise all of it without tags."""
+    if is_html(text):
+        title = _TITLE.search(text)
+        text = (title.group(1) or title.group(2) or "") if title else text
+        text = html.unescape(_TAG.sub(" ", text))
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text to at most ``limit`` characters, at a word."""
+    if len(text) <= limit:
+        return text
+    cut = text[: max(limit - 1, 0)].rsplit(" ", 1)[0].rstrip(" .,;:-")
+    return f"{cut}…" if limit > 0 else ""

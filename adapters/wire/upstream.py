@@ -1,0 +1,150 @@
+"""What a server says when it fails, whatever shape it says it in.
+
+``UpstreamError`` is the clean cause behind an ``APIError``: no request, no key, no prompt hangs on it. Which of our
+errors it becomes is decided in ``failures``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from adapters.wire.redact import plain, redact, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_MESSAGE_FIELDS = ("message", "msg", "detail", "error", "error_message", "description", "title")
+_STATUS_FIELDS = ("code", "status_code", "http_status_code", "status", "error_code")
+_CODE_FIELDS = ("code", "type", "error_type", "status", "reason", "native_error_code")
+_LONGEST_MESSAGE_CHARS = 1_000
+_LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
+_RELAYED = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception)\s*(?::|-)\s*)+")
+_RELAY_NOTES = re.compile(r"\s*(?:model=\S+ context_window_fallbacks=|LiteLLM: |Received Model Group=).*", re.DOTALL)
+_VAGUE = re.compile(r"^(?:provider returned error|error|unknown error|bad request)?\.?$", re.IGNORECASE)
+
+
+class UpstreamError(Exception):
+    """A server said that it failed; the text is short and redacted.
+
+    Attributes:
+        message: What it said, one line, redacted; "" if it said nothing.
+        status: The true HTTP status: of the error body if it names one, else of the response; None inside a 200.
+        codes: Its machine-readable words (code, type …), joined and in lower case.
+        param: The parameter that it names, or None.
+        headers: Response headers, in lower case.
+        metadata: OpenRouter's ``metadata``, or ``{}``.
+        failed_generation: What the model wrote when its tool call could not be read (Groq), or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        codes: str = "",
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        failed_generation: str | None = None,
+    ) -> None:
+        super().__init__(f"status {status}: {message}" if status else message)
+        self.message = message
+        self.status = status
+        self.codes = codes
+        self.param = param
+        self.headers = dict(headers or {})
+        self.metadata = dict(metadata or {})
+        self.failed_generation = failed_generation
+
+
+def upstream_error(
+    body: Any,  # noqa: ANN401 - JSON of any shape, or text
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    secrets: tuple[str, ...] = (),
+) -> UpstreamError:
+    """Read an error body.
+
+    Args:
+        body: The parsed JSON, or the text of a body that is none.
+        status: HTTP status of the response if it is an error, else None.
+        headers: Headers of the response.
+        secrets: Values that must not appear in any text.
+    """
+    layers = list(_layers(body))
+    metadata = next((each["metadata"] for each in layers if isinstance(each.get("metadata"), dict)), {})
+    text = _message_of(body, layers, metadata)
+    return UpstreamError(
+        shorten(redact(plain(text), secrets), _LONGEST_MESSAGE_CHARS),
+        # A failing status of the response is the truth; inside a 200 the body is all there is.
+        status=status or next(filter(None, (_status_of(each) for each in layers)), None),
+        codes=" ".join(str(each[name]).lower() for each in layers for name in _CODE_FIELDS if _is_word(each.get(name))),
+        param=next((each["param"] for each in layers if _is_word(each.get("param"))), None),
+        headers={key.lower(): value for key, value in (headers or {}).items()},
+        metadata=metadata,
+        failed_generation=next(
+            (each["failed_generation"] for each in layers if isinstance(each.get("failed_generation"), str)), None
+        ),
+    )
+
+
+def _layers(body: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - as above
+    """The objects of an error body, the innermost error first: ``{"error": {…}}``, flat ones, lists of one."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, dict):
+        inner = body.get("error")
+        if isinstance(inner, dict):
+            yield inner
+        yield body
+
+
+def _message_of(body: Any, layers: list[dict[str, Any]], metadata: Mapping[str, Any]) -> str:  # noqa: ANN401 - as above
+    message = next(filter(None, (_words_of(each) for each in layers)), "") if layers else _words(body)
+    message = _RELAY_NOTES.sub("", _RELAYED.sub("", message.strip()))
+    if _VAGUE.match(message) and not metadata.get("flagged_input"):
+        raw = _words(_parsed(metadata.get("raw")))
+        return f"{message.rstrip('.')}: {raw}" if message and raw else message or raw
+    return message
+
+
+def _words_of(layer: dict[str, Any]) -> str:
+    return next(filter(None, (_words(layer.get(name)) for name in _MESSAGE_FIELDS)), "")
+
+
+def _words(value: Any, depth: int = 4) -> str:  # noqa: ANN401 - as above
+    """The sentence in a string, or in a list or object that holds one."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list) and depth:
+        return "; ".join(filter(None, (_words(each, depth - 1) for each in value[:3])))
+    if isinstance(value, dict) and depth:
+        return next(filter(None, (_words(value.get(name), depth - 1) for name in _MESSAGE_FIELDS)), "")
+    return ""
+
+
+def _parsed(raw: Any) -> Any:  # noqa: ANN401 - as above
+    """OpenRouter's ``metadata.raw`` is the provider's own error body, often as a string."""
+    if isinstance(raw, str):
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError):
+            return raw
+    return raw
+
+
+def _status_of(layer: dict[str, Any]) -> int | None:
+    for name in _STATUS_FIELDS:
+        value = layer.get(name)
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value[:9])
+        if isinstance(value, int) and _LOWEST_ERROR <= value <= _HIGHEST_ERROR:
+            return value
+    return None
+
+
+def _is_word(value: Any) -> bool:  # noqa: ANN401 - as above
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,77 @@
+"""What every test gets: a clean environment, cassettes in one place, and a cassette that is played to its end.
+
+The network is closed but for loopback (``--block-network`` in pyproject.toml). How a cassette looks, and what is kept
+out of it, is told in ``servers/cassettes.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Before anything imports LiteLLM, which else downloads its price list while it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers import cassettes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vcr import VCR  # type: ignore[import-untyped]  # vcrpy carries no types
+    from vcr.cassette import Cassette  # type: ignore[import-untyped]  # as above
+
+CASSETTES = Path(__file__).parent.parent / "cassettes"
+
+_UNCLEAN_PREFIXES = ("ADAPTERS_", "GROQ_", "LITELLM_PROXY_", "OLLAMA_", "OPENAI_", "OPENROUTER_")
+_PROXIES = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+
+# The same examples at every run, so that nobody's change fails by chance; `nox -s fuzz` goes where nobody was before.
+settings.register_profile("tests", max_examples=300, deadline=None, derandomize=True)
+settings.register_profile(
+    "fuzz", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
+
+
+def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:
+    """Teach vcrpy our form of a cassette; the name ``yaml`` replaces its own."""
+    vcr.register_serializer("yaml", cassettes)
+    vcr.register_matcher("kept_headers", cassettes.match_headers)
+
+
+@pytest.fixture(scope="module")
+def vcr_config() -> dict[str, Any]:
+    """What vcrpy compares and keeps."""
+    return {
+        "match_on": ["method", "host", "path", "query", "body", "kept_headers"],
+        "before_record_request": cassettes.filter_request,
+        "before_record_response": cassettes.filter_response,
+        "decode_compressed_response": True,
+    }
+
+
+@pytest.fixture(scope="module")
+def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
+    """Keep the cassettes of a test module in a folder of its name."""
+    return str(CASSETTES / request.path.stem)
+
+
+@pytest.fixture(autouse=True)
+def _played_to_the_end(vcr: Cassette | None, record_mode: str) -> Iterator[None]:
+    """Fail a test that did not ask for everything that its cassette holds."""
+    yield
+
+    if vcr is not None and record_mode == "none":
+        assert vcr.all_played, f"{len(vcr) - vcr.play_count} recorded requests were not made"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the keys, servers and proxies of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.upper() in _PROXIES or name.upper().startswith(_UNCLEAN_PREFIXES):
+            monkeypatch.delenv(name)

@@ -1,0 +1,455 @@
+"""``run_turn`` over a provider that answers from a script: order of events, history, failures, interruption.
+
+What a real provider makes of a server's bytes is tested with that provider; here the script is the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters.agent import ToolResult, run_turn
+from adapters.errors import APIConnectionError, IncompleteResponseError
+from adapters.provider import LLMProvider
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from adapters.agent import AgentEvent
+    from adapters.types import Message, StreamEvent, ToolSpec
+
+TOOLS: list[ToolSpec] = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+WEATHER = ToolCall(id="call00001", name="weather", arguments={"city": "Paris"})
+CLOCK = ToolCall(id="call00002", name="clock", arguments={})
+
+WEATHER_MESSAGE = {
+    "id": "call00001",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city": "Paris"}'},
+}
+CLOCK_MESSAGE = {"id": "call00002", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+
+Step = str | ToolCall | TokenUsage | BaseException | float
+
+
+class ScriptedProvider(LLMProvider):
+    """Answers each request with the next script; the last one repeats.
+
+    In a script a ``str`` is text, a ``float`` a pause in seconds, an exception is raised, and the rest are the calls
+    and the usage of the answer.
+    """
+
+    provider_name = "scripted"
+    model = "script"
+
+    def __init__(self, *scripts: Sequence[Step]) -> None:
+        self.scripts = list(scripts)
+        self.requests: list[dict[str, Any]] = []
+        self.closed = 0
+
+    async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
+        """Not asked by ``run_turn``, which streams."""
+        raise NotImplementedError
+
+    async def stream_events(
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+    ) -> AsyncIterator[StreamEvent]:
+        """Play the next script as events."""
+        script = self._next("stream_events", messages, tools, kwargs)
+        try:
+            async for text in self._play(script):
+                yield TextDelta(text)
+            response = LLMResponse(
+                content="".join(step for step in script if isinstance(step, str)) or None,
+                tool_calls=[step for step in script if isinstance(step, ToolCall)],
+                usage=next((step for step in script if isinstance(step, TokenUsage)), None),
+            )
+            for call in response.tool_calls:
+                yield ToolCallDone(call)
+            yield ResponseDone(response)
+        finally:
+            self.closed += 1
+
+    async def chat_stream(
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+    ) -> AsyncIterator[str]:
+        """Play the text of the next script."""
+        script = self._next("chat_stream", messages, tools, kwargs)
+        try:
+            async for text in self._play(script):
+                yield text
+            self._last_usage = next((step for step in script if isinstance(step, TokenUsage)), None)
+        finally:
+            self.closed += 1
+
+    def _next(
+        self, method: str, messages: list[Message], tools: list[ToolSpec] | None, kwargs: dict[str, Any]
+    ) -> Sequence[Step]:
+        self.requests.append({"method": method, "messages": list(messages), "tools": tools, "kwargs": kwargs})
+        return self.scripts[min(len(self.requests), len(self.scripts)) - 1]
+
+    async def _play(self, script: Sequence[Step]) -> AsyncIterator[str]:
+        for step in script:
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            elif isinstance(step, BaseException):
+                raise step
+            elif isinstance(step, str):
+                yield step
+
+
+async def fixed_tool(name: str, arguments: dict[str, Any]) -> str:
+    """A tool that answers at once with what it was asked."""
+    return f"{name} says {arguments.get('city', 'noon')}"
+
+
+async def collect(
+    provider: LLMProvider,
+    messages: list[Message],
+    call_tool: Callable[..., Any] = fixed_tool,
+    **options: Any,
+) -> list[AgentEvent]:
+    """Run a turn to its end."""
+    return [event async for event in run_turn(provider, messages, TOOLS, call_tool, **options)]
+
+
+def ask() -> list[Message]:
+    """A conversation that waits for its answer."""
+    return [{"role": "user", "content": "weather?"}]
+
+
+def result(call_id: str, name: str, content: str) -> Message:
+    """The message that carries a tool's result."""
+    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
+
+
+async def test_plain_answer() -> None:
+    """Without calls a turn is one request, its text, one ResponseDone and one assistant message."""
+    provider, messages = ScriptedProvider(["Hel", "lo", TokenUsage(3, 2)]), ask()
+
+    events = await collect(provider, messages, temperature=0.1)
+
+    assert events == [TextDelta("Hel"), TextDelta("lo"), ResponseDone(LLMResponse("Hello", usage=TokenUsage(3, 2)))]
+    assert messages == [*ask(), {"role": "assistant", "content": "Hello"}]
+    assert provider.requests == [
+        {"method": "stream_events", "messages": ask(), "tools": TOOLS, "kwargs": {"temperature": 0.1}}
+    ]
+
+
+async def test_tool_turn() -> None:
+    """A call is run, its result goes back to the model, and one ResponseDone sums the turn up."""
+    provider = ScriptedProvider(["One moment.", WEATHER, TokenUsage(10, 4)], ["Sunny.", TokenUsage(20, 3)])
+    messages = ask()
+
+    events = await collect(provider, messages)
+
+    assert events == [
+        TextDelta("One moment."),
+        ToolCallDone(WEATHER),
+        ToolResult(WEATHER, "weather says Paris", failed=False),
+        TextDelta("\n"),
+        TextDelta("Sunny."),
+        ResponseDone(LLMResponse("One moment.\nSunny.", tool_calls=[], usage=TokenUsage(30, 7))),
+    ]
+    assert messages == [
+        *ask(),
+        {"role": "assistant", "content": "One moment.", "tool_calls": [WEATHER_MESSAGE]},
+        result("call00001", "weather", "weather says Paris"),
+        {"role": "assistant", "content": "Sunny."},
+    ]
+    assert provider.requests[1]["messages"] == messages[:3]
+
+
+async def test_content_of_the_turn_is_what_was_yielded() -> None:
+    """The content of the last event is the concatenation of every text of the turn."""
+    provider = ScriptedProvider(["a", "b", WEATHER], [CLOCK], ["c", WEATHER], ["d"])
+
+    events = await collect(provider, ask())
+
+    texts = [event.text for event in events if isinstance(event, TextDelta)]
+    assert events[-1] == ResponseDone(LLMResponse("".join(texts)))
+    assert "".join(texts) == "ab\nc\nd"
+
+
+async def test_usage_is_unknown_if_one_round_was_not_counted() -> None:
+    """A sum that lacks a round would be a wrong number, so there is none."""
+    events = await collect(ScriptedProvider([WEATHER, TokenUsage(10, 4)], ["Sunny."]), ask())
+
+    assert events[-1] == ResponseDone(LLMResponse("Sunny.", usage=None))
+
+
+async def test_parallel_calls_run_at_once_and_stay_in_order() -> None:
+    """The calls of a round overlap in time; results and history keep the model's order."""
+    running, most = 0, 0
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05 if name == "weather" else 0)
+        running -= 1
+        return name
+
+    messages = ask()
+
+    events = await collect(ScriptedProvider([WEATHER, CLOCK], ["ok"]), messages, tool)
+
+    assert most == 2
+    assert [event.content for event in events if isinstance(event, ToolResult)] == ["weather", "clock"]
+    assert messages[1:4] == [
+        {"role": "assistant", "content": None, "tool_calls": [WEATHER_MESSAGE, CLOCK_MESSAGE]},
+        result("call00001", "weather", "weather"),
+        result("call00002", "clock", "clock"),
+    ]
+
+
+async def test_equal_calls_run_once_each() -> None:
+    """Two calls that differ in nothing but their id are two calls."""
+    asked: list[str] = []
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        asked.append(name)
+        return str(len(asked))
+
+    twin = ToolCall(id="call00009", name="weather", arguments={"city": "Paris"})
+    messages = ask()
+
+    await collect(ScriptedProvider([WEATHER, twin], ["ok"]), messages, tool)
+
+    assert asked == ["weather", "weather"]
+    assert messages[2:4] == [result("call00001", "weather", "1"), result("call00009", "weather", "2")]
+
+
+async def test_unreadable_call_is_not_run() -> None:
+    """A call with an error reaches no tool; the model reads why."""
+    asked: list[str] = []
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        asked.append(name)
+        return "ok"
+
+    broken = ToolCall(id="call00003", name="weather", arguments={}, error="its arguments are not JSON")
+
+    events = await collect(ScriptedProvider([broken, CLOCK], ["ok"]), ask(), tool)
+
+    assert asked == ["clock"]
+    assert ToolResult(broken, "The tool weather was not run: its arguments are not JSON", failed=True) in events
+
+
+@pytest.mark.parametrize(
+    ("error", "content"),
+    [
+        pytest.param(ValueError("no city\n  of that name"), "The tool weather failed: no city of that name", id="text"),
+        pytest.param(TimeoutError(), "The tool weather failed: TimeoutError", id="no text"),
+        pytest.param(ValueError("x" * 1000), "The tool weather failed: " + "x" * 275, id="long"),
+        pytest.param(
+            asyncio.CancelledError(),
+            "The turn was interrupted before this tool finished; it may or may not have taken effect.",
+            id="cancelled from within",
+        ),
+    ],
+)
+async def test_failing_tool(error: BaseException, content: str) -> None:
+    """A tool that raises gives the model one short line, and the turn goes on."""
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        raise error
+
+    messages = ask()
+
+    events = await collect(ScriptedProvider([WEATHER], ["Sorry."]), messages, tool)
+
+    assert events[1] == ToolResult(WEATHER, content, failed=True)
+    assert messages[2:] == [result("call00001", "weather", content), {"role": "assistant", "content": "Sorry."}]
+
+
+async def test_result_that_is_not_text() -> None:
+    """What is not a string goes to the model as JSON."""
+
+    async def tool(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"sky": "klar, 21 °C"}
+
+    events = await collect(ScriptedProvider([WEATHER], ["ok"]), ask(), tool)
+
+    assert events[1] == ToolResult(WEATHER, '{"sky": "klar, 21 °C"}', failed=False)
+
+
+async def test_last_round_may_not_call() -> None:
+    """After the allowed rounds the answer is asked for with calls forbidden, and its usage counts."""
+    provider = ScriptedProvider([WEATHER, TokenUsage(1, 1)], [CLOCK, TokenUsage(1, 1)], ["Enough.", TokenUsage(5, 1)])
+    messages = ask()
+
+    events = await collect(provider, messages, max_rounds=2, temperature=0.0)
+
+    assert [request["method"] for request in provider.requests] == ["stream_events", "stream_events", "chat_stream"]
+    assert (provider.requests[2]["tools"], provider.requests[2]["kwargs"]) == (TOOLS, {"temperature": 0.0})
+    assert events[-1] == ResponseDone(LLMResponse("Enough.", usage=TokenUsage(7, 3)))
+    assert messages[-1] == {"role": "assistant", "content": "Enough."}
+
+
+async def test_provider_without_streams_of_its_own() -> None:
+    """A provider that has only the two methods of the contract is enough, also if its stream cannot be closed."""
+
+    class Texts:
+        def __init__(self) -> None:
+            self.left = ["All ", "done."]
+
+        def __aiter__(self) -> Texts:
+            return self
+
+        async def __anext__(self) -> str:
+            if not self.left:
+                raise StopAsyncIteration
+            return self.left.pop(0)
+
+    class Small(LLMProvider):
+        provider_name = "small"
+        model = "small"
+
+        async def chat(self, *_args: Any, **_kwargs: Any) -> LLMResponse:
+            return LLMResponse(content="Wait.", tool_calls=[WEATHER])
+
+        def chat_stream(self, *_args: Any, **_kwargs: Any) -> AsyncIterator[str]:
+            return Texts()
+
+    events = await collect(Small(), ask(), max_rounds=1)
+
+    assert events[-1] == ResponseDone(LLMResponse("Wait.\nAll done."))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        pytest.param([APIConnectionError("scripted is away", provider="scripted", model="script")], [], id="at once"),
+        pytest.param(
+            ["Half an ", IncompleteResponseError("scripted broke off", provider="scripted", model="script")],
+            [{"role": "assistant", "content": "Half an "}],
+            id="after text",
+        ),
+    ],
+)
+async def test_failed_request_leaves_a_valid_history(script: list[Step], said: list[Message]) -> None:
+    """An error passes through; what was found and said before it stays in the history."""
+    messages = ask()
+
+    with pytest.raises((APIConnectionError, IncompleteResponseError)):
+        await collect(ScriptedProvider([WEATHER], script), messages)
+
+    assert messages == [
+        *ask(),
+        {"role": "assistant", "content": None, "tool_calls": [WEATHER_MESSAGE]},
+        result("call00001", "weather", "weather says Paris"),
+        *said,
+    ]
+
+
+async def test_closing_during_text() -> None:
+    """Closing the turn closes the request and keeps the text that was heard."""
+    provider, messages = ScriptedProvider(["I would ", "say that", WEATHER]), ask()
+
+    async with aclosing(run_turn(provider, messages, TOOLS, fixed_tool)) as turn:
+        await anext(turn)
+
+    assert provider.closed == 1
+    assert messages == [*ask(), {"role": "assistant", "content": "I would "}]
+
+
+async def test_closing_before_the_answer_is_whole() -> None:
+    """A call that was announced and not yet run leaves no trace in the history."""
+    messages = ask()
+
+    async with aclosing(run_turn(ScriptedProvider([WEATHER, CLOCK]), messages, TOOLS, fixed_tool)) as turn:
+        assert await anext(turn) == ToolCallDone(WEATHER)
+
+    assert messages == ask()
+
+
+async def test_cancelling_while_the_model_is_silent() -> None:
+    """Cancelling the task closes a request that waits, at once."""
+    provider, messages = ScriptedProvider([60.0, "late"]), ask()
+    task = asyncio.create_task(collect(provider, messages))
+    await asyncio.sleep(0.01)
+    started = time.perf_counter()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert time.perf_counter() - started < 1
+    assert provider.closed == 1
+    assert messages == ask()
+
+
+async def test_cancelling_running_tools() -> None:
+    """Running tools are cancelled; what finished keeps its result, and every call has one."""
+    stopped: list[str] = []
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        if name == "clock":
+            return "noon"
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.append(name)
+        raise AssertionError
+
+    messages = ask()
+    task = asyncio.create_task(collect(ScriptedProvider([WEATHER, CLOCK]), messages, tool))
+    await asyncio.sleep(0.01)
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert stopped == ["weather"]
+    assert messages[1:] == [
+        {"role": "assistant", "content": None, "tool_calls": [WEATHER_MESSAGE, CLOCK_MESSAGE]},
+        result(
+            "call00001",
+            "weather",
+            "The turn was interrupted before this tool finished; it may or may not have taken effect.",
+        ),
+        result("call00002", "clock", "noon"),
+    ]
+
+
+async def test_cancelling_twice() -> None:
+    """A second cancel does not wait for a tool that clears up slowly, and the history is whole all the same."""
+    release = asyncio.Event()
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await release.wait()
+        raise AssertionError
+
+    messages = ask()
+    task = asyncio.create_task(collect(ScriptedProvider([WEATHER]), messages, tool))
+    await asyncio.sleep(0.01)
+
+    task.cancel()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool"]
+
+
+async def test_closing_between_results() -> None:
+    """A turn that is closed after its first result still writes all of them."""
+    messages = ask()
+
+    async with aclosing(run_turn(ScriptedProvider([WEATHER, CLOCK]), messages, TOOLS, fixed_tool)) as turn:
+        async for event in turn:
+            if isinstance(event, ToolResult):
+                break
+
+    assert [message["content"] for message in messages[2:]] == ["weather says Paris", "clock says noon"]

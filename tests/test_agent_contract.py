@@ -1,0 +1,266 @@
+"""What CAAL's agent does with a provider, done over real HTTP: an upgrade must not break what it relies on.
+
+The node below behaves as CAAL's does and knows nothing of this library's own types of errors: it asks ``chat`` for
+up to five rounds, streams the rest, tells errors apart by words in their text, speaks every other one, reads the
+private ``_last_usage``, and looks for options with ``hasattr``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters import TokenUsage, create_provider_from_settings
+from adapters.testing.answers import Answer, answer, call, chunk, completion, event, raw_stream, reply
+from adapters.testing.server import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from adapters import LLMProvider, LLMResponse, ToolCall
+    from adapters.testing.server import Step
+    from adapters.types import Message, ToolSpec
+
+ASK_AGAIN_WORDS = ("tool_use_failed", "Failed to call a function")
+KEY = "sk-contract-0123456789"
+
+TOOLS: list[ToolSpec] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Current weather.",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        },
+    }
+]
+CALL = answer(calls=[call("get_weather", '{"city": "Paris"}')])
+ASKED = {"role": "user", "content": "Weather in Paris?"}
+
+
+class Node:
+    """One conversation of the agent.
+
+    Attributes:
+        usages: What ``_last_usage`` held after each request.
+        options: The options that the provider showed.
+    """
+
+    def __init__(self, provider: LLMProvider) -> None:
+        self.provider = provider
+        self.messages: list[Message] = [dict(ASKED)]
+        self.usages: list[TokenUsage | None] = []
+        self.options = {
+            name: getattr(provider, name) for name in ("think", "temperature", "num_ctx") if hasattr(provider, name)
+        }
+
+    async def speak(self, tools: list[ToolSpec] | None = None) -> str:
+        """Answer, or speak the error."""
+        try:
+            return "".join([text async for text in self._answer(tools)])
+        except Exception as error:  # noqa: BLE001 - CAAL speaks whatever it is
+            return f"I encountered an error: {error}"
+
+    async def _answer(self, tools: list[ToolSpec] | None) -> AsyncIterator[str]:
+        called = False
+        for _ in range(5 if tools else 0):
+            try:
+                response = await self._chat(tools)
+            except Exception as error:
+                if "not found" in str(error):  # the model made a tool up: go on without
+                    break
+                raise
+            if not response.tool_calls:
+                if response.content:
+                    yield response.content
+                    return
+                break
+            called = True
+            self._run_tools(response)
+        async for text in self.provider.chat_stream(self.messages, tools=tools if called else None):
+            yield text
+        self.usages.append(self.provider._last_usage)
+
+    async def _chat(self, tools: list[ToolSpec] | None) -> LLMResponse:
+        try:
+            response = await self.provider.chat(messages=self.messages, tools=tools)
+        except Exception as error:
+            if not any(word in str(error) for word in ASK_AGAIN_WORDS):
+                raise
+            response = await self.provider.chat(messages=self.messages, tools=tools)
+        self.usages.append(self.provider._last_usage)
+        return response
+
+    def _run_tools(self, response: LLMResponse) -> None:
+        """Write the calls, then run each call once, however often it was made."""
+        self.messages.append(self.provider.format_tool_call_message(response.content, response.tool_calls))
+        once: dict[str, ToolCall] = {f"{tool.name}{tool.arguments}": tool for tool in reversed(response.tool_calls)}
+        for tool in once.values():
+            self.messages.append(
+                self.provider.format_tool_result(f"21 C in {tool.arguments['city']}", tool.id, tool.name)
+            )
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    """A scripted server on loopback."""
+    async with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def open_node(server: ScriptedServer) -> AsyncIterator[Any]:
+    """Makes a node whose provider comes from CAAL's settings and talks to these steps."""
+    providers: list[LLMProvider] = []
+
+    def make(*steps: Step, **settings: Any) -> Node:
+        provider = create_provider_from_settings(
+            {
+                "llm_provider": "openai_compatible",
+                "openai_model": "small",
+                "openai_base_url": server.add("case", *steps),
+                "openai_api_key": KEY,
+                "temperature": 0.15,
+                **settings,
+            }
+        )
+        providers.append(provider)
+        return Node(provider)
+
+    yield make
+
+    for provider in providers:
+        await provider.aclose()
+
+
+async def test_tool_turn(open_node: Any, server: ScriptedServer) -> None:
+    """A call is run, its result is sent with id and name, and the answer of the next ``chat`` is spoken."""
+    node = open_node(CALL, answer("It is sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4}))
+
+    spoken = await node.speak(TOOLS)
+
+    first, second = server.seen["case"].bodies
+    assert spoken == "It is sunny."
+    assert node.usages == [TokenUsage(7, 3), TokenUsage(20, 4)]
+    assert (first["tools"], first["tool_choice"], first["messages"]) == (TOOLS, "auto", [ASKED])
+    assert second["messages"][1]["tool_calls"] == [call("get_weather", '{"city": "Paris"}')]
+    assert second["messages"][2] == {
+        "role": "tool",
+        "tool_call_id": "call00001",
+        "name": "get_weather",
+        "content": "21 C in Paris",
+    }
+
+
+async def test_stream_after_five_rounds(open_node: Any, server: ScriptedServer) -> None:
+    """After five rounds of calls the answer is streamed with calls forbidden, and its usage is known."""
+    last = answer("It ", "is sunny.", usage={"prompt_tokens": 99, "completion_tokens": 4})
+    node = open_node(*[CALL] * 5, last)
+
+    spoken = await node.speak(TOOLS)
+
+    body = server.seen["case"].bodies[-1]
+    assert spoken == "It is sunny."
+    assert node.usages[-1] == TokenUsage(99, 4)
+    assert len(node.usages) == 6
+    assert (body["stream"], body["tools"], body["tool_choice"]) == (True, TOOLS, "none")
+
+
+async def test_stream_without_tools(open_node: Any, server: ScriptedServer) -> None:
+    """Without tools the answer is streamed by a request that mentions none."""
+    node = open_node(answer("Hel", "lo."))
+
+    spoken = await node.speak()
+
+    assert spoken == "Hello."
+    assert node.usages == [TokenUsage(7, 3)]
+    assert {"tools", "tool_choice"} & set(server.seen["case"].bodies[0]) == set()
+
+
+async def test_usage_that_was_not_sent(open_node: Any) -> None:
+    """After a request whose server did not count, the count of the request before is gone."""
+    node = open_node(CALL, answer("Sunny.", usage=None))
+
+    await node.speak(TOOLS)
+
+    assert node.usages == [TokenUsage(7, 3), None]
+
+
+async def test_equal_calls(open_node: Any, server: ScriptedServer) -> None:
+    """The agent runs equal calls once; the server sees a result for each of them all the same."""
+    arguments = '{"city": "Paris"}'
+    twins = answer(calls=[call("get_weather", arguments, "call00001"), call("get_weather", arguments, "call00002")])
+    node = open_node(twins, answer("Sunny."))
+
+    await node.speak(TOOLS)
+
+    messages = server.seen["case"].bodies[1]["messages"]
+    called = [tool_call["id"] for tool_call in messages[1]["tool_calls"]]
+    assert called == [message["tool_call_id"] for message in messages[2:]]
+    assert "21 C in Paris" in [message["content"] for message in messages[2:]]
+
+
+def groq_failure(**extra: object) -> dict[str, Any]:
+    """Groq's words for a call that its parser could not read."""
+    message = "Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details."
+    return {"error": {"message": message, "type": "invalid_request_error", "code": "tool_use_failed", **extra}}
+
+
+async def test_failed_call_is_asked_for_again(open_node: Any, server: ScriptedServer) -> None:
+    """A failed call that cannot be rescued keeps the words by which the agent knows to ask once more."""
+    failure = reply(groq_failure(failed_generation='<function=get_weather{"city": <|'), "400 Bad Request")
+    node = open_node(failure, answer("Sunny."))
+
+    spoken = await node.speak(TOOLS)
+
+    assert spoken == "Sunny."
+    assert len(server.seen["case"].bodies) == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "status"),
+    [
+        pytest.param(
+            reply(
+                {"error": {"message": "The model `small` was not found", "code": "model_not_found"}}, "404 Not Found"
+            ),
+            404,
+            id="OpenAI's words",
+        ),
+        pytest.param(
+            reply({"error": {"message": "model 'small' not found"}}, "404 Not Found"), 404, id="Ollama's words"
+        ),
+        pytest.param(reply({"detail": "Not Found"}, "404 Not Found"), 404, id="a wrong path"),
+        pytest.param(
+            reply({"error": {"message": f"Incorrect API key provided: {KEY}"}}, "401 Unauthorized"),
+            401,
+            id="a wrong key",
+        ),
+        pytest.param(
+            reply({"error": {"message": "Service not found in region"}}, "503 Service Unavailable", retry_after="60"),
+            503,
+            id="not found in another error",
+        ),
+    ],
+)
+async def test_error_is_spoken_once(open_node: Any, server: ScriptedServer, step: Step, status: int) -> None:
+    """An error is not taken for a made-up tool: no second request, a short sentence, and never the key."""
+    node = open_node(step)
+
+    spoken = await node.speak(TOOLS)
+
+    assert spoken.startswith("I encountered an error: ")
+    assert "not found" not in spoken
+    assert KEY not in spoken
+    assert len(spoken) < 330
+    assert [body.get("stream", False) for body in server.seen["case"].bodies] == [False], status
+
+
+async def test_options_that_the_agent_looks_for(open_node: Any) -> None:
+    """The provider shows ``think``, ``temperature`` and ``num_ctx`` as the settings have them."""
+    node = open_node(answer("Hi."))
+    ollama = open_node(answer("Hi."), llm_provider="ollama", think=False, num_ctx=8192)
+
+    assert node.options == {"think": None, "temperature": 0.15, "num_ctx": None}
+    assert ollama.options == {"think": False, "temperature": 0.15, "num_ctx": 8192}

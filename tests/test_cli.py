@@ -1,0 +1,552 @@
+"""The command line: what is on stdout, what is on stderr, and with which code it ends.
+
+Commands run in this process over a scripted server; pipes, terminals and signals are shown with real processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from adapters.cli import main
+from adapters.cli.base import printable
+from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
+from adapters.testing.answers import answer, call, reply, said, stream
+from adapters.testing.server import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from click.testing import Result
+
+    from adapters.testing.server import Step
+
+KEY = "sk-cli-0123456789"
+WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])
+SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ScriptedServer]:
+    """A scripted server on a loop of its own: the commands under test run loops themselves."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    running = ScriptedServer()
+    asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result()
+    yield running
+    asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def config(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose default talks to the scripted server, found through the environment."""
+    path = tmp_path / "providers.yaml"
+    path.write_text(
+        f"""
+default: scripted
+providers:
+  scripted:
+    kind: openai_compatible
+    model: small
+    base_url: {server.add("case", SUNNY)}
+    api_key: {KEY}
+    retry: {{attempts: 1}}
+  open:
+    kind: ollama
+    model: qwen3:8b
+  cloud:
+    kind: openrouter
+    model: some/model
+    api_key: os.environ/CLOUD_KEY
+  groq:
+    kind: groq
+    model: llama
+""",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(path))
+    return path
+
+
+def run(*args: str, stdin: str = "") -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, args, input=stdin)
+
+
+def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
+    """What the server was asked."""
+    return server.seen["case"].bodies
+
+
+def test_turn_with_a_tool(config: Path, server: ScriptedServer) -> None:
+    """The words are on stdout; the call, its result, and the count are on stderr, without a single escape."""
+    server.add("case", WEATHER, SUNNY)
+
+    result = run("chat", "weather?")
+
+    assert (result.exit_code, result.stdout) == (0, "One moment.\nIt is sunny.\n")
+    called, found, count = result.stderr.splitlines()
+    assert called == '→ get_weather {"city": "Paris"}'
+    assert found == '← {"city": "Paris", "temperature": 21, "unit": "c", "sky": "sunny"}'
+    assert count.startswith("27 tokens in, 7 out, ")
+    assert count.endswith(" s")
+    assert bodies(server)[0]["tools"] == DEMO_TOOLS
+
+
+def test_failed_tool(config: Path, server: ScriptedServer) -> None:
+    """A tool that fails is shown as such, and the turn goes on."""
+    server.add("case", answer(calls=[call("get_weather", '{"city": "Paris", "unit": "k"}')]), SUNNY)
+
+    result = run("chat", "weather?")
+
+    assert (result.exit_code, result.stdout) == (0, "It is sunny.\n")
+    assert "✗ The tool get_weather failed: unit must be c or f\n" in result.stderr
+
+
+def test_long_results_are_cut(config: Path, server: ScriptedServer) -> None:
+    """A long argument is shown in one line of 200 characters."""
+    server.add("case", answer(calls=[call("get_weather", json.dumps({"city": "x\n" * 500}))]), SUNNY)
+
+    result = run("chat", "weather?")
+
+    assert [len(line) for line in result.stderr.splitlines()[:2]] == [200, 200]
+    assert result.stderr.splitlines()[0].endswith("…")
+
+
+def test_json(config: Path, server: ScriptedServer) -> None:
+    """``--json`` prints one object with everything, and nothing else."""
+    server.add("case", WEATHER, SUNNY)
+
+    result = run("chat", "weather?", "--json")
+
+    value = json.loads(result.stdout)
+    assert isinstance(value.pop("seconds"), float)
+    assert value == {
+        "content": "One moment.\nIt is sunny.",
+        "tool_calls": [
+            {
+                "id": "call00001",
+                "name": "get_weather",
+                "arguments": {"city": "Paris"},
+                "result": '{"city": "Paris", "temperature": 21, "unit": "c", "sky": "sunny"}',
+                "failed": False,
+            }
+        ],
+        "usage": {"prompt_tokens": 27, "completion_tokens": 7},
+        "model": "m",
+        "provider": "scripted",
+    }
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_json_without_usage(config: Path, server: ScriptedServer) -> None:
+    """Tokens that the server did not count are null, in JSON and on the screen."""
+    server.add("case", answer("Hi.", usage=None))
+
+    assert json.loads(run("chat", "hi", "--json").stdout)["usage"] is None
+    assert "tokens" not in run("chat", "hi").stderr
+
+
+def test_error(config: Path, server: ScriptedServer) -> None:
+    """A failure is one line on stderr and exit code 1; the words before it stay."""
+    server.add("case", (*stream(said("Half"), done=False)[:-1], "eof"))
+
+    result = run("chat", "hi")
+
+    assert (result.exit_code, result.stdout) == (1, "Half\n")
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_error_as_json(config: Path, server: ScriptedServer) -> None:
+    """With ``--json`` a failure is an object on stdout and exit code 1."""
+    server.add("case", reply({"error": {"message": f"Incorrect API key provided: {KEY}"}}, "401 Unauthorized"))
+
+    result = run("chat", "hi", "--json")
+
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert list(json.loads(result.stdout)) == ["error"]
+    assert KEY not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "words"),
+    [
+        pytest.param(["chat", " "], "", "The prompt is empty.", id="blank prompt"),
+        pytest.param(["chat", "-"], "\n", "The prompt is empty.", id="blank input"),
+        pytest.param(["chat", "a", "b"], "", "unexpected extra argument", id="two prompts"),
+        pytest.param(["chat", "--nope"], "", "No such option", id="unknown option"),
+    ],
+)
+def test_usage_error(config: Path, args: list[str], stdin: str, words: str) -> None:
+    """A wrong command line ends with 2 and says why on stderr."""
+    result = run(*args, stdin=stdin)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+
+
+def test_options_of_a_turn(config: Path, server: ScriptedServer) -> None:
+    """``-m``, ``--system`` and ``--no-tools`` change the request."""
+    run("chat", "hi", "-m", "large", "--system", "Be brief.", "--no-tools")
+
+    body = bodies(server)[0]
+    assert body["model"] == "large"
+    assert "tools" not in body
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+
+
+def test_encoding_that_lacks_characters(config: Path, server: ScriptedServer) -> None:
+    """What an encoding lacks becomes a question mark on its way out, and does not fail on its way in."""
+    server.add("case", answer("21 °C ☀", calls=[call("get_time", "{}")]), SUNNY)
+
+    result = CliRunner(charset="latin-1").invoke(main, ["chat", "hi"])
+    replaced = CliRunner().invoke(main, ["chat", "-"], input=b"caf\xe9")
+
+    assert (result.exit_code, result.stdout_bytes) == (0, b"21 \xb0C ?\nIt is sunny.\n")
+    assert b"? get_time {}" in result.stderr_bytes
+    assert replaced.exit_code == 0
+    assert bodies(server)[-1]["messages"] == [{"role": "user", "content": "caf\ufffd"}]
+
+
+def test_prompt_from_stdin(config: Path, server: ScriptedServer) -> None:
+    """``-`` makes the whole input one question."""
+    run("chat", "-", stdin="two\nlines\n")
+
+    assert bodies(server)[0]["messages"] == [{"role": "user", "content": "two\nlines"}]
+
+
+def test_conversation_from_a_pipe(config: Path, server: ScriptedServer) -> None:
+    """Without a prompt each line that is not blank is a turn, and the history goes along."""
+    result = run("chat", stdin="first\n\nsecond\n")
+
+    assert (result.exit_code, result.stdout) == (0, "It is sunny.\nIt is sunny.\n")
+    assert bodies(server)[1]["messages"] == [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "It is sunny."},
+        {"role": "user", "content": "second"},
+    ]
+
+
+def test_address_without_provider(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--base-url`` alone needs no configuration."""
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.yaml"))
+    url = server.add("case", SUNNY)
+
+    result = run("chat", "hi", "--base-url", url, "-m", "small", "--json")
+
+    assert json.loads(result.stdout)["provider"] == "openai_compatible"
+
+
+def test_address_of_a_provider(config: Path, server: ScriptedServer) -> None:
+    """``--base-url`` beside ``--provider`` replaces the address of that provider."""
+    url = server.add("case", SUNNY)
+
+    result = run("chat", "hi", "-p", "open", "--base-url", url, "--json")
+
+    assert json.loads(result.stdout)["provider"] == "open"
+    assert bodies(server)[0]["model"] == "qwen3:8b"
+
+
+def test_nothing_steers_the_terminal(config: Path, server: ScriptedServer) -> None:
+    """Escape sequences of models and tools lose their escape; rich's markup and emoji codes are text."""
+    evil = "\x1b]0;title\x07\x1b[31m[bold]red[/bold] :smile:\r\x9b2J\tx\n"
+    server.add("case", answer(evil, calls=[call("get_weather", json.dumps({"city": evil}))]), SUNNY)
+
+    result = run("chat", "hi")
+
+    assert result.stdout == "]0;title[31m[bold]red[/bold] :smile:2J\tx\n\nIt is sunny.\n"
+    assert "[bold]red[/bold] :smile:" in result.stderr
+    assert all(char == "\n" or char.isprintable() for char in result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("a\tb\nc", "a\tb\nc", id="tab and newline stay"),
+        pytest.param("\x00a\x08\x0b\r\x1b\x7f\x85\x9bb", "ab", id="C0, DEL and C1"),
+        pytest.param("👩‍👩‍👧 é ☀️", "👩‍👩‍👧 é ☀️", id="joined emoji stay"),
+    ],
+)
+def test_printable(text: str, expected: str) -> None:
+    """Every control character but newline and tab goes, and nothing else."""
+    assert printable(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "result"),
+    [
+        pytest.param(
+            "get_weather",
+            {"city": "Rome", "unit": "f"},
+            {"city": "Rome", "temperature": 70, "unit": "f", "sky": "sunny"},
+            id="fahrenheit",
+        ),
+        pytest.param(
+            "get_wether", {}, LookupError("there is no such tool; there are get_weather, get_time"), id="name"
+        ),
+    ],
+)
+async def test_demo_tool(name: str, arguments: dict[str, Any], result: Any) -> None:
+    """The demo tools do as their schema says, and refuse other names."""
+    if isinstance(result, Exception):
+        with pytest.raises(type(result), match=str(result)):
+            await call_demo_tool(name, arguments)
+    else:
+        assert await call_demo_tool(name, arguments) == result
+
+
+async def test_demo_time() -> None:
+    """The time is that of this machine."""
+    assert str(time.localtime().tm_year) in await call_demo_tool("get_time", {})
+
+
+def test_providers(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row tells name, kind, model, address and whether there is a key, and never the key."""
+    monkeypatch.setenv("CLOUD_KEY", KEY)
+
+    result = run("providers")
+
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[0] == ["name", "kind", "model", "base", "URL", "key"]
+    assert lines[1][:4] == ["scripted", "(default)", "openai_compatible", "small"]
+    assert [line[-1] for line in lines[1:]] == ["found", "set", "found", "missing"]
+    assert KEY not in result.output
+
+
+def test_providers_as_json(config: Path) -> None:
+    """``--json`` gives the same as a list of objects."""
+    rows = json.loads(run("providers", "--json").stdout)
+
+    assert rows[1] == {
+        "name": "open",
+        "kind": "ollama",
+        "model": "qwen3:8b",
+        "base_url": "http://localhost:11434/v1",
+        "key": "not set",
+        "default": False,
+    }
+    assert [row["key"] for row in rows] == ["found", "not set", "missing", "missing"]
+
+
+def test_models(config: Path, server: ScriptedServer) -> None:
+    """A row tells id, context, tools and prices; what the server does not say is a dash."""
+    known = {
+        "id": "a/one",
+        "name": "One",
+        "context_length": 8192,
+        "supported_parameters": ["tools"],
+        "pricing": {"prompt": "0.0000005", "completion": "0"},
+    }
+    mute = {"id": "a/two", "name": "Two", "supported_parameters": ["temperature"]}
+    server.add("case", reply({"data": [known, mute, {"id": "three"}]}))
+
+    result = run("models")
+
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["id", "context", "tools", "$/M", "in", "$/M", "out"],
+        ["a/one", "8192", "yes", "0.5", "0"],
+        ["a/two", "-", "no", "-", "-"],
+        ["three", "-", "-", "-", "-"],
+    ]
+    assert [model["id"] for model in json.loads(run("models", "--tools", "--json").stdout)] == ["a/one", "three"]
+    assert json.loads(run("models", "--json").stdout)[0]["prompt_usd_per_mtok"] == 0.5
+    assert json.loads(run("models", "--free", "--json").stdout) == []
+
+
+def test_check_finds_every_problem(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable that is not set is one line on stderr, and the exit code is 1."""
+    result = run("config", "check")
+
+    first, second = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert first.startswith("Error: ")
+    assert "CLOUD_KEY" in first
+    assert "GROQ_API_KEY" in second
+
+
+def test_check_of_a_good_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration without a problem is told so, with exit code 0."""
+    monkeypatch.setenv("CLOUD_KEY", KEY)
+    monkeypatch.setenv("GROQ_API_KEY", KEY)
+
+    result = run("config", "check")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "No problems: 4 providers, the default is scripted.\n"
+
+
+def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is not there is one line."""
+    result = run("config", "check", "--config", str(tmp_path / "none.yaml"))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def start(*args: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a real process of the command line."""
+    command = [sys.executable, "-m", "adapters", *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    """The pipe that the process writes to."""
+    assert process.stdout is not None
+    return process.stdout
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that another thread or process does."""
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """The command line itself imports neither LiteLLM nor what only a request needs."""
+    code = "import adapters.cli, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+
+    assert done.stdout == "set()\n"
+
+
+def test_module_is_the_command() -> None:
+    """``python -m adapters`` is ``adapters``."""
+    out, _ = start("--help").communicate()
+
+    assert out.startswith(b"Usage: adapters [OPTIONS] COMMAND")
+
+
+def test_reader_that_leaves(config: Path, server: ScriptedServer) -> None:
+    """A pipe that closes early ends the turn and its request, with no traceback."""
+    server.add("case", (*stream(said("one "), done=False)[:-1], 0.3, *stream(said("two "))[1:-1], "hang"))
+    process = start("chat", "hi")
+
+    assert output(process).read(4) == b"one "
+    output(process).close()
+    _, errors = process.communicate(timeout=10)
+
+    assert process.returncode == 1
+    assert b"Traceback" not in errors
+    wait_until(lambda: server.seen["case"].gone_at)
+
+
+@pytest.mark.parametrize(
+    "args", [pytest.param(["chat", "hi"], id="text"), pytest.param(["chat", "hi", "--json"], id="json")]
+)
+def test_interrupt(config: Path, server: ScriptedServer, args: list[str]) -> None:
+    """Ctrl-C closes the request and ends with 130 and no traceback."""
+    server.add("case", (*stream(said("Half"), done=False)[:-1], "hang"))
+    process = start(*args)
+    wait_until(lambda: server.seen["case"].started)
+    time.sleep(0.2)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert errors.strip() == b""
+    assert len(server.seen["case"].gone_at) == 1
+
+
+def test_conversation_on_a_terminal(config: Path, server: ScriptedServer) -> None:
+    """A person gets a prompt, a spinner, answers, and errors that do not end the conversation; NO_COLOR is honoured."""
+    refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
+    server.add("case", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
+    command = [sys.executable, "-m", "adapters", "chat"]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    screen = Terminal(ours)
+
+    for words, expected in (("weather?", "7 out,"), ("more", "Error: "), ("and?", "4 out,")):
+        screen.expect("> ")
+        os.write(ours, f"{words}\n".encode())
+        screen.expect(expected)
+    screen.expect("> ")
+    os.write(ours, b"\x04")
+
+    assert process.wait(timeout=10) == 0
+    os.close(ours)
+    assert "Ctrl-D ends the conversation." in screen.text
+    assert "\x1b[?25l" in screen.text, "a spinner hides the cursor"
+    assert screen.text.count("\x1b[?25l") == screen.text.count("\x1b[?25h"), "and shows it again"
+    assert not re.search(r"\x1b\[[\d;]*(3|4|9)\dm", screen.text), "no colours"
+    assert "One moment.\r\n" in screen.text
+    assert [message["content"] for message in bodies(server)[-1]["messages"] if message["role"] == "user"] == [
+        "weather?",
+        "and?",
+    ], "a question that failed is forgotten"
+
+
+class Terminal:
+    """The far end of a pseudo-terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.text = ""
+        self._descriptor = descriptor
+        self._read = 0
+
+    def expect(self, words: str) -> None:
+        """Read on until these words have come."""
+        while words not in self.text[self._read :]:
+            self.text += os.read(self._descriptor, 4096).decode()
+        self._read = self.text.index(words, self._read) + len(words)
+
+
+@pytest.mark.integration
+def test_embedded_default() -> None:
+    """With nothing configured a turn with a tool call runs on the embedded server."""
+    out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=60)
+
+    value = json.loads(out)
+    assert [tool_call["name"] for tool_call in value["tool_calls"]] == ["get_weather"]
+    assert "sunny" in value["content"]
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server through /proc")
+def test_interrupt_ends_the_embedded_server() -> None:
+    """After Ctrl-C the process of the embedded server is gone too."""
+    process = start("chat", "loop", "--no-tools")
+    assert output(process).read(4)
+    (child,) = children(process.pid)
+
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+
+    assert process.returncode == 130
+    assert not Path(f"/proc/{child}").exists()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            parent = path.read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+            found += [int(path.parent.name)] if int(parent) == pid else []
+    return found

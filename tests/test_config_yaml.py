@@ -1,0 +1,129 @@
+"""YAML files: the line of each key, and mistakes in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.config.yaml_file import Document, read_yaml
+from adapters.errors import ConfigError
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path: Path) -> Path:
+    return tmp_path / "providers.yaml"
+
+
+def _read(file: Path, text: str) -> Document:
+    file.write_text(text, encoding="utf-8")
+    return read_yaml(file)
+
+
+def test_lines_of_keys(file: Path) -> None:
+    """Each key is known by its path, with the line it stands in."""
+    document = _read(file, "a:\n  b: 1\n  c:\n  - d: 2\n")
+
+    assert document.data == {"a": {"b": 1, "c": [{"d": 2}]}}
+    assert document.source.lines == {
+        (): 1,
+        ("a",): 1,
+        ("a", "b"): 2,
+        ("a", "c"): 3,
+        ("a", "c", "0", "d"): 4,
+    }
+
+
+def test_keys_and_dates_are_text(file: Path) -> None:
+    """Keys are what was written, and dates too: YAML would make a boolean, a number and a date of these."""
+    assert _read(file, "yes: 1\n404: 2\n~: 2026-11-22\n").data == {"yes": 1, "404": 2, "~": "2026-11-22"}
+
+
+def test_blocks_can_be_shared(file: Path) -> None:
+    """Anchors and merge keys work, also for a node that holds itself."""
+    assert _read(file, "a: &x {k: 1}\nb: *x\nc: {<<: *x, l: 2}\n").data["c"] == {"k": 1, "l": 2}
+    assert set(_read(file, "a: &x [1, *x]\n").data) == {"a"}
+
+
+def test_duplicate_keys_are_told(file: Path) -> None:
+    """A key that is there twice is a problem in its second line; keys of the same name elsewhere are not."""
+    problems = _read(file, "a:\n  k: 1\nb:\n  k: 1\na:\n  k: 2\n").problems
+
+    assert [(problem.path, problem.text) for problem in problems] == [
+        (("a",), "is there twice, first in line 1; remove one")
+    ]
+
+
+def test_byte_order_mark_is_no_content(file: Path) -> None:
+    """A file that an editor began with a byte order mark reads as any other."""
+    assert _read(file, "\ufeffa: 1").data == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("", ":1: the file is empty", id="empty"),
+        pytest.param("# nothing\n", ":1: the file is empty", id="comments"),
+        pytest.param("a:\n\tb: 1", ":2: a tab stands where spaces must", id="tab"),
+        pytest.param("a: 1\nb: @sk-hunter2", ":2: a value starts with a character", id="reserved character"),
+        pytest.param("a: sk: hunter2", ":1: a second colon", id="second colon"),
+        pytest.param("a:\n  b: 1\n  hunter2\n", ":3: a key has no colon", id="no colon"),
+        pytest.param("a:\n  b: 1\n c: 2\n", ":3: the indentation does not fit", id="indentation"),
+        pytest.param('a: "hunter2\n', ":2: a quote is never closed", id="open quote"),
+        pytest.param("a: *hunter2", ":1: a value starts with *", id="asterisk"),
+        pytest.param("a: !hunter2 b", ":1: a value starts with !", id="exclamation mark"),
+        pytest.param("a: 1\n---\nb: hunter2", ":2: a second document", id="two documents"),
+        pytest.param("a: 1\nb: hunter2\x00", ":2: an invisible character", id="zero byte"),
+        pytest.param("a: ]", ":1: this is not YAML", id="bracket"),
+        pytest.param("a: !!int hunter2", ": a value does not fit its tag", id="wrong int"),
+        pytest.param("a: !!bool hunter2", ": a value does not fit its tag", id="wrong bool"),
+        pytest.param("[" * 3000, ": the file is nested too deeply", id="nested"),
+        pytest.param("? [hunter2]\n: 1", ":1: this is not YAML", id="list as key"),
+    ],
+)
+def test_what_is_no_yaml(file: Path, text: str, told: str) -> None:
+    """A file that cannot be read is told with its line and what to do, in one line, without its content."""
+    with pytest.raises(ConfigError) as caught:
+        _read(file, text)
+
+    assert str(caught.value).startswith(f"{file}{told}")
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_that_is_not_there(file: Path) -> None:
+    """A missing file is told with its path and where the path comes from."""
+    with pytest.raises(ConfigError, match="there is no such file; correct the path, or the variable ADAPTERS_CONFIG"):
+        read_yaml(file)
+
+
+def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    """What cannot be opened is told with the reason of the system."""
+    with pytest.raises(ConfigError, match="the file cannot be read"):
+        read_yaml(tmp_path)
+
+
+def test_file_that_is_not_utf_8(file: Path) -> None:
+    """Another encoding is told, with what to do."""
+    file.write_bytes("a: é".encode("latin-1"))
+
+    with pytest.raises(ConfigError, match="save it as UTF-8"):
+        read_yaml(file)
+
+
+_PIECES = st.sampled_from(
+    ["a", "b", ": ", "- ", "\n", "  ", "\t", "{", "}", "[", "]", "&x ", "*x", "<<", "? ", "!!int ", "!!set ", "!!bool "]
+    + ["!!timestamp ", "!!omap ", "!!pairs ", "!!binary ", "!", "|", ">", "'", '"', "#", "---\n", "1", "0x", "2026-13-45"]
+)
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join))
+def test_any_text_is_yaml_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """Whatever stands in a file, it is read or refused in one line."""
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    try:
+        _read(file, text)
+    except ConfigError as error:
+        assert "\n" not in str(error)

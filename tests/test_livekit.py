@@ -1,0 +1,411 @@
+"""``adapters.livekit``: a provider as the language model of a LiveKit agent.
+
+LiveKit's classes are the real ones, up to a whole ``AgentSession``; the provider behind them is a scripted one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("livekit.agents")
+
+from livekit import agents
+from livekit.agents import llm
+
+from adapters.errors import (
+    AllProvidersFailedError,
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    ConfigError,
+    IncompleteResponseError,
+    InternalServerError,
+    RateLimitError,
+)
+from adapters.livekit import LLM
+from adapters.provider import LLMProvider
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from adapters.types import Message, StreamEvent, ToolSpec
+
+_CALL = ToolCall("abcDEF123", "get_weather", {"city": "Zürich"})
+
+
+@llm.function_tool
+async def get_weather(city: str) -> str:
+    """Tell the weather of a city."""
+    return f"12 C in {city}"
+
+
+class Scripted(LLMProvider):
+    """Answers with one script after the other, each a list of texts, calls and at most one error at its end."""
+
+    provider_name = "scripted"
+    model = "tiny"
+
+    def __init__(self, *scripts: Sequence[str | ToolCall | Exception], usage: TokenUsage | None = None) -> None:
+        self._scripts = list(scripts)
+        self._usage = usage
+        self.asked: list[tuple[str, list[Message], list[ToolSpec] | None, dict[str, Any]]] = []
+        self.stopped = self.closed = False
+        self.hangs, self.prewarmed = asyncio.Event(), asyncio.Event()
+
+    async def chat(self, messages: Any, tools: Any = None, **kwargs: Any) -> LLMResponse:
+        """Not asked here."""
+        raise NotImplementedError
+
+    async def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
+        """Speak the texts of a script."""
+        self.asked.append(("chat_stream", messages, tools, kwargs))
+        for step in self._scripts.pop(0):
+            yield str(step)
+        self._last_usage = self._usage
+
+    async def stream_events(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[StreamEvent]:
+        """Play a script."""
+        self.asked.append(("stream_events", messages, tools, kwargs))
+        try:
+            for step in self._scripts.pop(0):
+                if isinstance(step, Exception):
+                    raise step
+                if step == "…":
+                    self.hangs.set()
+                    await asyncio.sleep(60)
+                yield TextDelta(step) if isinstance(step, str) else ToolCallDone(step)
+            yield ResponseDone(LLMResponse(None, usage=self._usage))
+        finally:
+            self.stopped = True
+
+    async def prewarm(self) -> None:
+        """Note it."""
+        self.prewarmed.set()
+
+    async def aclose(self) -> None:
+        """Note it."""
+        self.closed = True
+
+    def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
+        """Leave a mark."""
+        return [{**tool, "prepared": True} for tool in tools]
+
+    def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
+        """Add what this provider wants back with its calls."""
+        message = super().format_tool_call_message(content, tool_calls)
+        message["reasoning_details"] = [{"type": "reasoning.encrypted"}]
+        message["tool_calls"][0]["signature"] = "c2ln"
+        return message
+
+
+def _context(text: str = "How warm is it?") -> llm.ChatContext:
+    context = llm.ChatContext()
+    context.add_message(role="system", content="Be brief.")
+    context.add_message(role="user", content=text)
+    return context
+
+
+async def _chunks(provider: LLMProvider, **options: Any) -> list[llm.ChatChunk]:
+    async with LLM(provider).chat(chat_ctx=_context(), **options) as stream:
+        return [chunk async for chunk in stream]
+
+
+def _error(kind: type[APIError], status_code: int | None = None, *, retryable: bool = False) -> APIError:
+    return kind(
+        "Scripted did not answer.",
+        provider="scripted",
+        model="tiny",
+        status_code=status_code,
+        retryable=retryable,
+        request_id="req_1",
+    )
+
+
+async def test_text_calls_and_usage_arrive_as_chunks() -> None:
+    """Each event is one chunk, in order, and all chunks of an answer have one id."""
+    chunks = await _chunks(Scripted(["It is ", "12 C.", _CALL], usage=TokenUsage(3, 4)), tools=[get_weather])
+
+    calls = [llm.FunctionToolCall(name="get_weather", arguments='{"city": "Zürich"}', call_id="abcDEF123")]
+    assert [chunk.delta for chunk in chunks] == [
+        llm.ChoiceDelta(role="assistant", content="It is "),
+        llm.ChoiceDelta(role="assistant", content="12 C."),
+        llm.ChoiceDelta(role="assistant", tool_calls=calls),
+        None,
+    ]
+    assert chunks[-1].usage == llm.CompletionUsage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_usage_that_the_server_did_not_count_stays_unknown() -> None:
+    """No usage is invented."""
+    assert [chunk.usage for chunk in await _chunks(Scripted(["Hi."]))] == [None, None]
+
+
+async def test_the_request_is_made_in_openai_format() -> None:
+    """Messages and tools reach the provider as it wants them, with the sampling parameters of this request."""
+    provider = Scripted(["Hi."])
+
+    await _chunks(
+        provider,
+        tools=[get_weather],
+        tool_choice="required",
+        parallel_tool_calls=False,
+        extra_kwargs={"temperature": 0},
+    )
+
+    [(method, messages, tools, kwargs)] = provider.asked
+    assert method == "stream_events"
+    assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How warm is it?"}]
+    assert tools is not None
+    assert tools[0]["prepared"] is True
+    assert tools[0]["function"]["name"] == "get_weather"
+    assert tools[0]["function"]["description"] == "Tell the weather of a city."
+    assert list(tools[0]["function"]["parameters"]["properties"]) == ["city"]
+    assert "strict" not in tools[0]["function"]
+    assert kwargs == {"temperature": 0, "tool_choice": "required", "parallel_tool_calls": False}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="nothing said"),
+        pytest.param({"tool_choice": "none"}, id="none"),
+        pytest.param({"tool_choice": "auto", "parallel_tool_calls": True}, id="auto, parallel"),
+    ],
+)
+async def test_without_tools_nothing_is_said_about_them(options: dict[str, Any]) -> None:
+    """Servers reject ``tool_choice`` and ``parallel_tool_calls`` in a request without tools."""
+    provider = Scripted(["Hi."])
+
+    await _chunks(provider, **options)
+
+    assert [(method, tools, kwargs) for method, _, tools, kwargs in provider.asked] == [("stream_events", None, {})]
+
+
+async def test_auto_is_left_to_the_provider() -> None:
+    """The default of every provider is not sent a second time."""
+    provider = Scripted(["Hi."])
+
+    await _chunks(provider, tools=[get_weather], tool_choice="auto")
+
+    assert provider.asked[0][3] == {}
+
+
+async def test_forbidden_calls_make_it_plain_text() -> None:
+    """With tool choice "none" the provider is asked for text alone, and the tools of the history go with it."""
+    provider = Scripted(["It is ", "12 C."], usage=TokenUsage(3, 4))
+
+    chunks = await _chunks(provider, tools=[get_weather], tool_choice="none", extra_kwargs={"temperature": 0})
+
+    assert [chunk.delta.content for chunk in chunks if chunk.delta] == ["It is ", "12 C."]
+    assert chunks[-1].usage == llm.CompletionUsage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
+    [(method, _, tools, kwargs)] = provider.asked
+    assert (method, kwargs) == ("chat_stream", {"temperature": 0})
+    assert tools
+
+
+async def test_calls_of_the_history_get_their_extras_back() -> None:
+    """The provider adds what must go with its calls, and what LiveKit kept for another provider stays."""
+    provider, context = Scripted(["Hi."]), _context()
+    extra = {"google": {"thought_signature": "Zm9v"}}
+    context.insert(
+        [
+            llm.FunctionCall(call_id="abcDEF123", name="get_weather", arguments='{"city": "Rome"}', extra=extra),
+            llm.FunctionCallOutput(call_id="abcDEF123", name="get_weather", output="20 C", is_error=False),
+        ]
+    )
+
+    await LLM(provider).chat(chat_ctx=context).collect()
+
+    function = {"name": "get_weather", "arguments": '{"city": "Rome"}'}
+    call = {"id": "abcDEF123", "type": "function", "function": function, "extra_content": extra, "signature": "c2ln"}
+    assert provider.asked[0][1][2:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call],
+            "reasoning_details": [{"type": "reasoning.encrypted"}],
+        },
+        {"role": "tool", "tool_call_id": "abcDEF123", "content": "20 C"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "status_code", "retryable"),
+    [
+        pytest.param(_error(APITimeoutError, retryable=True), agents.APITimeoutError, None, True, id="timeout"),
+        pytest.param(
+            _error(APIConnectionError, retryable=True), agents.APIConnectionError, None, True, id="no connection"
+        ),
+        pytest.param(_error(RateLimitError, 429, retryable=True), agents.APIStatusError, 429, True, id="429"),
+        pytest.param(_error(InternalServerError, 503, retryable=True), agents.APIStatusError, 503, True, id="503"),
+        pytest.param(_error(AuthenticationError, 401), agents.APIStatusError, 401, False, id="401"),
+        pytest.param(_error(InternalServerError, 499), agents.APIError, None, False, id="499"),
+        pytest.param(_error(APIError, 200), agents.APIError, None, False, id="error in a 200"),
+        pytest.param(
+            _error(IncompleteResponseError, retryable=True), agents.APIError, None, True, id="incomplete answer"
+        ),
+        pytest.param(
+            AllProvidersFailedError([_error(RateLimitError, 429, retryable=True), _error(AuthenticationError, 401)]),
+            agents.APIError,
+            None,
+            True,
+            id="all failed, one may recover",
+        ),
+        pytest.param(
+            AllProvidersFailedError([_error(AuthenticationError, 401)]), agents.APIError, None, False, id="all failed"
+        ),
+    ],
+)
+async def test_errors_become_livekits(
+    error: Exception, expected: type[Exception], status_code: int | None, retryable: bool
+) -> None:
+    """An error has LiveKit's class, our words, the true status, and says whether it is worth another try."""
+    with pytest.raises(agents.APIError) as caught:
+        await _chunks(Scripted([error]))
+
+    assert type(caught.value) is expected
+    assert caught.value.message == str(error)
+    assert getattr(caught.value, "status_code", None) == status_code
+    assert getattr(caught.value, "request_id", "req_1") == "req_1"
+    assert caught.value.retryable is retryable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(_error(APIConnectionError, retryable=True), id="connection"),
+        pytest.param(AllProvidersFailedError([_error(APIConnectionError, retryable=True)]), id="all failed"),
+    ],
+)
+async def test_nothing_is_worth_another_try_once_it_started(error: Exception) -> None:
+    """An error after some text may not be tried again: the person would hear the beginning twice."""
+    with pytest.raises(agents.APIError) as caught:
+        await _chunks(Scripted(["It is", error]))
+
+    assert caught.value.retryable is False
+
+
+async def test_the_words_of_a_connection_error_can_be_spoken() -> None:
+    """LiveKit adds nothing to the text of the error."""
+    with pytest.raises(agents.APIConnectionError) as caught:
+        await _chunks(Scripted([_error(APIConnectionError)]))
+
+    assert str(caught.value) == "Scripted did not answer."
+
+
+async def test_a_bad_configuration_is_raised_as_it_is() -> None:
+    """What the user must repair is not taken for a failed request."""
+    with pytest.raises(ConfigError, match="No key"):
+        await _chunks(Scripted([ConfigError("No key.")]))
+
+
+async def test_the_provider_alone_retries() -> None:
+    """A failed request is not repeated by LiveKit, whatever its options say."""
+    provider = Scripted([_error(APIConnectionError, retryable=True)])
+
+    with pytest.raises(agents.APIConnectionError):
+        await _chunks(provider, conn_options=agents.APIConnectOptions(max_retry=3, retry_interval=0))
+
+    assert len(provider.asked) == 1
+
+
+async def test_an_interruption_closes_the_request() -> None:
+    """Closing LiveKit's stream ends the provider's at once."""
+    provider = Scripted(["It is", "…"])
+
+    async with LLM(provider).chat(chat_ctx=_context()) as stream:
+        await anext(stream)
+        await provider.hangs.wait()
+        assert not provider.stopped
+
+    assert provider.stopped
+
+
+async def test_prewarm_and_close_reach_the_provider() -> None:
+    """LiveKit prewarms the provider in the background, and closing the model closes the provider."""
+    provider = Scripted()
+    model = LLM(provider)
+
+    model.prewarm()
+    await asyncio.wait_for(provider.prewarmed.wait(), timeout=5)
+    await model.aclose()
+
+    assert provider.closed
+
+
+async def test_metrics_name_the_provider() -> None:
+    """Model and provider of LiveKit's metrics are the provider's own."""
+    model = LLM(Scripted(["Hi."], usage=TokenUsage(3, 4)))
+    metrics: list[Any] = []
+    model.on("metrics_collected", metrics.append)
+
+    async with model.chat(chat_ctx=_context()) as stream:
+        assert [chunk async for chunk in stream]
+
+    assert (model.provider, model.model, model.label) == ("scripted", "tiny", "adapters.livekit.LLM")
+    assert [(each.prompt_tokens, each.completion_tokens) for each in metrics] == [(3, 4)]
+    assert metrics[0].metadata.model_provider == "scripted"
+
+
+class _Guide(agents.Agent):
+    """An agent with a tool that needs no arguments to run."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="Be brief.")
+        self.ran_with: list[str] = []
+
+    @llm.function_tool
+    async def get_weather(self, city: str = "here") -> str:
+        """Tell the weather of a city."""
+        self.ran_with.append(city)
+        return f"12 C in {city}"
+
+
+async def test_a_real_session_runs_a_whole_turn() -> None:
+    """A LiveKit session asks, runs the tool, and speaks the answer; the history of the second request is whole."""
+    provider, agent = Scripted(["Let me see.", _CALL], ["It is 12 C."]), _Guide()
+
+    async with agents.AgentSession(llm=LLM(provider)) as session:
+        await session.start(agent)
+        turn: Any = await session.run(user_input="How warm is it?")
+
+    assert agent.ran_with == ["Zürich"]
+    turn.expect.next_event().is_message(role="assistant")
+    turn.expect.next_event().is_function_call(name="get_weather")
+    turn.expect.next_event().is_function_call_output(output="12 C in Zürich")
+    turn.expect.next_event().is_message(role="assistant")
+    history = provider.asked[1][1]
+    assert [message["role"] for message in history] == ["system", "user", "assistant", "tool"]
+    assert history[2]["content"] == "Let me see."
+
+
+async def test_a_call_that_could_not_be_read_is_not_run() -> None:
+    """LiveKit refuses a call whose arguments were unreadable and tells the model why."""
+    broken = ToolCall("abcDEF123", "get_weather", {}, error='arguments were cut off: {"city": "Zü')
+    provider, agent = Scripted([broken], ["Sorry."]), _Guide()
+
+    async with agents.AgentSession(llm=LLM(provider)) as session:
+        await session.start(agent)
+        await session.run(user_input="How warm is it?")
+
+    assert agent.ran_with == []
+    result = provider.asked[1][1][-1]
+    assert result["role"] == "tool"
+    assert "cut off" in result["content"]
+
+
+def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LiveKit the import fails with the command that helps."""
+    monkeypatch.delitem(sys.modules, "adapters.livekit")
+    monkeypatch.setitem(sys.modules, "livekit", None)
+
+    with pytest.raises(ImportError, match=r"pip install 'caal-llm-adapters\[livekit\]'"):
+        importlib.import_module("adapters.livekit")

@@ -1,0 +1,59 @@
+"""What holds for the repository as a whole: doors, the typed view of the API, and what CI runs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import adapters
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _imported_libraries() -> set[str]:
+    """Top names of everything that the package imports and that is neither ours nor Python's."""
+    found = set()
+    for path in (ROOT / "adapters").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"adapters"}
+
+
+def test_each_library_has_a_door() -> None:
+    """A library that the package imports stands in one of the import contracts, and none stands there unused."""
+    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
+    doors = [name for contract in contracts for name in contract.get("protected_modules", []) if name != "adapters"]
+
+    assert sorted(doors) == sorted(_imported_libraries())
+
+
+def test_each_public_name_is_used_in_the_typed_view() -> None:
+    """``tests/typing/api.py`` shows every public name to the type checkers."""
+    tree = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text(encoding="utf-8"))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+    assert set(adapters.__all__) - used == set()
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    """The last line of ``.ci/run`` is the second command of the README, letter by letter."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^```(?:sh|bash|shell|console)\n(.*?)\n```$", readme, flags=re.DOTALL | re.MULTILINE)
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+    assert len(commands) == 2
+    assert script[-1] == commands[1]
+
+
+def test_a_module_is_short_enough_to_be_read_at_once() -> None:
+    """No module of the package has more than 220 lines: the next thing to say belongs into a file of its own."""
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "adapters").rglob("*.py")}
+
+    assert {path.name: count for path, count in lines.items() if count > 220} == {}

@@ -1,0 +1,195 @@
+"""``adapters.provider``: the contract's defaults, as a subclass gets them that writes nothing but the two requests."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import APIConnectionError
+from adapters.provider import LLMProvider
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_CALL = ToolCall("abcDEF123", "weather", {"city": "Zürich"})
+
+
+class Minimal(LLMProvider):
+    """A provider as an agent's author would write it: only what is abstract."""
+
+    provider_name = "minimal"
+    model = "tiny"
+
+    def __init__(self, answer: LLMResponse | Exception | None = None) -> None:
+        self.answer = answer
+        self.asked: tuple[Any, ...] = ()
+        self.closed = 0
+
+    async def chat(self, messages: Any, tools: Any = None, **kwargs: Any) -> LLMResponse:
+        """Note the request and give the answer."""
+        self.asked = (messages, tools, kwargs)
+        if not isinstance(self.answer, LLMResponse):
+            raise self.answer or NotImplementedError
+        self._last_usage = self.answer.usage
+        return self.answer
+
+    def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
+        """Not asked here."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """Count it."""
+        await super().aclose()
+        self.closed += 1
+
+
+def test_the_contract_cannot_be_used_by_itself() -> None:
+    """A provider that does not say how to ask is refused."""
+    with pytest.raises(TypeError, match="abstract"):
+        LLMProvider()  # type: ignore[abstract]  # the point of the test
+
+
+@pytest.mark.parametrize(
+    ("response", "parts"),
+    [
+        pytest.param(LLMResponse("It is 12 C."), [TextDelta("It is 12 C.")], id="text"),
+        pytest.param(LLMResponse(None, [_CALL]), [ToolCallDone(_CALL)], id="call"),
+        pytest.param(LLMResponse("", [_CALL]), [ToolCallDone(_CALL)], id="empty text"),
+        pytest.param(
+            LLMResponse("Let me see.", [_CALL, _CALL], TokenUsage(3, 4)),
+            [TextDelta("Let me see."), ToolCallDone(_CALL), ToolCallDone(_CALL)],
+            id="text and calls",
+        ),
+    ],
+)
+async def test_events_are_made_from_the_whole_answer(response: LLMResponse, parts: list[Any]) -> None:
+    """Without a stream of its own, a provider's ``chat`` is told as events: text, calls, then the whole."""
+    provider = Minimal(response)
+
+    events = [event async for event in provider.stream_events([{"role": "user"}], [{"type": "function"}], seed=1)]
+
+    assert events == [*parts, ResponseDone(response)]
+    assert provider.asked == ([{"role": "user"}], [{"type": "function"}], {"seed": 1})
+
+
+async def test_events_fail_as_the_request_does() -> None:
+    """An error of ``chat`` reaches whoever reads the events."""
+    error = APIConnectionError("No connection.", provider="minimal", model="tiny")
+
+    with pytest.raises(APIConnectionError) as caught:
+        await anext(aiter(Minimal(error).stream_events([])))
+
+    assert caught.value is error
+
+
+async def test_usage_is_that_of_the_latest_request() -> None:
+    """Usage is None before the first answer, and then what the provider noted under the name that CAAL reads."""
+    provider = Minimal(LLMResponse("Hi.", usage=TokenUsage(3, 4)))
+    assert provider.last_usage is None
+
+    await provider.chat([])
+
+    assert provider.last_usage == provider._last_usage == TokenUsage(3, 4)
+    assert Minimal().last_usage is None
+
+
+async def test_optional_parts_have_quiet_defaults() -> None:
+    """A provider need not think, prewarm, or change tools, and is closed at the end of its block."""
+    provider, tools = Minimal(), [{"type": "function"}]
+
+    async with provider as entered:
+        await provider.prewarm()
+        assert entered is provider
+        assert provider.supports_think is False
+        assert provider.prepare_tools(tools) == tools
+        assert provider.closed == 0
+
+    assert provider.closed == 1
+
+
+async def test_a_block_that_fails_closes_the_provider_too() -> None:
+    """An error inside the block is not swallowed, and the provider is closed."""
+    provider = Minimal()
+
+    with pytest.raises(LookupError):
+        async with provider:
+            raise LookupError
+
+    assert provider.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param('{"city": "Paris"}', {"city": "Paris"}, id="object as string"),
+        pytest.param({"city": "Paris"}, {"city": "Paris"}, id="object"),
+        pytest.param("", {}, id="empty"),
+        pytest.param(None, {}, id="None"),
+        pytest.param("null", {}, id="null"),
+        pytest.param("[1]", {}, id="list as string"),
+        pytest.param([1], {}, id="list"),
+        pytest.param("false", {}, id="scalar"),
+        pytest.param('{"city": "Par', {}, id="cut off"),
+        pytest.param("[" * 100_000, {}, id="deeply nested"),
+        pytest.param('{"n": ' + "9" * 5000 + "}", {}, id="a number too long"),
+    ],
+)
+def test_arguments_are_read_as_an_object(arguments: Any, expected: dict[str, Any]) -> None:
+    """Arguments are an object or nothing."""
+    assert Minimal().parse_tool_arguments(arguments) == expected
+
+
+@given(
+    st.text(st.characters())
+    | st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=5,
+    )
+)
+def test_reading_arguments_never_raises(arguments: Any) -> None:
+    """Whatever a server sent as arguments, the result is an object."""
+    assert isinstance(Minimal().parse_tool_arguments(arguments), dict)
+
+
+@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()))
+def test_formatted_arguments_are_read_back(arguments: dict[str, Any]) -> None:
+    """The arguments of a formatted call are a JSON object that reads as what the model meant."""
+    provider = Minimal()
+
+    message = provider.format_tool_call_message(None, [ToolCall("abcDEF123", "weather", arguments)])
+
+    assert provider.parse_tool_arguments(message["tool_calls"][0]["function"]["arguments"]) == arguments
+
+
+@pytest.mark.parametrize(
+    ("content", "sent"),
+    [
+        pytest.param("Let me see.", "Let me see.", id="text"),
+        pytest.param("", None, id="tgi-Q65-empty"),
+        pytest.param(None, None, id="None"),
+    ],
+)
+def test_calls_are_sent_in_openai_format(content: str | None, sent: str | None) -> None:
+    """Calls go back with arguments as readable JSON, and never beside an empty text, for which a server drops them."""
+    message = Minimal().format_tool_call_message(content, [_CALL])
+
+    function = {"name": "weather", "arguments": json.dumps({"city": "Zürich"}, ensure_ascii=False)}
+    calls = [{"id": "abcDEF123", "type": "function", "function": function}]
+    assert message == {"role": "assistant", "content": sent, "tool_calls": calls}
+
+
+def test_a_result_is_sent_with_the_name_of_its_tool() -> None:
+    """A result says which call and which tool it belongs to: Ollama looks it up by name."""
+    assert Minimal().format_tool_result("12 C", "abcDEF123", "weather") == {
+        "role": "tool",
+        "tool_call_id": "abcDEF123",
+        "name": "weather",
+        "content": "12 C",
+    }

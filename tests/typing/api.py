@@ -1,0 +1,140 @@
+"""Every public name used as a user would, for type checkers alone: nothing here ever runs.
+
+mypy and pyright (strict) read this file, so a change that makes a user's correct code an error, or turns a type
+into ``Any`` or ``Unknown``, is seen here first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_type
+
+from adapters import (
+    AdapterError,
+    AllProvidersFailedError,
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ContentFilterError,
+    ContextWindowExceededError,
+    FallbackProvider,
+    IncompleteResponseError,
+    InternalServerError,
+    LiteLLMProvider,
+    LLMProvider,
+    LLMResponse,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    ProviderConfig,
+    RateLimitError,
+    ResponseDone,
+    StreamEvent,
+    TextDelta,
+    TokenUsage,
+    ToolCall,
+    ToolCallDone,
+    create_provider,
+    create_provider_from_settings,
+    load_config,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def make_providers() -> list[LLMProvider]:
+    """Make a provider in each way there is."""
+    from_options = create_provider(
+        "openai_compatible",
+        model="qwen3-8b",
+        base_url="http://localhost:8000/v1",
+        api_key=None,
+        temperature=0.7,
+        max_tokens=4096,
+        retry={"attempts": 3, "initial_wait_s": 0.2, "max_wait_s": 2.0, "deadline_s": 10.0},
+        timeouts={"connect_s": 3, "first_token_s": 8, "stall_s": 8, "total_s": 60},
+        headers={"X-Team": "voice"},
+        extra_body={"seed": 1},
+    )
+    assert_type(from_options, LiteLLMProvider)
+    row = load_config(Path("providers.yaml")).provider("openrouter")
+    assert_type(row, ProviderConfig)
+    from_row = create_provider(row, model="qwen/qwen3-8b")
+    from_settings = create_provider_from_settings({"llm_provider": "groq", "groq_api_key": "…"})
+    assert_type(load_config().provider(), ProviderConfig)
+    return [from_options, from_row, from_settings, FallbackProvider([from_options, from_row])]
+
+
+async def ask(provider: LLMProvider) -> str | None:
+    """Ask once, with a tool, and read all of the answer."""
+    messages = [{"role": "user", "content": "What is the weather in Paris?"}]
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+    response = await provider.chat(messages, tools=provider.prepare_tools(tools), temperature=0.2)
+    assert_type(response, LLMResponse)
+    assert_type(response.content, str | None)
+    assert_type(response.tool_calls, list[ToolCall])
+    assert_type(response.usage, TokenUsage | None)
+    assert_type(response.reasoning, str | None)
+    assert_type(response.finish_reason, str | None)
+    for call in response.tool_calls:
+        assert_type(call.arguments, dict[str, Any])
+        assert_type(call.error, str | None)
+        result = provider.format_tool_result("21 °C", call.id, call.name)
+        messages += [provider.format_tool_call_message(response.content, [call]), result]
+    return response.content
+
+
+async def stream(provider: LLMProvider) -> AsyncIterator[str]:
+    """Stream text alone, then text and calls of one request."""
+    messages = [{"role": "user", "content": "Hello"}]
+    async for text in provider.chat_stream(messages, max_tokens=100):
+        yield assert_type(text, str)
+    async for event in provider.stream_events(messages, tools=[]):
+        yield describe(event)
+
+
+def describe(event: StreamEvent) -> str:
+    """Tell the three events apart; a fourth would be a type error."""
+    match event:
+        case TextDelta(text=text):
+            return text
+        case ToolCallDone(tool_call=call):
+            return call.name
+        case ResponseDone(response=response):
+            return response.content or ""
+
+
+async def live(provider: LLMProvider) -> tuple[str, str, bool, TokenUsage | None]:
+    """Use a provider from its first breath to its last."""
+    async with provider as entered:
+        await entered.prewarm()
+    await provider.aclose()
+    return provider.provider_name, provider.model, provider.supports_think, provider.last_usage
+
+
+async def explain(provider: LLMProvider) -> str:
+    """Catch each error of a request by its name, the narrow before the broad."""
+    try:
+        answer = await ask(provider)
+    except (AuthenticationError, PaymentRequiredError, PermissionDeniedError, NotFoundError) as error:
+        return f"{error.provider} {error.model} {error.status_code}"
+    except (ContextWindowExceededError, ContentFilterError, BadRequestError) as error:
+        return str(error)
+    except (RateLimitError, InternalServerError, APITimeoutError, APIConnectionError, IncompleteResponseError) as error:
+        return "again" if error.retryable else f"{error.retry_after_s} {error.request_id}"
+    except APIError as error:
+        return str(error.__cause__)
+    return answer or ""
+
+
+def explain_the_rest(error: AdapterError) -> str:
+    """Tell the errors that belong to no single request apart."""
+    if isinstance(error, AllProvidersFailedError):
+        return str(assert_type(error.errors, tuple[APIError, ...])[-1])
+    if isinstance(error, ConfigError):
+        return str(assert_type(error.args, tuple[Any, ...]))
+    return str(error)
