@@ -17,7 +17,7 @@ _CONSTANTS = {"true": True, "false": False, "null": None}
 _MOST_LAYERS = 3  # arguments that were encoded twice occur, more often than that never
 
 
-class _Unreadable(ValueError):
+class _UnreadableError(ValueError):
     """The arguments cannot be read; the text says why."""
 
 
@@ -33,7 +33,7 @@ def read_arguments(raw: Any) -> tuple[dict[str, Any], str | None]:  # noqa: ANN4
     """
     try:
         return _object(raw), None
-    except _Unreadable as error:
+    except _UnreadableError as error:
         return {}, str(error)
     except (RecursionError, MemoryError):
         return {}, "The arguments are nested too deeply."
@@ -63,7 +63,7 @@ def read_value(text: str) -> tuple[Any, int] | None:
             return None
         try:
             return _loose(text[:end]), end
-        except _Unreadable:
+        except _UnreadableError:
             return None
 
 
@@ -79,7 +79,7 @@ def _object(raw: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
         return {}
     if not isinstance(value, dict):
         message = f"The arguments are no object but a {type(value).__name__}."
-        raise _Unreadable(message)
+        raise _UnreadableError(message)
     return {str(key): each for key, each in value.items()}
 
 
@@ -94,15 +94,15 @@ def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
     start = text.find("{")
     if start < 0:
         message = "The arguments are no JSON."
-        raise _Unreadable(message)
+        raise _UnreadableError(message)
     values = _objects(text[start:])
     if not values:
         message = "The arguments are cut off or no JSON."
-        raise _Unreadable(message)
+        raise _UnreadableError(message)
     meant = [value for value in values if value] or values[:1]
     if any(value != meant[0] for value in meant):
         message = "The arguments are several different objects."
-        raise _Unreadable(message)
+        raise _UnreadableError(message)
     return meant[0]
 
 
@@ -151,13 +151,13 @@ def _loose(text: str) -> Any:  # noqa: ANN401 - a value
         return ast.literal_eval(_Constants().visit(tree))
     except (ValueError, SyntaxError, TypeError) as error:
         message = "The arguments are no JSON."
-        raise _Unreadable(message) from error
+        raise _UnreadableError(message) from error
 
 
 class _Constants(ast.NodeTransformer):
     """Lets ``true``, ``false`` and ``null`` stand in a Python literal."""
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 - the name is ast's
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in _CONSTANTS:
             return ast.copy_location(ast.Constant(_CONSTANTS[node.id]), node)
         return node

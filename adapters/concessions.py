@@ -22,11 +22,14 @@ _KEPT = frozenset({"tools", "model", "messages", "stream"})
 _TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _REFUSED = re.compile(
     r"unsupported|not supported|support|unrecognized|unknown|unexpected|extra (?:inputs|fields)|extra_forbidden"
-    r"|not permitted|not allowed|can only be|only be (?:defined|set|used)|cannot be (?:used|set)|not a valid|invalid param",
+    r"|not permitted|not allowed|can only be|only be (?:defined|set|used)|cannot be (?:used|set)|not a valid"
+    r"|invalid param",
     re.IGNORECASE,
 )
 _SPELLINGS = {"reasoning_effort": r"reasoning_effort|thinking|think"}
-_SYSTEM_FIRST = re.compile(r"system (?:message|role|prompt)s? must be (?:at the beginning|first|the first)", re.IGNORECASE)
+_SYSTEM_FIRST = re.compile(
+    r"system (?:message|role|prompt)s? must be (?:at the beginning|first|the first)", re.IGNORECASE
+)
 _NO_SYSTEM = re.compile(r"system role (?:is )?not supported|does not support ['\"`]system['\"`]", re.IGNORECASE)
 _SHORT_IDS = re.compile(r"tool call id .*\b(?:length of|must be) 9\b|tool call id .*a-z, A-Z, 0-9", re.IGNORECASE)
 
@@ -86,7 +89,11 @@ class Concessions:
             return False
         if ask.wants_text and "tools" in sent and (lacks_tools(failure) or self._names(failure, "tool_choice")):
             return self.forbid_tools_in_text()
-        for rewrite, pattern in (("systems_first", _SYSTEM_FIRST), ("no_system", _NO_SYSTEM), ("short_ids", _SHORT_IDS)):
+        for rewrite, pattern in (
+            ("systems_first", _SYSTEM_FIRST),
+            ("no_system", _NO_SYSTEM),
+            ("short_ids", _SHORT_IDS),
+        ):
             if pattern.search(failure.message) and rewrite not in self._rewrites:
                 self._rewrites.add(rewrite)
                 return True

@@ -25,7 +25,9 @@ NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "recipien
 ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input", "tool_input", "action_input")
 LIST_KEYS = ("tool_calls", "tool_uses", "function_calls", "calls")
 
-_FUNCTION_TAG = re.compile(r"<(?:function=|invoke name=)\s*[\"']?([\w.\-]+)[\"']?\s*>(.*?)(?=</?function|</?invoke|$)", re.DOTALL)
+_FUNCTION_TAG = re.compile(
+    r"<(?:function=|invoke name=)\s*[\"']?([\w.\-]+)[\"']?\s*>(.*?)(?=</?function|</?invoke|$)", re.DOTALL
+)
 _PARAMETER_TAG = re.compile(
     r"<(?:parameter=|parameter name=)\s*[\"']?([\w.\-]+)[\"']?[^>]*>\n?(.*?)\n?</parameter>", re.DOTALL
 )
@@ -96,8 +98,9 @@ def _tagged(text: str, tools: Tools) -> Iterator[LeakedCall]:
             yield LeakedCall(name, _typed(parameters, tools[name]))
     if "<arg_key>" in text or "</tool_call>" in text:
         for part in text.split("</tool_call>"):
-            match = _GLM_NAME.match(part.lstrip())
-            if match and (name := clean_name(match.group(1), tools)) in tools:
+            named = _GLM_NAME.match(part.lstrip())
+            name = clean_name(named.group(1), tools) if named is not None else ""
+            if name in tools:
                 yield LeakedCall(name, _typed(_ARG_PAIR.findall(part), tools[name]))
 
 

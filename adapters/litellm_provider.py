@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import read_arguments
-from adapters.concessions import Concessions
 from adapters.attempt import Attempt
+from adapters.concessions import Concessions
 from adapters.errors import APIError
 from adapters.provider import LLMProvider
 from adapters.request import Ask
@@ -23,7 +23,7 @@ from adapters.types import ResponseDone, TextDelta
 from adapters.wire.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from adapters.config import ProviderConfig
     from adapters.local import LocalServer
@@ -140,7 +140,7 @@ class LiteLLMProvider(LLMProvider):
                 message["reasoning_details"] = details
         return message
 
-    async def _events(self, ask: Ask) -> AsyncIterator[StreamEvent]:
+    async def _events(self, ask: Ask) -> AsyncGenerator[StreamEvent, None]:
         """One answer; a try that fails before its first event is repeated if the policy allows it."""
         self._last_usage = None
         first, attempt = await with_retries(self._config.retry, partial(self._begin, ask))

@@ -143,9 +143,7 @@ class LLMProvider(ABC):
                 return {}
         return arguments if isinstance(arguments, dict) else {}
 
-    def format_tool_result(
-        self, content: str, tool_call_id: str | None, tool_name: str | None = None
-    ) -> Message:
+    def format_tool_result(self, content: str, tool_call_id: str | None, tool_name: str | None = None) -> Message:
         """Build the message that carries a tool's result back to the model.
 
         Args:

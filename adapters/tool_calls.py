@@ -128,7 +128,7 @@ class CallAssembler:
         if fragment.id:
             same = [call for call in candidates if call.id == fragment.id]
             nameless = [call for call in candidates[-1:] if call.id is None and not call.pieces]
-            return (same or nameless or [None])[-1]
+            return next(reversed(same or nameless), None)
         call = candidates[-1] if candidates else None
         if call is None or not fragment.name:
             return call

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters import TokenUsage, create_provider_from_settings
-from adapters.testing.answers import Answer, answer, call, chunk, completion, event, raw_stream, reply
+from adapters.testing.answers import answer, call, reply
 from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-    from adapters.testing.server import Step
 
 KEY = "sk-cli-0123456789"
 WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])

@@ -71,7 +71,7 @@ def test_byte_order_mark_is_no_content(file: Path) -> None:
         pytest.param("a: sk: hunter2", ":1: a second colon", id="second colon"),
         pytest.param("a:\n  b: 1\n  hunter2\n", ":3: a key has no colon", id="no colon"),
         pytest.param("a:\n  b: 1\n c: 2\n", ":3: the indentation does not fit", id="indentation"),
-        pytest.param('a: "hunter2\n', ":2: a quote is never closed", id="open quote"),
+        pytest.param('a: "hunter2\n', ":1: a quote is never closed", id="open quote"),
         pytest.param("a: *hunter2", ":1: a value starts with *", id="asterisk"),
         pytest.param("a: !hunter2 b", ":1: a value starts with !", id="exclamation mark"),
         pytest.param("a: 1\n---\nb: hunter2", ":2: a second document", id="two documents"),

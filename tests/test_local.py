@@ -65,6 +65,16 @@ if copy == 0:
 os.waitpid(copy, 0)
 print(server.pid, flush=True)
 """
+INTERRUPTED = """
+import asyncio, os, signal, time
+from adapters.local import LocalServer
+server = LocalServer()
+asyncio.run(server.start())
+signal.signal(signal.SIGINT, lambda *_: None)
+os.killpg(0, signal.SIGINT)
+time.sleep(0.2)
+print(server.pid, flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +230,7 @@ async def test_stop_may_be_called_at_any_time(server: LocalServer) -> None:
 async def test_stop_ends_a_start(server: LocalServer) -> None:
     """Who waits for a server that is stopped meanwhile gets an error and not an address."""
     starting = asyncio.create_task(server.start())
-    while server.pid is None:
-        await asyncio.sleep(0)
+    await asyncio.to_thread(_wait_until, lambda: server.pid is not None)
     await server.stop()
 
     with pytest.raises(APIConnectionError, match=r"^The local model demo was stopped while it was starting\.$"):
@@ -319,11 +328,16 @@ def test_no_process_outlives_its_parent(script: str, signal_number: int | None) 
 
 
 @pytest.mark.integration
-def test_forked_copy_leaves_the_server_alone() -> None:
-    """When a forked copy of the program ends, the server of the original runs on."""
-    forking = subprocess.run([sys.executable, "-c", FORKING], cwd=ROOT, check=True, capture_output=True, text=True)
+@pytest.mark.parametrize(
+    "script", [pytest.param(FORKING, id="forked-copy-ends"), pytest.param(INTERRUPTED, id="ctrl-c-is-handled")]
+)
+def test_server_lives_on_while_its_parent_does(script: str) -> None:
+    """Neither the end of a forked copy of the program nor a Ctrl-C that the program handles ends the server."""
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True, start_new_session=True
+    )
 
-    assert int(forking.stdout)
+    assert int(result.stdout)
 
 
 @pytest.mark.integration

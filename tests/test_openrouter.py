@@ -1,4 +1,4 @@
-"""``list_models``: every shape of a model list, and every way in which a server fails to send one."""
+"""``list_models``: every shape of a model list; how a server refuses to send one is told in ``test_fetch``."""
 
 from __future__ import annotations
 
@@ -7,27 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters import (
-    APIConnectionError,
-    APIError,
-    APITimeoutError,
-    AuthenticationError,
-    ConfigError,
-    IncompleteResponseError,
-    InternalServerError,
-    NotFoundError,
-    ProviderConfig,
-)
+from adapters import ConfigError, IncompleteResponseError, ProviderConfig
 from adapters.openrouter import ModelInfo, list_models
-from adapters.testing.answers import http, reply
+from adapters.testing.answers import reply
 from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from adapters.testing.answers import Script
-
-MILLION = 1_000_000
 
 
 @pytest.fixture
@@ -161,6 +147,47 @@ async def test_prices(server: ScriptedServer, price: object, usd_per_mtok: Decim
     assert model.prompt_usd_per_mtok == usd_per_mtok
     assert str(model.prompt_usd_per_mtok) in ("None", "0", "100", "0.6")
     assert model.completion_usd_per_mtok is None
+
+
+async def test_pages(server: ScriptedServer) -> None:
+    """A list of several pages is read to its end, each page from the server that was asked."""
+    base_url = server.add(
+        "case",
+        reply({"data": [{"id": "a"}], "links": {"next": "https://elsewhere.example/api/v1/models?offset=1&limit=1"}}),
+        reply({"data": [{"id": "b"}], "links": {"next": None}}),
+    )
+
+    models = await list_models(config(base_url))
+
+    assert [model.id for model in models] == ["a", "b"]
+    assert server.seen["case"].paths == ["/case/v1/models", "/case/v1/models?offset=1&limit=1"]
+
+
+async def test_endless_pages(server: ScriptedServer) -> None:
+    """A server that always has a next page is not asked for ever."""
+    base_url = server.add("case", reply({"data": [{"id": "a"}], "links": {"next": "/models?page=1"}}))
+
+    assert len(await list_models(config(base_url))) == 20
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({"object": "list"}, id="object without a list"),
+        pytest.param({"data": {"id": "a"}}, id="object in place of the list"),
+        pytest.param("models", id="string"),
+    ],
+)
+async def test_something_else(server: ScriptedServer, document: object) -> None:
+    """JSON that is no list of models is never an empty list."""
+    with pytest.raises(IncompleteResponseError, match="shop sent something else than a list of models"):
+        await list_models(config(server.add("case", reply(document))))
+
+
+async def test_missing_key() -> None:
+    """A key that cannot be looked up is told before anything is sent."""
+    with pytest.raises(ConfigError, match="NO_SUCH_VARIABLE"):
+        await list_models(config("http://127.0.0.1:9/v1", api_key="os.environ/NO_SUCH_VARIABLE"))
 
 
 @pytest.mark.parametrize(

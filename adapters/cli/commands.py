@@ -22,7 +22,7 @@ from adapters.errors import ConfigError
 from adapters.openrouter import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
 
     from adapters.config import ProviderConfig
     from adapters.openrouter import ModelInfo
@@ -57,8 +57,10 @@ def providers(config_path: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    cells = [(f"{row['name']} (default)" if row["default"] else row["name"], *list(row.values())[1:-1]) for row in rows]
-    _print_table(("name", "kind", "model", "base URL", "key"), cells)
+    for row in rows:
+        row["name"] = f"{row['name']} (default)" if row["default"] else row["name"]
+    columns = {"name": "name", "kind": "kind", "model": "model", "base_url": "base URL", "key": "key"}
+    _print_table(columns, rows)
 
 
 def _key_state(row: ProviderConfig) -> str:
@@ -80,23 +82,22 @@ def models(provider_name: str | None, config_path: str | None, tools: bool, free
     """List the models that a provider offers."""
     row = load_config(config_path).provider(provider_name)
     found = asyncio.run(list_models(row, supports_tools=tools or None, free=free or None))
+    rows = [_as_row(model) for model in found]
     if as_json:
-        print_json([_as_json(model) for model in found])
+        print_json(rows)
         return
-    cells = [
-        (
-            model.id,
-            model.context_tokens,
-            None if model.supports_tools is None else "yes" if model.supports_tools else "no",
-            model.prompt_usd_per_mtok,
-            model.completion_usd_per_mtok,
-        )
-        for model in found
-    ]
-    _print_table(("id", "context", "tools", "$/M in", "$/M out"), cells)
+    columns = {
+        "id": "id",
+        "context_tokens": "context",
+        "supports_tools": "tools",
+        "prompt_usd_per_mtok": "$/M in",
+        "completion_usd_per_mtok": "$/M out",
+    }
+    _print_table(columns, rows)
 
 
-def _as_json(model: ModelInfo) -> dict[str, Any]:
+def _as_row(model: ModelInfo) -> dict[str, Any]:
+    """Write a model in the types that JSON has."""
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in asdict(model).items()}
 
 
@@ -121,10 +122,23 @@ def check(config_path: str | None) -> None:
     click.echo(f"No problems: {len(settings.providers)} providers, the default is {settings.default}.")
 
 
-def _print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on stdout; lines are cut to fit a terminal, and never for a program."""
+def _print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print a table on stdout; long cells are folded to fit a terminal, and never for a program.
+
+    Args:
+        columns: Heading of each column, by the key of its cells.
+        rows: The cells.
+    """
     console = Console(width=None if sys.stdout.isatty() else 10_000)
-    table = Table(*headers, box=None, pad_edge=False, header_style="bold")
+    table = Table(*columns.values(), box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*(Text("-" if cell is None else printable(str(cell)), overflow="fold") for cell in row))
+        table.add_row(*(Text(_as_cell(row[key]), overflow="fold") for key in columns))
     console.print(table)
+
+
+def _as_cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == "":
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else printable(str(value))

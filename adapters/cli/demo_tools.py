@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adapters.types import ToolSpec
 
 DEMO_TOOLS: list[ToolSpec] = [
@@ -58,7 +60,7 @@ async def call_demo_tool(name: str, arguments: dict[str, Any]) -> Any:  # noqa: 
         TypeError: If an argument is missing or unknown.
         ValueError: If an argument has a value that the schema does not allow.
     """
-    tools = {"get_weather": _get_weather, "get_time": _get_time}
+    tools: dict[str, Callable[..., Any]] = {"get_weather": _get_weather, "get_time": _get_time}
     if name not in tools:
         raise LookupError(f"there is no such tool; there are {', '.join(tools)}")
     return tools[name](**arguments)

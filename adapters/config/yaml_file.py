@@ -74,20 +74,23 @@ def read_yaml(path: Path) -> Document:
     except OSError as error:
         raise ConfigError(f"{path}: the file cannot be read ({error.strerror}); check its rights") from None
     try:
-        return _parse(text, str(path))
+        document = _parse(text, str(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}:{_line(error, text)}: {_hint(error)}") from None
-    except (AttributeError, KeyError, ValueError):  # what the library raises for `!!int text` and the like
+    except (AttributeError, LookupError, ValueError):  # what the library raises for `!!int text` and the like
         raise ConfigError(f"{path}: a value does not fit its tag; remove the tags that start with !!") from None
     except RecursionError:
         raise ConfigError(f"{path}: the file is nested too deeply; remove brackets or levels") from None
+    if document is None:
+        raise ConfigError(f"{path}:1: the file is empty; write a default and its provider")
+    return document
 
 
-def _parse(text: str, label: str) -> Document:
+def _parse(text: str, label: str) -> Document | None:
     loader = yaml.SafeLoader(text)
     node = loader.get_single_node()
     if node is None:
-        raise ConfigError(f"{label}:1: the file is empty; write a default and its provider")
+        return None
     notes = _Notes()
     notes.walk(node, ())
     return Document(loader.construct_document(node), Source(label, notes.lines), notes.problems)
@@ -128,11 +131,14 @@ class _Notes:
 
 
 def _line(error: yaml.YAMLError, text: str) -> int:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return int(error.problem_mark.line) + 1
-    return text.count("\n", 0, getattr(error, "position", 0)) + 1
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return text.count("\n", 0, getattr(error, "position", 0)) + 1
+    # The problem of a quote that is never closed is met at the end of the file; its beginning is what helps.
+    begins = error.context_mark if isinstance(error, yaml.scanner.ScannerError) else None
+    mark = begins or error.problem_mark
+    return 1 if mark is None else int(mark.line) + 1
 
 
 def _hint(error: yaml.YAMLError) -> str:
-    said = str(getattr(error, "problem", error))
+    said = f"{error.context} {error.problem}" if isinstance(error, yaml.MarkedYAMLError) else str(error)
     return next((hint for words, hint in _HINTS.items() if words in said), _HINT_FOR_THE_REST)

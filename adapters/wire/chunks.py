@@ -129,7 +129,9 @@ def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
     chunk.reasoning = _reasoning_of(message, content)
     chunk.details = _details_of(message)
     calls = message.get("tool_calls") or message.get("function_call")
-    chunk.calls = [_fragment(each) for each in (calls if isinstance(calls, list) else [calls]) if isinstance(each, dict)]
+    chunk.calls = [
+        _fragment(each) for each in (calls if isinstance(calls, list) else [calls]) if isinstance(each, dict)
+    ]
 
 
 def _reasoning_of(message: dict[str, Any], content: Any) -> str:  # noqa: ANN401 - as above
@@ -168,9 +170,8 @@ def _error_of(payload: dict[str, Any], choice: dict[str, Any], event: str) -> An
     if "choices" in payload:
         return None
     flat = payload.get("object") == "error" or payload.get("type") == "error" or event == "error"
-    if flat or (payload.get("detail") or payload.get("message")) and "usage" not in payload:
-        return payload
-    return None
+    says = (payload.get("detail") or payload.get("message")) and "usage" not in payload
+    return payload if flat or says else None
 
 
 def _usage_of(payload: dict[str, Any], choice: dict[str, Any]) -> TokenUsage | None:

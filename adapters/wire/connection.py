@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -33,13 +32,6 @@ logger = logging.getLogger(__name__)
 _FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Clients:
-    http: httpx.AsyncClient
-    engine: Any  # LiteLLM takes a class of its own for each route
-    base_url: str
-
-
 class Connection:
     """Sends requests to one provider.
 
@@ -51,8 +43,7 @@ class Connection:
     def __init__(self, config: ProviderConfig, server: LocalServer | None) -> None:
         self._config = config
         self._server = server
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = weakref.WeakKeyDictionary()
-        self._prefix = KINDS[config.kind].prefix
+        self._routes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, engine.Route] = weakref.WeakKeyDictionary()
         self.origin = origin_of(config)
 
     async def send(
@@ -72,11 +63,11 @@ class Connection:
         Raises:
             APIError: If there is no such response.
         """
-        clients = await self._ready()
+        route = await self._ready()
         with watch() as exchange:
             trouble: Exception | None = None
             try:
-                await deadlines.wait(self._post(clients, messages, body, stream=stream))
+                await deadlines.wait(engine.acompletion(route, self._config.model, messages, body, stream=stream))
             except asyncio.CancelledError:
                 await exchange.aclose()
                 raise
@@ -94,12 +85,12 @@ class Connection:
         Raises:
             APIError: If the server cannot be reached.
         """
-        clients = await self._ready()
+        route = await self._ready()
         await engine.rehearse()
         try:
             limit = Deadlines(self._config.timeouts, streamed=True)
             # Any answer will do: it is the open connection that counts, and the key must not go astray for it.
-            await limit.wait(clients.http.head(f"{clients.base_url}/models", headers=self._headers()))
+            await limit.wait(route.http.head(f"{route.base_url}/models", headers=route.all_headers))
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise disconnected(error, self.origin) from None  # its request holds the key
         except DeadlineMissed as missed:
@@ -107,39 +98,28 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close this loop's client and stop the embedded server; another request opens both anew."""
-        clients = self._clients.pop(asyncio.get_running_loop(), None)
+        route = self._routes.pop(asyncio.get_running_loop(), None)
         try:
-            if clients is not None:
-                await clients.http.aclose()
+            if route is not None:
+                await route.http.aclose()
         finally:
             if self._server is not None:
                 await self._server.stop()
 
-    async def _ready(self) -> _Clients:
+    async def _ready(self) -> engine.Route:
         base_url = await self._server.start() if self._server is not None else self._config.base_url
         await engine.loaded()
         loop = asyncio.get_running_loop()
-        clients = self._clients.get(loop)
-        if clients is None or clients.base_url != base_url:
-            http = create_client(base_url, self._config.timeouts.connect_s)
-            wrapped = engine.create_engine_client(
-                self._prefix, http, base_url=base_url, api_key=key_of(self._config)
+        route = self._routes.get(loop)
+        if route is None or route.base_url != base_url:
+            route = self._routes[loop] = engine.create_route(
+                KINDS[self._config.kind].prefix,
+                create_client(base_url, self._config.timeouts.connect_s),
+                base_url=base_url,
+                api_key=key_of(self._config),
+                headers=headers_of(self._config),
             )
-            clients = self._clients[loop] = _Clients(http, wrapped, base_url)
-        return clients
-
-    async def _post(self, clients: _Clients, messages: list[Message], body: dict[str, Any], *, stream: bool) -> None:
-        await engine.acompletion(
-            self._prefix,
-            self._config.model,
-            messages,
-            client=clients.engine,
-            base_url=clients.base_url,
-            api_key=key_of(self._config),
-            headers=headers_of(self._config),
-            body=body,
-            stream=stream,
-        )
+        return route
 
     async def _judge(self, exchange: Exchange, trouble: Exception | None, deadlines: Deadlines) -> APIError | None:
         """The error that an exchange amounts to, or None if it brought a response to read."""
@@ -166,6 +146,3 @@ class Connection:
             said, status=response.status_code, headers=dict(response.headers), secrets=self.origin.secrets
         )
         return caused(rejected(failure, self.origin), failure)
-
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key_of(self._config)}", **headers_of(self._config)}

@@ -12,6 +12,8 @@ import gc
 import logging
 import os
 import threading
+import warnings
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ import httpx
 from adapters.wire.origin import NO_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
 
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
@@ -31,28 +34,48 @@ _loading: concurrent.futures.Future[ModuleType] | None = None
 _lock = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One provider's way through LiteLLM, for one event loop.
+
+    Attributes:
+        prefix: LiteLLM's route, ``openai/`` or ``openrouter/``.
+        base_url: The server.
+        api_key: The key as it is sent.
+        headers: Headers of each request beside LiteLLM's own.
+        http: The client that sends the requests.
+        client: The same client, in the class that LiteLLM wants for the prefix; see ``wrapped``.
+    """
+
+    prefix: str
+    base_url: str
+    api_key: str
+    headers: Mapping[str, str]
+    http: httpx.AsyncClient
+    client: Any
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The headers of a request that goes past LiteLLM."""
+        return {"Authorization": f"Bearer {self.api_key}", **self.headers}
+
+
+def create_route(
+    prefix: str, http: httpx.AsyncClient, *, base_url: str, api_key: str, headers: Mapping[str, str]
+) -> Route:
+    """Make the way for one provider and event loop; ``loaded`` must have been awaited before."""
+    return Route(prefix, base_url, api_key, headers, http, _wrapped(prefix, http, base_url, api_key))
+
+
 async def acompletion(
-    prefix: str,
-    model: str,
-    messages: list[dict[str, Any]],
-    *,
-    client: Any,  # noqa: ANN401 - what create_engine_client made
-    base_url: str,
-    api_key: str,
-    headers: dict[str, str],
-    body: dict[str, Any],
-    stream: bool,
+    route: Route, model: str, messages: list[dict[str, Any]], body: dict[str, Any], *, stream: bool
 ) -> None:
     """Let LiteLLM build one request and send it; the answer is in the watched exchange, not returned.
 
     Args:
-        prefix: LiteLLM's route, ``openai/`` or ``openrouter/``.
+        route: The way to the provider.
         model: The model as the server knows it.
         messages: The conversation.
-        client: The client for this prefix, see ``create_engine_client``.
-        base_url: The server.
-        api_key: The key; servers without one get ``not-needed``.
-        headers: Headers of the request beside LiteLLM's own.
         body: All other fields of the request. They travel as ``extra_body``: as named arguments LiteLLM checks
             them against its own model list (it refuses a temperature for ``gpt-5`` on any server) and, in some
             versions, imports the module mcp when it sees ``tools``.
@@ -63,32 +86,19 @@ async def acompletion(
     """
     litellm = await loaded()
     await litellm.acompletion(
-        model=prefix + model,
+        model=route.prefix + model,
         messages=messages,
         stream=stream,
-        api_base=base_url,
-        api_key=api_key,
-        client=client,
-        extra_headers=headers,
+        api_base=route.base_url,
+        api_key=route.api_key,
+        client=route.client,
+        extra_headers=dict(route.headers),
         extra_body=body,
         timeout=_CALL_TIMEOUT_S,
         max_retries=0,
         num_retries=0,
         drop_params=False,
     )
-
-
-def create_engine_client(prefix: str, http_client: httpx.AsyncClient, *, base_url: str, api_key: str) -> Any:  # noqa: ANN401 - LiteLLM takes two unrelated classes
-    """Wrap our HTTP client in the class that LiteLLM wants for a prefix; ``loaded`` must have been awaited."""
-    if prefix == "openrouter/":
-        from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-
-        handler = AsyncHTTPHandler()
-        handler.client = http_client
-        return handler
-    from openai import AsyncOpenAI
-
-    return AsyncOpenAI(api_key=api_key, base_url=base_url, http_client=http_client, max_retries=0)
 
 
 async def loaded() -> ModuleType:
@@ -107,6 +117,7 @@ def _start_loading() -> concurrent.futures.Future[ModuleType]:
     with _lock:
         if _loading is None:
             _loading = concurrent.futures.Future()
+            _loading.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
             threading.Thread(target=partial(_load, _loading), name="adapters-load-litellm", daemon=True).start()
         return _loading
 
@@ -130,30 +141,36 @@ def _import_litellm() -> ModuleType:
         if collecting:
             gc.freeze()  # else the first collection afterwards walks through all of them
             gc.enable()
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
+    module: ModuleType = litellm
+    for switch, value in (("suppress_debug_info", True), ("telemetry", False)):
+        setattr(module, switch, value)
     for name in _LOGGERS:
         # With the root logger at DEBUG they print prompts; what matters reaches the caller as an exception.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return litellm
+    # It reads answers for its own books, and complains on stderr about those that are not OpenAI's to the letter.
+    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
+    return module
+
+
+def _wrapped(prefix: str, http: httpx.AsyncClient, base_url: str, api_key: str) -> Any:  # noqa: ANN401 - LiteLLM takes two unrelated classes
+    if prefix == "openrouter/":
+        from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+        handler = AsyncHTTPHandler()
+        handler.client = http
+        return handler
+    from openai import AsyncOpenAI
+
+    return AsyncOpenAI(api_key=api_key, base_url=base_url, http_client=http, max_retries=0)
 
 
 async def _dry_calls() -> None:
+    question = [{"role": "user", "content": "Hi"}]
     for prefix in _PREFIXES:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(_dry_answer)) as http_client:
-            client = create_engine_client(prefix, http_client, base_url=_DRY_URL, api_key=NO_KEY)
+        async with httpx.AsyncClient(transport=httpx.MockTransport(_dry_answer)) as http:
+            route = create_route(prefix, http, base_url=_DRY_URL, api_key=NO_KEY, headers={})
             for stream in (False, True):
-                await acompletion(
-                    prefix,
-                    "prewarm",
-                    [{"role": "user", "content": "Hi"}],
-                    client=client,
-                    base_url=_DRY_URL,
-                    api_key=NO_KEY,
-                    headers={},
-                    body={"max_tokens": 1},
-                    stream=stream,
-                )
+                await acompletion(route, "prewarm", question, {"max_tokens": 1}, stream=stream)
 
 
 def _dry_answer(request: httpx.Request) -> httpx.Response:

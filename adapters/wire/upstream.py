@@ -75,7 +75,7 @@ def upstream_error(
         secrets: Values that must not appear in any text.
     """
     layers = list(_layers(body))
-    metadata = next((each["metadata"] for each in layers if isinstance(each.get("metadata"), dict)), {})
+    metadata: dict[str, Any] = next((each["metadata"] for each in layers if isinstance(each.get("metadata"), dict)), {})
     text = _message_of(body, layers, metadata)
     return UpstreamError(
         shorten(redact(plain(text), secrets), _LONGEST_MESSAGE_CHARS),
