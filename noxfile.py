@@ -145,15 +145,20 @@ def package(session: nox.Session) -> None:
     wheel, sdist = next(work.glob("*.whl")), next(work.glob("*.tar.gz"))
     _check_content(session, wheel, sdist)
 
-    python = work / "env" / "bin" / "python"
-    install = ("uv", "pip", "install", "--quiet", "--python", str(python), "--constraint", str(Path(LOCK).resolve()))
-    session.run("uv", "venv", "--quiet", str(work / "env"))
+    _use_wheel(session, wheel, work / "env")
+
+
+def _use_wheel(session: nox.Session, wheel: Path, env: Path) -> None:
+    """Use the package as somebody who has only installed it: without extras, then with the embedded server."""
+    constraint = str(Path(LOCK).resolve())
+    install = ("uv", "pip", "install", "--quiet", "--python", str(env), "--constraint", constraint)
+    session.run("uv", "venv", "--quiet", str(env))
     session.run(*install, str(wheel))
-    with session.chdir(work):  # away from the checkout, whose package and configuration would be found first
-        session.run(str(python), "-c", IMPORTS_NOTHING_HEAVY)
-        session.run(str(python), "-m", "adapters", "providers")
+    with session.chdir(wheel.parent):  # not the checkout, whose package and configuration would be found first
+        session.run(str(env / "bin" / "python"), "-c", IMPORTS_NOTHING_HEAVY, external=True)
+        session.run(str(env / "bin" / "adapters"), "providers", external=True)
         session.run(*install, f"{wheel}[local]")
-        session.run(str(python.with_name("adapters")), "chat", "What is the weather in Paris?")
+        session.run(str(env / "bin" / "adapters"), "chat", "What is the weather in Paris?", external=True)
 
 
 def _check_content(session: nox.Session, wheel: Path, sdist: Path) -> None:

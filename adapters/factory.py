@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from adapters.config import KindName, ProviderConfig
 from adapters.errors import ConfigError
-from adapters.litellm_provider import LiteLLMProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from adapters.litellm_provider import LiteLLMProvider
     from adapters.local import LocalServer
 
 _log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ def create_provider(provider_name: str | ProviderConfig, **options: Any) -> Lite
     Example:
         >>> provider = create_provider("ollama", model="qwen3:8b", temperature=0.15)
     """
+    from adapters.litellm_provider import LiteLLMProvider
+
     if isinstance(provider_name, ProviderConfig):
         config = provider_name.with_options(**options)
     else:

@@ -135,7 +135,8 @@ class LiteLLMProvider(LLMProvider):
         message = super().format_tool_call_message(content, tool_calls)
         for formatted in message["tool_calls"]:
             extras, details = self._extras.get(formatted["id"], ({}, []))
-            formatted.update(extras)
+            formatted["function"] |= extras.get("function", {})
+            formatted |= {key: value for key, value in extras.items() if key != "function"}
             if details:
                 message["reasoning_details"] = details
         return message

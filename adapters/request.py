@@ -66,8 +66,8 @@ def body_of(ask: Ask, config: ProviderConfig) -> dict[str, Any]:
         message = f"{taken[0]} is not an option of a single request; it belongs to the provider or to the call."
         raise ConfigError(message)
     body: dict[str, Any] = {"temperature": config.temperature, "max_tokens": config.max_tokens}
-    if config.kind == "ollama" and config.think is False:
-        body["reasoning_effort"] = "none"  # the only switch that Ollama's /v1 has
+    if config.think is not None:
+        body |= _thinking(config.kind, think=config.think)
     if ask.stream:
         body["stream_options"] = {"include_usage": True}
     if ask.tools:
@@ -76,3 +76,12 @@ def body_of(ask: Ask, config: ProviderConfig) -> dict[str, Any]:
     if ask.tools and ask.wants_text:
         body["tool_choice"] = "none"
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _thinking(kind: str, *, think: bool) -> dict[str, Any]:
+    """The fields that switch thinking on or off: each service has its own."""
+    if kind == "openrouter":
+        return {"reasoning": {"enabled": think}}
+    if kind in ("ollama", "groq"):
+        return {} if think else {"reasoning_effort": "none"}  # models that can think do so by default
+    return {"chat_template_kwargs": {"enable_thinking": think}}  # vLLM, SGLang, llama.cpp

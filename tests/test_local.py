@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-import xllamacpp
 
 from adapters.errors import APIConnectionError, APITimeoutError, ConfigError
 from adapters.local import LocalServer
-from adapters.local.__main__ import open_server
+from adapters.local import __main__ as child
 from adapters.local.demo_model import write_demo_model
 from adapters.local.settings import ServerSettings
 
@@ -353,14 +352,14 @@ def test_no_process_outlives_its_parent_while_it_loads(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    ) as child:
+    ) as process:
         writer = _open_once_it_is_read(model)
-        assert child.stdin is not None
-        child.stdin.close()
-        child.wait(timeout=5)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(timeout=5)
         os.close(writer)
 
-    assert child.returncode == -signal.SIGIO
+    assert process.returncode == -signal.SIGIO
 
 
 @pytest.mark.integration
@@ -417,9 +416,9 @@ async def test_context_has_the_wanted_length() -> None:
 
 def test_ping_reaches_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     """``sse_ping_s`` is handed on; no demo answer is ever silent long enough to show it on the wire."""
-    monkeypatch.setattr(xllamacpp, "Server", lambda params: params)
+    monkeypatch.setattr(child, "Server", lambda params: params)
     settings = {"model_path": "model.gguf", "alias": "model", "context_tokens": 512}
-    left_alone, wanted = (open_server(settings | {"sse_ping_s": seconds}) for seconds in (None, 5))
+    left_alone, wanted = (child.open_server(settings | {"sse_ping_s": seconds}) for seconds in (None, 5))
 
     assert (left_alone.sse_ping_interval, wanted.sse_ping_interval) == (30, 5)
 

@@ -106,4 +106,6 @@ def _problems_between_rows(data: Any) -> list[Problem]:  # noqa: ANN401 - whatev
 
 def _keys_beside(path: KeyPath) -> list[str]:
     provider_path = path[2:]
-    return keys_of_provider(provider_path) if provider_path else list(Config.model_fields)
+    if not provider_path:
+        return list(Config.model_fields)
+    return [key for key in keys_of_provider(provider_path) if key != "name"]

@@ -80,8 +80,8 @@ class Source:
         while known and known not in self.lines:
             known = known[:-1]
         line = self.lines.get(known, 1)
-        place = f"{self.label}:{line}" if self.lines else self.label
-        return line, f"{place}: {'.'.join(path) or 'the file'} {problem.text}"
+        place, whole = (f"{self.label}:{line}", "the file") if self.lines else (self.label, "the call")
+        return line, f"{place}: {'.'.join(path) or whole} {problem.text}"
 
 
 def read_problems(error: ValidationError, keys_beside: Callable[[KeyPath], Collection[str]]) -> list[Problem]:

@@ -135,8 +135,7 @@ def _line(error: yaml.YAMLError, text: str) -> int:
         return text.count("\n", 0, getattr(error, "position", 0)) + 1
     # The problem of a quote that is never closed is met at the end of the file; its beginning is what helps.
     begins = error.context_mark if isinstance(error, yaml.scanner.ScannerError) else None
-    mark = begins or error.problem_mark
-    return 1 if mark is None else int(mark.line) + 1
+    return int(getattr(begins or error.problem_mark, "line", 0)) + 1
 
 
 def _hint(error: yaml.YAMLError) -> str:

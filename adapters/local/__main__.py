@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-import xllamacpp
+from xllamacpp import CommonParams, Server  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without types
 
 from adapters.local.demo_cache import demo_model_file
 from adapters.local.settings import API_KEY_VARIABLE
@@ -21,7 +21,7 @@ _WARNINGS = 2  # llama.cpp's log level: enough to learn why a model does not loa
 _CACHE_MIB = 1024  # prompts of earlier conversations; llama.cpp's own 8192 would surprise whoever embeds it
 
 
-def open_server(settings: dict[str, Any], api_key: str = "") -> xllamacpp.Server:
+def open_server(settings: dict[str, Any], api_key: str = "") -> Server:
     """Load the model and start to listen.
 
     Args:
@@ -34,7 +34,7 @@ def open_server(settings: dict[str, Any], api_key: str = "") -> xllamacpp.Server
     Raises:
         RuntimeError: If the model cannot be loaded.
     """
-    params = xllamacpp.CommonParams()
+    params = CommonParams()
     params.hostnames = ["127.0.0.1"]
     params.port = 0  # any free one
     params.model_alias = {settings["alias"]}
@@ -53,11 +53,11 @@ def open_server(settings: dict[str, Any], api_key: str = "") -> xllamacpp.Server
         params.sse_ping_interval = settings["sse_ping_s"]
     if settings["model_path"] is not None:
         params.model.path = settings["model_path"]
-        return xllamacpp.Server(params)
+        return Server(params)
     params.cpuparams.n_threads = 1  # the demo model has no work for two
     with demo_model_file() as file:
         params.model.path = str(file)
-        return xllamacpp.Server(params)
+        return Server(params)
 
 
 def _reserve_stdout() -> TextIO:

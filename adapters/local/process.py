@@ -97,7 +97,7 @@ class ServerProcess:
             except OSError as error:
                 raise self._failure(_BROKEN) from error
             # Runs at exit, or when this object is garbage, so that a forgotten stop() leaves nothing behind either.
-            self._end = weakref.finalize(self, _end, self._child, os.getpid())
+            self._end = weakref.finalize(self, _end, self._child)
             return self._child
 
     def _wait_until_ready(self, child: subprocess.Popen[str]) -> str:
@@ -144,10 +144,8 @@ def _open_child(settings: ServerSettings) -> subprocess.Popen[str]:
     )
 
 
-def _end(child: subprocess.Popen[str], owner_pid: int) -> None:
-    """End the child and reap it; it has no state to save."""
-    if os.getpid() != owner_pid:
-        return  # this is a forked copy of the process that the child belongs to
+def _end(child: subprocess.Popen[str]) -> None:
+    """End the child and reap it; it has no state to save. In a forked copy of its parent, Popen leaves it alone."""
     child.terminate()
     try:
         child.wait(_OBEY_S)

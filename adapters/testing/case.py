@@ -5,11 +5,12 @@ Data alone: the cases themselves are in ``adapters.testing.cases``, the judge is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from adapters.testing.server import Seen, Step
     from adapters.types import LLMResponse, Message, ToolCall, ToolSpec
 
@@ -165,6 +166,15 @@ class WireCase:
     within_s: float = 5.0
     saw: Callable[[Seen], object] | None = None
 
+    @property
+    def provider_options(self) -> dict[str, Any]:
+        """``options``, with the one try that a case has unless it says otherwise."""
+        return {"retry": {"attempts": 1}, **self.options}
+
+    def by_way(self) -> list[WireCase]:
+        """Return this case once for each of its ways, narrowed to that way."""
+        return [replace(self, ways=(way,)) for way in self.ways]
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -187,3 +197,8 @@ class Outcome:
     response: LLMResponse | None = None
     error: BaseException | None = None
     took_s: float = 0.0
+
+    def hear(self, piece: str) -> None:
+        """Note the next piece of text."""
+        self.pieces.append(piece)
+        self.text += piece

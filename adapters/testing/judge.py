@@ -131,7 +131,7 @@ def _attribute_problems(expect: Failure, error: Any) -> Iterator[str]:  # noqa: 
 def _is_about(value: float | None, expected: float | tuple[float, float] | None) -> bool:
     if isinstance(expected, tuple):
         return value is not None and expected[0] <= value <= expected[1]
-    return expected == ANY or value == expected
+    return value == expected
 
 
 def _wire_problems(case: WireCase, seen: Seen) -> Iterator[str]:

@@ -7,74 +7,72 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adapters.testing.case import TOOLS, Outcome
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
     from adapters.provider import LLMProvider
-    from adapters.testing.case import Way, WireCase
-    from adapters.types import Message, TokenUsage, ToolSpec
+    from adapters.testing.case import WireCase
+    from adapters.types import Message, ToolSpec
 
 
-async def play(provider: LLMProvider, case: WireCase, way: Way) -> Outcome:
-    """Ask ``provider`` as often as the case says.
+async def play(provider: LLMProvider, case: WireCase) -> Outcome:
+    """Ask ``provider`` as often as the case says, in the first of the case's ways.
 
     Args:
         provider: A provider whose base URL is the case's.
         case: The case.
-        way: Method to call.
 
     Returns:
         The outcome of the last turn, or of the first that raised.
     """
-    started = time.monotonic()
+    started_s = time.monotonic()
     outcome = Outcome()
     for _ in range(case.turns):
         outcome = Outcome()
         try:
-            await _ask(provider, case, way, outcome)
+            await _ask(provider, case, outcome)
         except Exception as error:  # noqa: BLE001 - whatever it is, the judge wants to see it
             outcome.error = error
             break
-        outcome.usage = _counted(provider.last_usage)
-    outcome.took_s = time.monotonic() - started
+        usage = provider.last_usage
+        outcome.usage = (usage.prompt_tokens, usage.completion_tokens) if usage else None
+    outcome.took_s = time.monotonic() - started_s
     return outcome
 
 
-async def _ask(provider: LLMProvider, case: WireCase, way: Way, outcome: Outcome) -> None:
+async def _ask(provider: LLMProvider, case: WireCase, outcome: Outcome) -> None:
     messages: list[Message] = copy.deepcopy(list(case.messages))
     tools: list[ToolSpec] | None = copy.deepcopy(list(TOOLS)) if case.tools else None
-    kwargs: dict[str, Any] = dict(case.kwargs)
-    if way == "chat":
-        outcome.response = await provider.chat(messages, tools, **kwargs)
-        outcome.text = outcome.response.content or ""
+    if case.ways[0] == "chat":
+        outcome.response = await provider.chat(messages, tools, **case.kwargs)
+        if outcome.response.content:
+            outcome.hear(outcome.response.content)
         outcome.calls = outcome.response.tool_calls
-    elif way == "chat_stream":
-        async for piece in provider.chat_stream(messages, tools, **kwargs):
-            _hear(outcome, piece)
+    elif case.ways[0] == "chat_stream":
+        async for piece in provider.chat_stream(messages, tools, **case.kwargs):
+            outcome.hear(piece)
     else:
-        outcome.calls = []
-        async for event in provider.stream_events(messages, tools, **kwargs):
-            if outcome.response is not None:
-                raise AssertionError("an event came after ResponseDone")
-            if isinstance(event, TextDelta):
-                _hear(outcome, event.text)
-            elif isinstance(event, ToolCallDone):
-                outcome.calls.append(event.tool_call)
-            elif isinstance(event, ResponseDone):
-                outcome.response = event.response
-        if outcome.response is None:
-            raise AssertionError("the stream ended without ResponseDone")
+        await _follow(provider, messages, tools, case, outcome)
     if messages != list(case.messages):
         raise AssertionError("the caller's messages were changed")
 
 
-def _hear(outcome: Outcome, piece: str) -> None:
-    outcome.pieces.append(piece)
-    outcome.text += piece
-
-
-def _counted(usage: TokenUsage | None) -> tuple[int, int] | None:
-    return (usage.prompt_tokens, usage.completion_tokens) if usage else None
+async def _follow(
+    provider: LLMProvider, messages: list[Message], tools: list[ToolSpec] | None, case: WireCase, outcome: Outcome
+) -> None:
+    outcome.calls = []
+    async for event in provider.stream_events(messages, tools, **case.kwargs):
+        if outcome.response is not None:
+            raise AssertionError("an event came after ResponseDone")
+        match event:
+            case TextDelta(text):
+                outcome.hear(text)
+            case ToolCallDone(tool_call):
+                outcome.calls.append(tool_call)
+            case ResponseDone(response):
+                outcome.response = response
+    if outcome.response is None:
+        raise AssertionError("the stream ended without ResponseDone")

@@ -13,6 +13,7 @@ from adapters.types import TokenUsage
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
+_FUNCTION_FIELDS = {"name", "arguments", "description", "parameters"}  # TGI repeats the tool's own
 
 
 @dataclass(slots=True)
@@ -120,7 +121,9 @@ def _first_choice(choices: Any) -> dict[str, Any] | None:  # noqa: ANN401 - as a
 def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
     chunk.finish_reason = _text_or_none(choice.get("finish_reason"))
     chunk.native_finish_reason = _text_or_none(choice.get("native_finish_reason"))
-    message = choice.get("delta") or choice.get("message")
+    delta = choice.get("delta")
+    # A delta, even an empty one, is all that is new: some servers repeat the whole message beside the last.
+    message = delta if isinstance(delta, dict) else choice.get("message")
     if not isinstance(message, dict):
         chunk.text = text_of(choice.get("text"))
         return
@@ -154,12 +157,14 @@ def _fragment(call: dict[str, Any]) -> CallFragment:
     function = call.get("function")
     source = function if isinstance(function, dict) else call  # the legacy function_call has no wrapping
     index, identity = call.get("index"), call.get("id")
+    inner = {key: value for key, value in source.items() if key not in _FUNCTION_FIELDS and value is not None}
     return CallFragment(
         index=index if isinstance(index, int) else None,
         id=identity if isinstance(identity, str) and identity.strip() else None,
         name=_text_or_none(source.get("name")),
         arguments=source.get("arguments"),
-        extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None},
+        extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None}
+        | ({"function": inner} if inner and source is function else {}),
     )
 
 

@@ -80,13 +80,12 @@ class Connection:
         return exchange
 
     async def prewarm(self) -> None:
-        """Load what LiteLLM loads late, then open the connection that the first request will use.
+        """Load LiteLLM with all that it loads late, then open the connection that the first request will use.
 
         Raises:
             APIError: If the server cannot be reached.
         """
         route = await self._ready()
-        await engine.rehearse()
         try:
             limit = Deadlines(self._config.timeouts, streamed=True)
             # Any answer will do: it is the open connection that counts, and the key must not go astray for it.
@@ -108,12 +107,13 @@ class Connection:
 
     async def _ready(self) -> engine.Route:
         base_url = await self._server.start() if self._server is not None else self._config.base_url
-        await engine.loaded()
+        prefix = KINDS[self._config.kind].prefix
+        await engine.rehearsed(prefix)
         loop = asyncio.get_running_loop()
         route = self._routes.get(loop)
         if route is None or route.base_url != base_url:
             route = self._routes[loop] = engine.create_route(
-                KINDS[self._config.kind].prefix,
+                prefix,
                 create_client(base_url, self._config.timeouts.connect_s),
                 base_url=base_url,
                 api_key=key_of(self._config),

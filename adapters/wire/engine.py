@@ -14,7 +14,6 @@ import os
 import threading
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,15 +21,14 @@ import httpx
 from adapters.wire.origin import NO_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import ModuleType
 
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 _DRY_URL = "http://prewarm.invalid/v1"
 _CALL_TIMEOUT_S = 6000.0  # LiteLLM insists on a number; our own deadlines are far shorter
-_PREFIXES = ("openai/", "openrouter/")
 
-_loading: concurrent.futures.Future[ModuleType] | None = None
+_done: dict[str, concurrent.futures.Future[Any]] = {}
 _lock = threading.Lock()
 
 
@@ -103,28 +101,34 @@ async def acompletion(
 
 async def loaded() -> ModuleType:
     """Import LiteLLM once, in a thread; later calls return at once."""
-    return await asyncio.wrap_future(_start_loading())
+    module: ModuleType = await asyncio.wrap_future(_once("litellm", _import_litellm))
+    return module
 
 
-async def rehearse() -> None:
-    """Let LiteLLM load all that it loads at its first call, with no network, in a thread with a loop of its own."""
+async def rehearsed(prefix: str) -> None:
+    """Let LiteLLM load once all that it loads at its first call for a prefix.
+
+    It does so in a thread with a loop of its own and with no network: on the caller's loop the first call would
+    stall everything else for a quarter of a second.
+    """
     await loaded()
-    await asyncio.to_thread(lambda: asyncio.run(_dry_calls()))
+    await asyncio.wrap_future(_once(prefix, lambda: asyncio.run(_dry_calls(prefix))))
 
 
-def _start_loading() -> concurrent.futures.Future[ModuleType]:
-    global _loading  # noqa: PLW0603 - one import for the whole process
+def _once(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
+    """Do something slow in a thread, once for the whole process; everybody waits for the same future."""
     with _lock:
-        if _loading is None:
-            _loading = concurrent.futures.Future()
-            _loading.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
-            threading.Thread(target=partial(_load, _loading), name="adapters-load-litellm", daemon=True).start()
-        return _loading
+        future = _done.get(name)
+        if future is None:
+            future = _done[name] = concurrent.futures.Future()
+            future.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
+            threading.Thread(target=_do, args=(future, work), name=f"adapters-{name}", daemon=True).start()
+    return future
 
 
-def _load(future: concurrent.futures.Future[ModuleType]) -> None:
+def _do(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
     try:
-        future.set_result(_import_litellm())
+        future.set_result(work())
     except BaseException as error:  # noqa: BLE001 - it is not swallowed: whoever awaits the future gets it
         future.set_exception(error)
 
@@ -164,13 +168,12 @@ def _wrapped(prefix: str, http: httpx.AsyncClient, base_url: str, api_key: str) 
     return AsyncOpenAI(api_key=api_key, base_url=base_url, http_client=http, max_retries=0)
 
 
-async def _dry_calls() -> None:
+async def _dry_calls(prefix: str) -> None:
     question = [{"role": "user", "content": "Hi"}]
-    for prefix in _PREFIXES:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(_dry_answer)) as http:
-            route = create_route(prefix, http, base_url=_DRY_URL, api_key=NO_KEY, headers={})
-            for stream in (False, True):
-                await acompletion(route, "prewarm", question, {"max_tokens": 1}, stream=stream)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(_dry_answer)) as http:
+        route = create_route(prefix, http, base_url=_DRY_URL, api_key=NO_KEY, headers={})
+        for stream in (False, True):
+            await acompletion(route, "prewarm", question, {"max_tokens": 1}, stream=stream)
 
 
 def _dry_answer(request: httpx.Request) -> httpx.Response:

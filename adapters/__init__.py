@@ -1,0 +1,91 @@
+"""Language models for voice agents: one contract, every failure an honest error.
+
+``create_provider`` makes a provider by kind, ``load_config`` reads a row of YAML for it, and
+``create_provider_from_settings`` takes CAAL's settings. What they return is a ``LiteLLMProvider``, one form of the
+contract ``LLMProvider``; ``FallbackProvider`` is the other, over several of them. Its answers are ``LLMResponse``, or
+a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its failures are ``AdapterError``.
+
+Importing this loads nothing that is slow to load: the HTTP client comes with the first provider, LiteLLM with
+``prewarm`` or else the first request. ``adapters.agent``, ``adapters.livekit``, ``adapters.openrouter`` and
+``adapters.testing`` are imported by their own names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adapters.config import ProviderConfig, load_config
+from adapters.errors import (
+    AdapterError,
+    AllProvidersFailedError,
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ContentFilterError,
+    ContextWindowExceededError,
+    IncompleteResponseError,
+    InternalServerError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from adapters.factory import create_provider, create_provider_from_settings
+from adapters.fallback import FallbackProvider
+from adapters.provider import LLMProvider
+from adapters.types import LLMResponse, ResponseDone, StreamEvent, TextDelta, TokenUsage, ToolCall, ToolCallDone
+
+if TYPE_CHECKING:
+    from adapters.litellm_provider import LiteLLMProvider
+
+    __version__: str
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APITimeoutError",
+    "AdapterError",
+    "AllProvidersFailedError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConfigError",
+    "ContentFilterError",
+    "ContextWindowExceededError",
+    "FallbackProvider",
+    "IncompleteResponseError",
+    "InternalServerError",
+    "LLMProvider",
+    "LLMResponse",
+    "LiteLLMProvider",
+    "NotFoundError",
+    "PaymentRequiredError",
+    "PermissionDeniedError",
+    "ProviderConfig",
+    "RateLimitError",
+    "ResponseDone",
+    "StreamEvent",
+    "TextDelta",
+    "TokenUsage",
+    "ToolCall",
+    "ToolCallDone",
+    "create_provider",
+    "create_provider_from_settings",
+    "load_config",
+]
+
+
+if not TYPE_CHECKING:  # or a type checker would believe in names that are not there
+
+    def __getattr__(name: str) -> object:
+        if name == "LiteLLMProvider":
+            from adapters.litellm_provider import LiteLLMProvider
+
+            return LiteLLMProvider
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("caal-llm-adapters")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

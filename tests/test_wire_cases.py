@@ -1,0 +1,76 @@
+"""``LiteLLMProvider`` against every scripted server of ``adapters.testing``, in each way that it can be asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from adapters.factory import create_provider
+from adapters.testing import ASK, CASES, KEY, check, play
+from adapters.testing.answers import SSE_HEAD, event, http_chunk, said
+
+if TYPE_CHECKING:
+    from adapters.litellm_provider import LiteLLMProvider
+    from adapters.testing import ScriptedServer, WireCase
+
+pytest_plugins = ["adapters.testing.plugin"]
+
+_ENDLESS = [SSE_HEAD, http_chunk(event(said("Once "))), "hang"]
+
+
+def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:
+    url = case.url.format(base=base_url)
+    return create_provider(case.kind, model="m", base_url=url, api_key=KEY, **case.provider_options)
+
+
+async def test_provider_makes_of_each_server_what_the_case_says(
+    wire_case: WireCase, scripted_server: ScriptedServer
+) -> None:
+    """Text, calls, usage, reasoning, errors, requests and time are those of the case."""
+    base_url = scripted_server.add(wire_case.id, *wire_case.steps)
+
+    async with _provider(wire_case, base_url) as provider:
+        outcome = await play(provider, wire_case)
+
+    assert check(wire_case, outcome, scripted_server.seen[wire_case.id]) == []
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
+    """Case ids are unique, for they are the paths of the server."""
+    ids = [case.id for case in CASES]
+
+    assert len(set(ids)) == len(ids)
+
+
+async def test_leaving_a_stream_reaches_the_server(scripted_server: ScriptedServer) -> None:
+    """A consumer that closes the stream after the first words ends the generation at once."""
+    base_url = scripted_server.add("leaving", _ENDLESS)
+
+    async with create_provider("openai_compatible", model="m", base_url=base_url) as provider:
+        async with aclosing(provider.chat_stream(list(ASK))) as pieces:
+            async for _ in pieces:
+                break
+        left_at_s = time.monotonic()
+        await asyncio.sleep(0.1)
+        gone_at_s = scripted_server.seen["leaving"].gone_at
+
+    assert len(gone_at_s) == 1
+    assert gone_at_s[0] - left_at_s < 0.1
+
+
+async def test_cancelling_a_chat_reaches_the_server(scripted_server: ScriptedServer) -> None:
+    """A cancelled task closes its request at once, and the provider can still be used."""
+    base_url = scripted_server.add("cancelling", ["hang"])
+
+    async with create_provider("openrouter", model="m", base_url=base_url, api_key=KEY) as provider:
+        task = asyncio.create_task(provider.chat(list(ASK)))
+        while not scripted_server.seen["cancelling"].started:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.1)
+
+    assert len(scripted_server.seen["cancelling"].gone_at) == 1
+    assert len(scripted_server.seen["cancelling"].paths) == 1
