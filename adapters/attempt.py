@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from adapters.types import StreamEvent
     from adapters.wire.chunks import Chunk
     from adapters.wire.connection import Connection
-    from adapters.wire.exchange import Exchange
     from adapters.wire.reader import Payload
 
 _SIGN_IN = "sent a web page instead of an answer. Please check base_url, or sign in to the network."
@@ -98,31 +97,32 @@ class Attempt:
             for event in self._close():
                 yield event
             return
+        assert exchange.response is not None  # noqa: S101 - send returns no other exchange
+        payloads = read(exchange.response)
         try:
-            async with aclosing(self._read(exchange)) as events:
+            async with aclosing(self._read(payloads)) as events:
                 async for event in events:
                     yield event
         finally:
             if self._answer.is_over:
-                exchange.drain()
+                exchange.drain(payloads)
             else:
+                await payloads.aclose()
                 await exchange.aclose()
 
-    async def _read(self, exchange: Exchange) -> AsyncGenerator[StreamEvent, None]:
-        assert exchange.response is not None  # noqa: S101 - send returns no other exchange
+    async def _read(self, payloads: AsyncGenerator[Payload, None]) -> AsyncGenerator[StreamEvent, None]:
         trouble: APIError | None = None
-        async with aclosing(read(exchange.response)) as payloads:
-            while trouble is None and not self._answer.has_ended:
-                try:
-                    payload = await self._deadlines.wait(anext(payloads, None))
-                except (DeadlineMissed, httpx.HTTPError, httpx.StreamError) as error:
-                    trouble = self._broken(error)
-                    break
-                if payload is None:
-                    break
-                text, trouble = self._take(payload)
-                if text:
-                    yield TextDelta(text)
+        while trouble is None and not self._answer.has_ended:
+            try:
+                payload = await self._deadlines.wait(anext(payloads, None))
+            except (DeadlineMissed, httpx.HTTPError, httpx.StreamError) as error:
+                trouble = self._broken(error)
+                break
+            if payload is None:
+                break
+            text, trouble = self._take(payload)
+            if text:
+                yield TextDelta(text)
         for event in self._close(trouble):
             yield event
 

@@ -55,14 +55,13 @@ def _is_worth_it(error: BaseException, policy: RetryConfig) -> bool:
 
 def _wait_for(policy: RetryConfig) -> Callable[[tenacity.RetryCallState], float]:
     """Exponential with jitter, so that agents that failed together do not come back together."""
-    backoff = tenacity.wait_exponential_jitter(
-        initial=policy.initial_wait_s, max=policy.max_wait_s, jitter=policy.initial_wait_s
-    )
+    backoff = tenacity.wait_exponential(multiplier=policy.initial_wait_s, max=policy.max_wait_s)
+    jitter = tenacity.wait_random(0, policy.initial_wait_s)
 
     def wait_s(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
         asked_s = error.retry_after_s if isinstance(error, APIError) else None
-        return max(backoff(state), asked_s or 0.0)
+        return max(min(backoff(state) + jitter(state), policy.max_wait_s), asked_s or 0.0)
 
     return wait_s
 

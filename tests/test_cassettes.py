@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ def cassettes() -> list[Any]:
     return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in sorted(CASSETTES.glob("*/*.yaml"))]
 
 
+@cache
 def interactions(path: Path) -> list[dict[str, Any]]:
     """Read a cassette as it is written, not as vcrpy sees it."""
     found: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["interactions"]

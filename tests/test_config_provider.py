@@ -105,19 +105,22 @@ def test_openrouter_headers_are_added() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        pytest.param({"kind": "groq"}, "kind is no option; name it first, when the provider is made", id="kind"),
         pytest.param({"modle": "m"}, "modle is not known; did you mean model?", id="unknown key"),
         pytest.param({"zzz": 1}, "zzz is not known; use one of api_key, base_url,", id="unlike any key"),
-        pytest.param({f"api_key:{_SECRET}": None}, "the call holds a key that is not known; use one of", id="secret key"),
-        pytest.param({"retry": {"attempt": 1}}, "retry.attempt is not known; did you mean attempts?", id="unknown inner"),
+        pytest.param({f"api_key:{_SECRET}": None}, "the call holds a key that is not known; use one of", id="secret"),
+        pytest.param({"retry": {"attempt": 1}}, "retry.attempt is not known; did you mean attempts?", id="inner key"),
         pytest.param({"model": " "}, "model is missing; add the model's name", id="no model"),
         pytest.param({"model": 4}, "model must be text; put it in quotes", id="number for text"),
         pytest.param({"base_url": None}, "base_url is missing; add the server's address", id="no base_url"),
-        pytest.param({"base_url": f"http://u:{_SECRET}@h"}, "base_url must not hold a user name or password", id="login"),
+        pytest.param({"base_url": f"http://u:{_SECRET}@h"}, "base_url must not hold a user name", id="login"),
         pytest.param({"api_key": 12345}, "api_key must be text; put it in quotes", id="number for key"),
         pytest.param({"api_key": f"{_SECRET}\nX"}, "api_key holds a line break", id="line break in key"),
         pytest.param({"api_key": f"{_SECRET}…"}, "api_key holds a line break or a character", id="ellipsis in key"),
         pytest.param(
-            {"api_key": f"Bearer os.environ/{_SECRET}"}, "api_key holds os.environ/NAME among other text", id="half a name"
+            {"api_key": f"Bearer os.environ/{_SECRET}"},
+            "api_key holds os.environ/NAME among other text",
+            id="half a name",
         ),
         pytest.param({"temperature": "0.7"}, "temperature must be a number, without quotes", id="text for number"),
         pytest.param({"temperature": True}, "temperature must be a number, without quotes", id="boolean for number"),
@@ -127,7 +130,7 @@ def test_openrouter_headers_are_added() -> None:
         pytest.param({"max_tokens": 0}, "max_tokens must be at least 1", id="no tokens"),
         pytest.param({"max_tokens": 10.5}, "max_tokens must be a whole number", id="fraction"),
         pytest.param({"max_tokens": "10"}, "max_tokens must be a whole number, without quotes", id="text for tokens"),
-        pytest.param({"max_tokens": True}, "max_tokens must be a whole number, without quotes", id="boolean for tokens"),
+        pytest.param({"max_tokens": True}, "max_tokens must be a whole number, without quotes", id="boolean for int"),
         pytest.param({"think": "no"}, "think must be true or false, without quotes", id="text for boolean"),
         pytest.param({"retry": {"attempts": 0}}, "retry.attempts must be at least 1", id="no attempt"),
         pytest.param({"retry": {"initial_wait_s": -1}}, "retry.initial_wait_s must be at least 0", id="negative wait"),
@@ -175,7 +178,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_direct_construction_hides_values() -> None:
     """What pydantic itself says of a mistake shows no value either."""
     with pytest.raises(ValidationError) as caught:
-        ProviderConfig(kind="groq", model="m", api_key=SecretStr(f"{_SECRET}\n"), retry={"attempts": _SECRET})  # type: ignore[arg-type]  # the mistake
+        ProviderConfig.model_validate({"kind": "groq", "model": "m", "api_key": f"{_SECRET}…", "retry": _SECRET})
 
     assert "hunter2" not in str(caught.value)
 
@@ -192,7 +195,7 @@ def test_settings_are_not_changed_later() -> None:
     config = ProviderConfig.create("local")
 
     with pytest.raises(ValidationError):
-        config.model = "other"  # type: ignore[misc]  # the mistake
+        config.model = "other"
 
 
 def test_with_options() -> None:
@@ -226,7 +229,7 @@ def test_with_options_tells_mistakes() -> None:
 
     with pytest.raises(ConfigError, match=r"^groq: temperature must be at most 2$"):
         config.with_options(temperature=3)
-    with pytest.raises(ConfigError, match=r"^groq: kind cannot be changed; make another provider$"):
+    with pytest.raises(ConfigError, match=r"^groq: kind is no option; name it first"):
         config.with_options(kind="ollama")
 
 
@@ -267,15 +270,15 @@ def test_missing_variables_are_told() -> None:
         api_key=f"os.environ/{_SECRET}",
         headers={"X": "os.environ/"},
     )
+    fix = "which is not set; export it, or write the value here"
 
     with pytest.raises(ConfigError) as caught:
         config.resolved()
 
     assert str(caught.value).splitlines() == [
-        "openai_compatible: api_key names a variable, which is not set; export it, or write the value here",
-        "openai_compatible: base_url names the environment variable THE_URL, which is not set; export it, or write the"
-        " value here",
-        "openai_compatible: headers.X names a variable, which is not set; export it, or write the value here",
+        f"openai_compatible: api_key names a variable, {fix}",
+        f"openai_compatible: base_url names the environment variable THE_URL, {fix}",
+        f"openai_compatible: headers.X names a variable, {fix}",
     ]
 
 
@@ -332,11 +335,17 @@ _JUNK = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(set(ProviderConfig.model_fields) - {"kind"})), _JUNK), st.text(max_size=9))
+@given(
+    st.dictionaries(st.sampled_from(sorted(set(ProviderConfig.model_fields) - {"kind"})), _JUNK), st.text(max_size=9)
+)
 def test_any_option_is_taken_or_told(options: dict[str, Any], unknown: str) -> None:
     """Whatever is given, the answer is settings or a ConfigError in our own words."""
+    told = ""
     try:
         ProviderConfig.create("openai_compatible", **{"model": "m", unknown: 1, **options})
     except ConfigError as error:
-        assert "pydantic" not in str(error)
-        assert "cannot be used" not in str(error)
+        told = str(error)
+
+    assert told
+    assert "pydantic" not in told
+    assert "cannot be used" not in told

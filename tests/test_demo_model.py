@@ -173,7 +173,8 @@ def test_file_is_made_by_two_processes_at_once(tmp_path: Path, monkeypatch: pyte
         pytest.param(_after_call("Error: no such city", "get_weather"), TOOLS, "done", id="no-weather"),
         pytest.param(_after_call("Sunday, 22 November 2026, 08:03", "get_time"), TOOLS, "hour_8", id="hour"),
         pytest.param(_after_call("half past eight", "get_time"), TOOLS, "done", id="another-clock"),
-        pytest.param(_after_call("sunny", "get_weather", "get_weather"), TOOLS, "done", id="two-results"),
+        pytest.param(_after_call("sunny", "get_weather", "get_weather"), TOOLS, "reports", id="two-results"),
+        pytest.param(_after_call("on", "lights_on", "heating_on"), TOOLS, "done", id="other-tools"),
         pytest.param(_after_call("", "lights_on"), TOOLS, "done", id="empty-result"),
         pytest.param([*_after_call("sunny", "get_weather"), _user("Thanks!")], TOOLS, "greeting", id="next-turn"),
     ],
@@ -249,4 +250,4 @@ async def test_endless_answer_ends_when_the_client_goes_away(base_url: str) -> N
     await _ask(base_url, [_user("Hello!")])
 
     assert '"content":"tick"' in "".join(start)
-    assert time.monotonic() - stopped < 2
+    assert time.monotonic() - stopped < 4  # left alone, it goes on for longer than that

@@ -134,7 +134,7 @@ def _pid(server: LocalServer) -> int:
 
 
 async def _ask(base_url: str, body: dict[str, Any], api_key: str = "") -> httpx.Response:
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    headers = {"Origin": "http://page.example"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
     async with httpx.AsyncClient(timeout=20) as client:
         return await client.post(f"{base_url}/chat/completions", json=body, headers=headers)
 
@@ -155,6 +155,14 @@ async def test_serves_the_demo_model_until_it_is_stopped() -> None:
     assert not _is_running(pid)
     with pytest.raises(httpx.ConnectError):
         await _ask(base_url, HELLO)
+
+
+@pytest.mark.integration
+async def test_web_pages_may_not_read_answers(server: LocalServer) -> None:
+    """No page in the user's browser is allowed to use the server: the answer names no origin."""
+    answer = await _ask(await server.start(), HELLO)
+
+    assert not answer.headers.get("access-control-allow-origin")
 
 
 @pytest.mark.integration

@@ -21,7 +21,7 @@ from adapters import (
     RateLimitError,
 )
 from tests.servers.questions import HELLO, ONE_CITY, TOO_LONG, TOOLS
-from tests.servers.rows import LITELLM_PROXY, LLAMA_CPP, MLX_LM, OPENROUTER, STAND_IN, Row
+from tests.servers.rows import LITELLM_PROXY, LLAMA_CPP, MLX_LM, OPENROUTER, STAND_IN, Row, servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,26 +106,29 @@ async def test_rate_limit(server: Row, model: str, allowed: int, wait_s: float, 
     assert len(vcr.requests) == allowed + 1
 
 
-async def test_money_held_by_other_requests() -> None:
+@servers(STAND_IN)
+async def test_money_held_by_other_requests(server: Row) -> None:
     """A 402 that passes says when to come back, and may be retried; one for want of credits may not."""
-    async with STAND_IN.provider(model="faults/in-flight") as provider:
+    async with server.provider(model="faults/in-flight") as provider:
         with pytest.raises(PaymentRequiredError) as caught:
             await provider.chat(HELLO)
 
     assert (caught.value.retryable, caught.value.retry_after_s) == (True, 30)
 
 
-async def test_model_without_tools() -> None:
+@servers(STAND_IN)
+async def test_model_without_tools(server: Row) -> None:
     """OpenRouter's "no endpoints" becomes a sentence that says what to change."""
-    async with STAND_IN.provider(model="deepseek/deepseek-r1:free") as provider:
+    async with server.provider(model="deepseek/deepseek-r1:free") as provider:
         with pytest.raises(NotFoundError, match="cannot use tools"):
             await provider.chat(ONE_CITY, TOOLS)
 
 
-async def test_break_in_the_middle() -> None:
+@servers(STAND_IN)
+async def test_break_in_the_middle(server: Row) -> None:
     """What was streamed before the upstream failed stays, and the error repeats the upstream's words."""
     pieces: list[str] = []
-    async with STAND_IN.provider(model="faults/disconnect") as provider:
+    async with server.provider(model="faults/disconnect") as provider:
         with pytest.raises(InternalServerError, match="disconnected") as caught:
             await collect(provider.chat_stream(HELLO), pieces)
 

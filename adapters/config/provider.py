@@ -29,6 +29,7 @@ from adapters.errors import ConfigError
 
 _SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig}
 _ONLY_FOR = {"num_ctx": ("ollama", "local"), "model_path": ("local",)}
+_KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
 _NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts"}
 
 
@@ -61,7 +62,7 @@ class ProviderConfig(Section):
         self._source = replace(source, above=("providers", self.name)) if source.lines and not source.above else source
 
     @classmethod
-    def create(cls, kind: str, **options: Any) -> Self:
+    def create(cls, kind: str, /, **options: Any) -> Self:
         """Make the settings of one provider.
 
         Args:
@@ -75,6 +76,8 @@ class ProviderConfig(Section):
             ConfigError: If an option is unknown, missing or of no use; all problems, one a line.
         """
         source = Source(str(options.get("name") or kind))
+        if "kind" in options:
+            raise source.error([_KIND_AS_OPTION])
         return cls._checked({**options, "kind": kind}, source, source)
 
     def with_options(self, **options: Any) -> Self:
@@ -91,7 +94,7 @@ class ProviderConfig(Section):
             ConfigError: As ``create``.
         """
         if "kind" in options:
-            raise Source(self.name).error([Problem(("kind",), "cannot be changed; make another provider")])
+            raise Source(self.name).error([_KIND_AS_OPTION])
         return self._changed(options, Source(self.name))
 
     def resolved(self) -> Self:

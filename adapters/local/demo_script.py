@@ -51,6 +51,11 @@ SCRIPTS = (
     Script("sunny", _WEATHER_RESULT + "'sunny' in result", "It is sunny there right now: perfect café weather."),
     Script("rainy", _WEATHER_RESULT + "'rain' in result", "It is raining there right now, so take an umbrella."),
     Script("cloudy", _WEATHER_RESULT + "'cloud' in result", "There are clouds over the city at the moment."),
+    Script(
+        "reports",
+        "result and seen.called == ['get_weather', 'get_weather']",
+        "Both weather reports are in. To compare them takes a real model, and I am only a demo with canned answers.",
+    ),
     *(
         Script(
             f"hour_{hour}",

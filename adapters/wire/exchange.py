@@ -14,13 +14,13 @@ import urllib.request
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 DRAIN_S = 1.0
 """How long the rest of a finished stream may take. A body that is read to its end leaves a connection that the
@@ -47,10 +47,14 @@ class Exchange:
     error: httpx.TransportError | None = None
     started_at: float = field(default_factory=time.time)
 
-    def drain(self) -> None:
-        """Read what is left of a finished body in the background, so that the connection can be used again."""
+    def drain(self, rest: AsyncGenerator[Any, None]) -> None:
+        """Read what is left of a finished body in the background, so that the connection can be used again.
+
+        Args:
+            rest: Who has read the body so far; another reader, or closing this one, would close the connection.
+        """
         if self.response is not None and not self.response.is_closed:
-            task = asyncio.get_running_loop().create_task(_read_out(self.response))
+            task = asyncio.get_running_loop().create_task(_read_out(self.response, rest))
             _draining.add(task)  # the loop itself keeps only a weak reference
             task.add_done_callback(_draining.discard)
 
@@ -140,15 +144,16 @@ class _WitnessStream(httpx.AsyncByteStream):
         await self._inner.aclose()
 
 
-async def _read_out(response: httpx.Response) -> None:
+async def _read_out(response: httpx.Response, rest: AsyncGenerator[Any, None]) -> None:
     """Read a body whose content no longer matters; closing it is right whatever happens."""
     try:
         async with asyncio.timeout(DRAIN_S):
-            async for _ in response.aiter_raw():
+            async for _ in rest:
                 pass
     except (TimeoutError, httpx.HTTPError, httpx.StreamError):
         pass  # the answer was complete before; only the connection is lost for the next turn
     finally:
+        await rest.aclose()
         await response.aclose()
 
 

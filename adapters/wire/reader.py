@@ -52,7 +52,7 @@ async def read(response: httpx.Response) -> AsyncGenerator[Payload, None]:
         response: A response whose body may have been read already.
 
     Yields:
-        What the body says, in order.
+        What the body says, in order. What follows the end mark is only good for reading the body to its end.
 
     Raises:
         httpx.TransportError: If the body breaks off.
@@ -116,8 +116,6 @@ async def _events(head: bytes, source: AsyncIterator[bytes]) -> AsyncIterator[Pa
             if payload is not None:
                 named = True
                 yield payload
-            if payload is not None and payload.kind == "done":
-                return
     if not named:
         # Not one event: the body was plain text, and it may say what is wrong.
         yield Payload("prose", stream.head[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)

@@ -1,0 +1,137 @@
+"""The public surface: the names, the signatures that agents call, and what importing them costs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+import adapters
+
+ROOT = Path(__file__).parent.parent
+
+PUBLIC = """
+    APIConnectionError APIError APITimeoutError AdapterError AllProvidersFailedError AuthenticationError
+    BadRequestError ConfigError ContentFilterError ContextWindowExceededError FallbackProvider IncompleteResponseError
+    InternalServerError LLMProvider LLMResponse LiteLLMProvider NotFoundError PaymentRequiredError
+    PermissionDeniedError ProviderConfig RateLimitError ResponseDone StreamEvent TextDelta TokenUsage ToolCall
+    ToolCallDone create_provider create_provider_from_settings load_config
+""".split()
+
+PROVIDERS = [
+    pytest.param(adapters.LLMProvider, id="LLMProvider"),
+    pytest.param(adapters.LiteLLMProvider, id="LiteLLMProvider"),
+    pytest.param(adapters.FallbackProvider, id="FallbackProvider"),
+]
+
+
+def test_public_names() -> None:
+    """The public names are these, sorted, and each of them is there."""
+    assert adapters.__all__ == sorted(PUBLIC)
+    assert [name for name in PUBLIC if not hasattr(adapters, name)] == []
+
+
+def test_star_import_gives_all_names() -> None:
+    """``from adapters import *`` gives the public names and no other."""
+    names: dict[str, object] = {}
+    exec("from adapters import *", names)  # noqa: S102 - a star import is allowed at the top of a module alone
+
+    assert sorted(set(names) - {"__builtins__"}) == adapters.__all__
+
+
+def test_version() -> None:
+    """``__version__`` is that of the installed distribution; any other name that is not there is an error."""
+    try:
+        expected = version("caal-llm-adapters")
+    except PackageNotFoundError:
+        pytest.skip("the package is not installed")
+
+    assert adapters.__version__ == expected
+
+
+def test_unknown_name() -> None:
+    """A name that is not there is an AttributeError, as anywhere."""
+    with pytest.raises(AttributeError, match="module 'adapters' has no attribute 'create_providers'"):
+        _ = adapters.create_providers  # type: ignore[attr-defined]  # the mistake
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        pytest.param("chat", ["self", "messages", "tools=None", "**kwargs"], id="chat"),
+        pytest.param("chat_stream", ["self", "messages", "tools=None", "**kwargs"], id="chat_stream"),
+        pytest.param("stream_events", ["self", "messages", "tools=None", "**kwargs"], id="stream_events"),
+        pytest.param("prewarm", ["self"], id="prewarm"),
+        pytest.param("aclose", ["self"], id="aclose"),
+        pytest.param("prepare_tools", ["self", "tools"], id="prepare_tools"),
+        pytest.param("parse_tool_arguments", ["self", "arguments"], id="parse_tool_arguments"),
+        pytest.param(
+            "format_tool_result", ["self", "content", "tool_call_id", "tool_name=None"], id="format_tool_result"
+        ),
+        pytest.param("format_tool_call_message", ["self", "content", "tool_calls"], id="format_tool_call_message"),
+    ],
+)
+def test_contract_of_a_provider(provider: type[adapters.LLMProvider], method: str, parameters: list[str]) -> None:
+    """Every provider takes what CAAL and other agents call it with."""
+    signature = inspect.signature(getattr(provider, method))
+
+    assert [str(parameter).split(":")[0] + _default(parameter) for parameter in signature.parameters.values()] == (
+        parameters
+    )
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("name", ["provider_name", "model", "supports_think", "last_usage"])
+def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: str) -> None:
+    """What an agent reads of a provider are properties."""
+    assert isinstance(getattr(provider, name), property)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        pytest.param(adapters.create_provider, ["provider_name", "**options"], id="create_provider"),
+        pytest.param(adapters.create_provider_from_settings, ["settings"], id="create_provider_from_settings"),
+        pytest.param(adapters.load_config, ["path=None"], id="load_config"),
+    ],
+)
+def test_contract_of_a_function(function: object, parameters: list[str]) -> None:
+    """The functions take what agents call them with."""
+    assert callable(function)
+    signature = inspect.signature(function)
+
+    assert [str(parameter).split(":")[0] + _default(parameter) for parameter in signature.parameters.values()] == (
+        parameters
+    )
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    return "" if parameter.default is inspect.Parameter.empty else f"={parameter.default}"
+
+
+def test_import_is_light() -> None:
+    """Importing the package imports nothing that is slow to load, and the YAML reader only when a file is read."""
+    code = "import json, sys, adapters; print(json.dumps(sorted(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    heavy = {"aiohttp", "click", "httpx", "litellm", "openai", "rich", "tenacity", "xllamacpp", "yaml"}
+
+    assert heavy & set(json.loads(printed)) == set()
+
+
+def test_making_a_provider_loads_no_litellm() -> None:
+    """LiteLLM, which takes seconds to load, is not loaded before ``prewarm`` or the first request."""
+    code = (
+        "import json, sys, adapters\n"
+        "adapters.create_provider('ollama', model='m')\n"
+        "adapters.load_config()\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+    assert {"aiohttp", "litellm", "openai", "xllamacpp"} & set(json.loads(printed)) == set()

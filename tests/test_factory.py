@@ -1,0 +1,323 @@
+"""Providers made by kind, from a row, and from CAAL's settings: what each asks its server for."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters import LiteLLMProvider, LLMProvider, create_provider, create_provider_from_settings
+from adapters.config import ProviderConfig
+from adapters.errors import ConfigError
+from adapters.testing.answers import answer
+from adapters.testing.server import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+_HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(name="server")
+async def _server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer() as running:
+        yield running
+
+
+async def _ask(provider: LLMProvider, server: ScriptedServer) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give the body and the headers of the request that a provider makes."""
+    async with provider:
+        response = await provider.chat(_HELLO)
+    assert response.content == "Hi"
+    return server.seen["case"].bodies[0], server.seen["case"].headers[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "key"),
+    [
+        pytest.param("openai_compatible", {"model": "m"}, None, id="openai_compatible"),
+        pytest.param(
+            "openai_compatible", {"model": "m", "api_key": "k"}, "Bearer k", id="openai_compatible with a key"
+        ),
+        pytest.param("groq", {"model": "m", "api_key": "k"}, "Bearer k", id="groq"),
+        pytest.param("openrouter", {"model": "m", "api_key": "k"}, "Bearer k", id="openrouter"),
+        pytest.param("ollama", {"model": "m", "think": False, "temperature": 0.15}, None, id="ollama"),
+    ],
+)
+async def test_request_of_a_kind(server: ScriptedServer, name: str, options: dict[str, Any], key: str | None) -> None:
+    """Each kind asks its server for the bare model, with the key that was given, or none."""
+    base_url = server.add("case", answer("Hi"))
+
+    body, headers = await _ask(create_provider(name, base_url=base_url, **options), server)
+
+    assert body["model"] == "m"
+    assert body["temperature"] == options.get("temperature", 0.7)
+    assert server.seen["case"].paths == ["/case/v1/chat/completions"]
+    assert (headers.get("authorization", "Bearer ") if key else None) == key
+    assert key or "sk-" not in headers.get("authorization", "")
+
+
+async def test_openrouter_is_told_who_asks(server: ScriptedServer) -> None:
+    """The attribution headers reach the wire once, with the user's own value in place of ours."""
+    base_url = server.add("case", answer("Hi"))
+    provider = create_provider(
+        "openrouter", model="m", api_key="k", base_url=base_url, headers={"x-title": "Mine", "X-Team": "voice"}
+    )
+
+    _, headers = await _ask(provider, server)
+
+    assert headers["http-referer"] == "https://github.com/CoreWorxLab/CAAL"
+    assert headers["x-title"] == "Mine"
+    assert headers["x-team"] == "voice"
+
+
+def test_provider_shows_its_options() -> None:
+    """What an agent looks for on a provider is what it was made with; the name may be in any case."""
+    provider = create_provider(" Ollama", model="qwen3:8b", base_url=None, think=False, temperature=0.15, num_ctx=8192)
+
+    assert isinstance(provider, LiteLLMProvider)
+    assert (provider.provider_name, provider.model) == ("ollama", "qwen3:8b")
+    assert (provider.think, provider.temperature, provider.num_ctx) == (False, 0.15, 8192)
+
+
+def test_context_that_ollama_ignores_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A context that will not be used is told in the log once, with what to do; without one nothing is said."""
+    create_provider("ollama", model="m", name="kitchen", num_ctx=8192)
+    create_provider("ollama", model="m")
+    create_provider("local", num_ctx=8192)
+
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("kitchen: num_ctx has no effect")
+    assert "OLLAMA_CONTEXT_LENGTH" in warnings[0]
+
+
+async def test_provider_of_a_row(server: ScriptedServer) -> None:
+    """A row makes a provider of its own name; options replace what it says, None leaves it alone."""
+    row = ProviderConfig.create(
+        "openai_compatible", name="mine", model="m", base_url=server.add("case", answer("Hi")), max_tokens=7
+    )
+    provider = create_provider(row, model="other", base_url=None, temperature=0)
+
+    body, _ = await _ask(provider, server)
+
+    assert (provider.provider_name, provider.model) == ("mine", "other")
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("other", 0, 7)
+
+
+async def test_secret_is_looked_up_when_the_provider_is_made(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key named by its variable reaches the wire with the value it had when the provider was made."""
+    monkeypatch.setenv("THE_KEY", "k\n")
+    provider = create_provider(
+        "openai_compatible", model="m", base_url=server.add("case", answer("Hi")), api_key="os.environ/THE_KEY"
+    )
+    monkeypatch.delenv("THE_KEY")
+
+    _, headers = await _ask(provider, server)
+
+    assert headers["authorization"] == "Bearer k"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        pytest.param(
+            "requesty",
+            {"model": "m"},
+            "Unknown LLM provider 'requesty'. Supported providers: openai_compatible, openrouter, groq, ollama, local.",
+            id="unknown provider",
+        ),
+        pytest.param(
+            "openrouter",
+            {"model": "m"},
+            "openrouter needs an API key. Set api_key, or OPENROUTER_API_KEY.",
+            id="openrouter without key",
+        ),
+        pytest.param(
+            "groq", {"model": "m", "api_key": ""}, "groq needs an API key. Set api_key, or GROQ_API_KEY.", id="groq"
+        ),
+        pytest.param(
+            "ollama",
+            {"model": "m", "temprature": 1},
+            "ollama: temprature is not known; did you mean temperature?",
+            id="unknown option",
+        ),
+        pytest.param(
+            "openai_compatible",
+            {"model": "m", "base_url": "http://h", "api_key": "os.environ/NO_KEY"},
+            "openai_compatible: api_key names the environment variable NO_KEY, which is not set;"
+            " export it, or write the value here",
+            id="missing variable",
+        ),
+    ],
+)
+def test_mistakes_are_told(name: str, options: dict[str, Any], told: str) -> None:
+    """A provider that cannot work is refused when it is made, as a ValueError that says what to do."""
+    with pytest.raises(ConfigError) as caught:
+        create_provider(name, **options)
+
+    assert str(caught.value) == told
+    assert isinstance(caught.value, ValueError)
+
+
+def _config_of(settings: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> ProviderConfig:
+    """Give the settings that a provider is made with; its address alone would need a server on a fixed port."""
+    made: list[ProviderConfig] = []
+    monkeypatch.setattr(
+        "adapters.litellm_provider.LiteLLMProvider", lambda config, *, server: made.append(config) or server
+    )
+    create_provider_from_settings(settings)
+    return made[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param(
+            {},
+            {
+                "kind": "ollama",
+                "model": "qwen3:8b",
+                "base_url": "http://localhost:11434/v1",
+                "think": False,
+                "temperature": 0.15,
+                "num_ctx": None,
+            },
+            id="nothing",
+        ),
+        pytest.param(
+            {
+                "llm_provider": "OLLAMA",
+                "ollama_model": "m",
+                "ollama_host": "http://gpu:11434",
+                "think": True,
+                "num_ctx": 4096,
+                "temperature": 0.5,
+            },
+            {
+                "kind": "ollama",
+                "model": "m",
+                "base_url": "http://gpu:11434/v1",
+                "think": True,
+                "temperature": 0.5,
+                "num_ctx": 4096,
+            },
+            id="ollama",
+        ),
+        pytest.param(
+            {"llm_provider": "groq", "groq_api_key": "k"},
+            {
+                "kind": "groq",
+                "model": "llama-3.3-70b-versatile",
+                "base_url": "https://api.groq.com/openai/v1",
+                "temperature": 0.15,
+                "key": "k",
+            },
+            id="groq with defaults",
+        ),
+        pytest.param(
+            {"llm_provider": "groq", "groq_api_key": "k", "groq_model": "m", "temperature": 0},
+            {"kind": "groq", "model": "m", "temperature": 0},
+            id="groq",
+        ),
+        pytest.param(
+            {"llm_provider": "openai_compatible"},
+            {
+                "kind": "openai_compatible",
+                "model": "gpt-3.5-turbo",
+                "base_url": "http://localhost:8000/v1",
+                "temperature": 0.7,
+                "key": None,
+            },
+            id="openai_compatible with defaults",
+        ),
+        pytest.param(
+            {
+                "llm_provider": "openai_compatible",
+                "openai_model": "m",
+                "openai_base_url": "http://gpu:9/v1/",
+                "openai_api_key": "k",
+            },
+            {"kind": "openai_compatible", "model": "m", "base_url": "http://gpu:9/v1", "key": "k"},
+            id="openai_compatible",
+        ),
+        pytest.param(
+            {"llm_provider": "openrouter", "openrouter_api_key": "k"},
+            {
+                "kind": "openrouter",
+                "model": "openai/gpt-4",
+                "base_url": "https://openrouter.ai/api/v1",
+                "temperature": 0.7,
+                "key": "k",
+            },
+            id="openrouter with defaults",
+        ),
+        pytest.param(
+            {"llm_provider": "openrouter", "openrouter_api_key": "k", "openrouter_model": "m"},
+            {"kind": "openrouter", "model": "m"},
+            id="openrouter",
+        ),
+        pytest.param({"llm_provider": "local"}, {"kind": "local", "base_url": ""}, id="local"),
+        pytest.param(
+            {"llm_provider": None, "ollama_model": "", "ollama_host": " ", "think": None, "temperature": None},
+            {"kind": "ollama", "model": "qwen3:8b", "base_url": "http://localhost:11434/v1", "think": False},
+            id="empty values",
+        ),
+        pytest.param(
+            {"llm_provider": "ollama", "groq_api_key": "k", "wake_word": "hey", "max_turns": 20},
+            {"kind": "ollama", "key": None},
+            id="settings of others",
+        ),
+    ],
+)
+def test_settings_of_caal(settings: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of CAAL's settings reaches the provider, and what is not set has CAAL's default."""
+    config = _config_of(settings, monkeypatch)
+
+    key = config.api_key.get_secret_value() if config.api_key else None
+    assert {name: key if name == "key" else getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [
+        pytest.param("groq", "GROQ_API_KEY", id="groq"),
+        pytest.param("openai_compatible", "OPENAI_API_KEY", id="openai_compatible"),
+        pytest.param("openrouter", "OPENROUTER_API_KEY", id="openrouter"),
+    ],
+)
+def test_settings_fall_back_to_the_environment(kind: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that the settings lack is taken from CAAL's variable for it."""
+    monkeypatch.setenv(variable, "k")
+    config = _config_of({"llm_provider": kind}, monkeypatch)
+
+    assert config.api_key is not None
+    assert config.api_key.get_secret_value() == "k"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({"llm_provider": "requesty"}, "Unknown LLM provider 'requesty'.", id="unknown provider"),
+        pytest.param({"llm_provider": "openrouter"}, "openrouter needs an API key.", id="no key"),
+        pytest.param({"temperature": "warm"}, "ollama: temperature must be a number", id="wrong type"),
+    ],
+)
+def test_wrong_settings_are_told(settings: dict[str, Any], told: str) -> None:
+    """Settings that cannot work are refused with what to do."""
+    with pytest.raises(ConfigError) as caught:
+        create_provider_from_settings(settings)
+
+    assert str(caught.value).startswith(told)
+
+
+@pytest.mark.integration
+async def test_embedded_server_answers() -> None:
+    """A provider of kind "local" starts its server when it is first asked, with the key and the context it was given."""
+    async with create_provider("local", api_key="k", num_ctx=2048) as provider:
+        response = await provider.chat(_HELLO)
+
+    assert response.content
