@@ -15,6 +15,7 @@ from adapters.tool_calls import CallAssembler, FinishedCall
 from adapters.types import LLMResponse
 from adapters.wire import failures
 from adapters.wire.chunks import CallFragment
+from adapters.wire.failures import NO_CALL
 
 if TYPE_CHECKING:
     from adapters.errors import APIError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from adapters.wire.origin import Origin
     from adapters.wire.upstream import UpstreamError
 
-NO_CALL = "could not use a tool: Failed to call a function. Please ask again."
 _CUT = ("length", "max_tokens", "model_length")  # OpenAI's word and two of others
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
 _MERGED_DETAIL_FIELDS = ("text", "summary", "data", "signature")
@@ -77,6 +77,7 @@ class Answer:
         self._has_choices = False
         self._finished: list[FinishedCall] = []
         self._rescued: list[FinishedCall] = []
+        self._rescued_text = ""
         self.has_ended = False
 
     @property
@@ -128,8 +129,7 @@ class Answer:
         if not self._wants_text and not calls and (self.spoke or not text):
             return False
         self._rescued = calls
-        if not self.spoke:
-            self._filter.feed(text)
+        self._rescued_text = "" if self.spoke else text
         self.end()
         return True
 
@@ -141,7 +141,7 @@ class Answer:
 
     def flush(self) -> str:
         """Return the text that was held back, now that nothing can follow."""
-        text = self._say(self._filter.finish())
+        text = self._say(self._filter.finish() + self._rescued_text)
         self._finished = self._calls.finish(cut=self._is_cut) + self._leaked() + self._rescued
         self._finished, said = self._without_pseudo_tools(self._finished)
         return text + self._say(said)

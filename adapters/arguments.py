@@ -8,12 +8,20 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from typing import Any
 
 _DECODER = json.JSONDecoder(strict=False)  # raw newlines inside strings are common
-_BAD_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
-_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+_SPECIAL = re.compile(r"\\.?|[\"'{}\[\]()]", re.DOTALL)
+_TO_MEND = re.compile(
+    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'  # a string, so that nothing inside of one is taken for what follows here
+    r"|,(?=\s*[}\]])|//[^\n]*|/\*.*?(?:\*/|\Z)",  # a trailing comma, comments
+    re.DOTALL,
+)
+_ESCAPE = re.compile(r"""\\(?:([\\/"bfnrt]|u[0-9a-fA-F]{4})|(')|)""")
 _CONSTANTS = {"true": True, "false": False, "null": None}
+_QUOTES, _OPENING, _CLOSING = frozenset("\"'"), frozenset("{[("), frozenset("}])")
+_GAPS = frozenset(" \n\r\t,;")
 _MOST_LAYERS = 3  # arguments that were encoded twice occur, more often than that never
 
 
@@ -32,42 +40,100 @@ def read_arguments(raw: Any) -> tuple[dict[str, Any], str | None]:  # noqa: ANN4
         with no reason: tools without parameters get them.
     """
     try:
-        return _object(raw), None
+        return _as_json(_object(raw)), None
     except _UnreadableError as error:
         return {}, str(error)
-    except (RecursionError, MemoryError):
+    except RecursionError:
         return {}, "The arguments are nested too deeply."
 
 
 def is_whole(raw: Any) -> bool:  # noqa: ANN401 - as above
     """Whether arguments are a complete object as they stand, so that nothing can be missing at their end."""
     if isinstance(raw, str):
+        text = raw.strip()
+        if not text.endswith("}"):
+            return False  # seen at once, and asked after each piece of a long call
         try:
-            raw = _DECODER.decode(raw.strip())
+            raw = _DECODER.decode(text)
         except (ValueError, RecursionError):
             return False
     return isinstance(raw, dict)
 
 
-def read_value(text: str) -> tuple[Any, int] | None:
-    """Read the JSON or Python value at the beginning of a text.
+def read_value(text: str, start: int = 0) -> tuple[Any, int] | None:
+    """Read the JSON or Python value at a place in a text.
 
     Returns:
         The value and where it ends, or None if there is none.
     """
     try:
-        return _DECODER.raw_decode(text)
+        return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        end = _closing(text)
-        if end is None:
-            return None
-        try:
-            return _loose(text[:end]), end
-        except _UnreadableError:
-            return None
+        end = Brackets(start).closed_at(text)
+    if end is None:
+        return None
+    try:
+        return _loose(text[start:end]), end
+    except _UnreadableError:
+        return None
 
 
-def _object(raw: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+def read_expression(text: str) -> ast.expr:
+    """Parse a Python expression, in which ``true``, ``false`` and ``null`` may stand too.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns about escapes and numbers that a model wrote
+            tree: ast.expr = _Constants().visit(ast.parse(text, mode="eval").body)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError("It is no Python expression.") from error
+    return tree
+
+
+class Brackets:
+    """Finds where a bracket is closed, outside of strings, in a text that grows; what it has seen it reads once.
+
+    Args:
+        start: Where the bracket stands.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self._read = start
+        self._depth = 0
+        self._quote = ""
+        self._end: int | None = None
+
+    def closed_at(self, text: str) -> int | None:
+        """Return where the bracket is closed, or None if it is not, or if there is no bracket.
+
+        Args:
+            text: The text, which since the last call has at most become longer.
+        """
+        while self._end is None and (match := _SPECIAL.search(text, self._read)) is not None:
+            if match.group() == "\\":  # the end of what has come: what it escapes follows
+                self._read = match.start()
+                return None
+            self._read = match.end()
+            self._take(match.group())
+            if self._depth <= 0:
+                self._end = self._read
+        return self._end
+
+    def _take(self, char: str) -> None:
+        if self._quote:
+            self._quote = "" if char == self._quote else self._quote
+        elif char in _QUOTES:
+            self._quote = char
+        elif char in _OPENING:
+            self._depth += 1
+        elif char in _CLOSING:
+            self._depth -= 1
+
+
+def _object(raw: Any) -> dict[Any, Any]:  # noqa: ANN401 - as above
     value = raw
     for _ in range(_MOST_LAYERS):
         if not isinstance(value, str):
@@ -78,9 +144,18 @@ def _object(raw: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
     if value is None:
         return {}
     if not isinstance(value, dict):
-        message = f"The arguments are no object but a {type(value).__name__}."
-        raise _UnreadableError(message)
-    return {str(key): each for key, each in value.items()}
+        raise _UnreadableError(f"The arguments are no object but a {type(value).__name__}.")
+    return value
+
+
+def _as_json(arguments: dict[Any, Any]) -> dict[str, Any]:
+    """Leave what JSON can say again, because the next request repeats it: no sets, no NaN, no half characters."""
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise _UnreadableError("The arguments hold a value that is no JSON.") from error
+    values: dict[str, Any] = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return values
 
 
 def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
@@ -93,65 +168,48 @@ def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
         pass
     start = text.find("{")
     if start < 0:
-        message = "The arguments are no JSON."
-        raise _UnreadableError(message)
-    values = _objects(text[start:])
+        raise _UnreadableError("The arguments are no JSON.")
+    values = _objects(text, start)
     if not values:
-        message = "The arguments are cut off or no JSON."
-        raise _UnreadableError(message)
+        raise _UnreadableError("The arguments are cut off or no JSON.")
     meant = [value for value in values if value] or values[:1]
     if any(value != meant[0] for value in meant):
-        message = "The arguments are several different objects."
-        raise _UnreadableError(message)
+        raise _UnreadableError("The arguments are several different objects.")
     return meant[0]
 
 
-def _objects(text: str) -> list[Any]:
+def _objects(text: str, position: int) -> list[Any]:
     """All objects that follow each other directly; whatever stands behind them is a server's litter."""
     values = []
-    while text.startswith("{"):
-        found = read_value(text)
-        if found is None:
-            break
-        value, end = found
+    while text.startswith("{", position) and (found := read_value(text, position)) is not None:
+        value, position = found
         values.append(value)
-        text = text[end:].lstrip(" \n\r\t,;")
+        while text[position : position + 1] in _GAPS:
+            position += 1
     return values
 
 
-def _closing(text: str) -> int | None:
-    """Where the bracket at the beginning is closed, outside of strings; None if it never is."""
-    depth, quote, skip = 0, "", False
-    for position, char in enumerate(text):
-        if skip:
-            skip = False
-        elif quote:
-            skip = char == "\\"
-            quote = "" if char == quote else quote
-        elif char in "\"'" and depth:
-            quote = char
-        elif char in "{[(":
-            depth += 1
-        elif char in "}])":
-            depth -= 1
-            if depth <= 0:
-                return position + 1 if depth == 0 else None
-    return None
-
-
 def _loose(text: str) -> Any:  # noqa: ANN401 - a value
-    """Read JSON with bad escapes or trailing commas, or a Python literal."""
-    repaired = _TRAILING_COMMA.sub("", _BAD_ESCAPE.sub(r"\\\\", text))
+    """Read JSON with bad escapes, trailing commas or comments, or a Python literal."""
     try:
-        return _DECODER.decode(repaired)
-    except ValueError:
+        return _DECODER.decode(_TO_MEND.sub(_mended, text))
+    except (ValueError, RecursionError):
         pass
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        return ast.literal_eval(_Constants().visit(tree))
-    except (ValueError, SyntaxError, TypeError) as error:
-        message = "The arguments are no JSON."
-        raise _UnreadableError(message) from error
+        return ast.literal_eval(read_expression(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _UnreadableError("The arguments are no JSON.") from error
+
+
+def _mended(match: re.Match[str]) -> str:
+    token = match.group()
+    return _ESCAPE.sub(_mended_escape, token) if token[0] == '"' else ""
+
+
+def _mended_escape(match: re.Match[str]) -> str:
+    """What JSON knows stays; it needs none before an apostrophe; any other backslash means itself."""
+    known, apostrophe = match.groups()
+    return match.group() if known else apostrophe or r"\\"
 
 
 class _Constants(ast.NodeTransformer):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from adapters.answer import NO_CALL, Answer, CallInsteadOfText
+from adapters.answer import Answer, CallInsteadOfText
 from adapters.errors import APIError
 from adapters.request import body_of
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
@@ -74,7 +74,7 @@ class Attempt:
         if isinstance(error, CallInsteadOfText):
             if self._concessions.forbid_tools_in_text() and self._mentions_tools():
                 return True
-            raise failures.incomplete(NO_CALL, self._origin) from None
+            raise failures.incomplete(failures.NO_CALL, self._origin) from None
         cause = error.__cause__
         return (
             isinstance(error, APIError)

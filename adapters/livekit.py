@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never
 
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError
-from adapters.streams import closing, stream_text_events
+from adapters.streams import stream_text_events
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
 try:
@@ -117,10 +117,10 @@ class _Stream(llm.LLMStream):
     async def _run(self) -> None:
         started = False
         try:
-            async with closing(self._events()) as events:
-                async for event in events:
-                    self._event_ch.send_nowait(_chunk(self._chunk_id, event))
-                    started = True
+            # No need to close the stream: this waits nowhere but inside it, so that a cancellation goes through it.
+            async for event in self._events():
+                self._event_ch.send_nowait(_chunk(self._chunk_id, event))
+                started = True
         except (APIError, AllProvidersFailedError) as error:
             # Without the cause: LiveKit would append its text to ours, and ours is made to be spoken.
             raise _translated(error, started=started) from None

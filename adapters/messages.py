@@ -47,12 +47,12 @@ def text_of(content: Any) -> str:  # noqa: ANN401 - agents put anything in there
         content: A string, a list of content parts, None, or what a tool returned.
 
     Returns:
-        The text; of a list of text parts their texts, one a line; of anything else its JSON.
+        The text; of a list of text parts their texts, joined; of anything else its JSON.
     """
     if content is None:
         return ""
     if isinstance(content, list) and all(_is_text(part) for part in content):
-        content = "\n".join(part if isinstance(part, str) else part["text"] for part in content)
+        content = "".join(part if isinstance(part, str) else part["text"] for part in content)
     return _encodable(content if isinstance(content, str) else _to_json(content))
 
 

@@ -44,6 +44,7 @@ class _Span:
 
     opener: str
     mark: Mark
+    in_sentence: bool = False
     searched: int = 0
 
 
@@ -67,6 +68,7 @@ class TextFilter:
         self._span = _Span("", _REASONING_MARK) if reasoning_first else None
         self._out: list[str] = []
         self._spoke = False
+        self._in_sentence = False  # whether text stands before this on the same line
         self._space = ""  # white space behind a mark: spoken only if text follows
         self._behind_mark = True
         self.reasoning = ""
@@ -98,7 +100,7 @@ class TextFilter:
             self._finish_text(rest)
         elif span.mark.role == "reasoning":
             self.reasoning += rest
-        elif _LIKE_A_CALL.match(rest.lstrip()) or not _PLAIN_TAG.match(span.opener):
+        elif _LIKE_A_CALL.match(rest.lstrip()) or not self._may_be_prose(span):
             self.leaks.append(Leak(span.opener + rest, is_whole=not span.mark.closers))
         else:
             self._say(span.opener + rest)
@@ -151,7 +153,7 @@ class TextFilter:
             self._out.clear()
             self.began_with_reasoning = True
         elif mark.role != "noise":
-            self._span = _Span(opener, mark)
+            self._span = _Span(opener, mark, self._in_sentence)
             return
         self._behind_mark = True
 
@@ -162,7 +164,7 @@ class TextFilter:
         if not span.opener and (opened := mark_at(self._pending.lstrip(), 0)) and opened[1].role == "reasoning":
             self._span = None
             return True
-        if span.mark.role == "call" and _PLAIN_TAG.match(span.opener) and self._is_prose(self._pending):
+        if self._may_be_prose(span) and self._is_prose(self._pending):
             self._span = None
             self._say(span.opener)
             return True
@@ -180,6 +182,11 @@ class TextFilter:
         self._span = None
         self._behind_mark = True
         return True
+
+    @staticmethod
+    def _may_be_prose(span: _Span) -> bool:
+        """Whether somebody may be talking about the mark: it is a plain tag in the middle of a sentence."""
+        return span.mark.role == "call" and span.in_sentence and _PLAIN_TAG.match(span.opener) is not None
 
     @staticmethod
     def _is_prose(body: str) -> bool:
@@ -201,6 +208,7 @@ class TextFilter:
             self._space, self._behind_mark = "", False
         if text:
             self._out.append(text)
+            self._in_sentence = not text.endswith("\n")
 
     def _spoken(self) -> str:
         text = "".join(self._out)

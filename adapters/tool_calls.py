@@ -127,7 +127,7 @@ class CallAssembler:
         candidates = [call for call in self._open if fragment.index is None or call.index in (fragment.index, None)]
         if fragment.id:
             same = [call for call in candidates if call.id == fragment.id]
-            nameless = [call for call in candidates[-1:] if call.id is None and not call.pieces]
+            nameless = [call for call in candidates[-1:] if call.id is None and not call.arguments]
             return next(reversed(same or nameless), None)
         call = candidates[-1] if candidates else None
         if call is None or not fragment.name:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.servers.cassettes import HEADER, HIDDEN_KEY, NO_KEY, REQUEST_HEADERS, RESPONSE_HEADERS
-from tests.servers.record import CASSETTES, MANIFEST, MODULES
+from tests.servers.cassettes import HEADER, HIDDEN_KEY, HOST_SUFFIX, NO_KEY, REQUEST_HEADERS, RESPONSE_HEADERS
+from tests.servers.record import MODULES, ROOT
+from tests.servers.runners import RUNNERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,10 @@ MACHINE = re.compile(r"/(home|root|tmp|work|Users|opt|usr|nix)/|127\.0\.0\.1|loc
 
 def cassettes() -> list[Any]:
     """List every cassette, by the name of its test."""
-    return [pytest.param(path, id=f"{path.parent.name}/{path.stem}") for path in sorted(CASSETTES.glob("*/*.yaml"))]
+    return [
+        pytest.param(path, id=f"{path.parent.name}/{path.stem}")
+        for path in sorted((ROOT / "cassettes").glob("*/*.yaml"))
+    ]
 
 
 @cache
@@ -64,7 +68,6 @@ def test_readable(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     bodies = [each[side]["body"] for each in interactions(path) for side in ("request", "response")]
 
-    assert text.startswith(HEADER)
     assert len(text.encode()) <= MAX_BYTES
     assert "!!binary" not in text
     for body in bodies:
@@ -75,28 +78,20 @@ def test_readable(path: Path) -> None:
 
 @pytest.mark.parametrize("path", cassettes())
 def test_known_server(path: Path) -> None:
-    """The server of a cassette stands in the list of servers, with what it was."""
-    servers = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    """The first line tells which server it was, with its version or as a stand-in, and every request went there."""
+    server = re.match(HEADER.format(r"(.+)").partition("\n")[0], path.read_text(encoding="utf-8"))
+    hosts = {urlsplit(each["request"]["uri"]).hostname for each in interactions(path)}
 
-    for interaction in interactions(path):
-        host = urlsplit(interaction["request"]["uri"]).hostname or ""
-        assert host.removesuffix(".test") in servers
-        assert host.endswith(".test")
-
-
-def test_servers_are_described() -> None:
-    """Each server is named with its version, or as a stand-in, and with the day of its recording."""
-    servers = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
-
-    for name, facts in servers.items():
-        assert set(facts) == {"server", "recorded"}
-        assert re.search(r"\d+\.\d+|stand_in|^OpenRouter$", facts["server"]), name
+    assert server is not None
+    assert re.search(r" \d+\.\d+|stand_in|^OpenRouter$", server[1])
+    assert len(hosts) == 1
+    assert hosts < {f"{name}{HOST_SUFFIX}" for name in RUNNERS}
 
 
 def test_no_orphan() -> None:
     """Each cassette belongs to a test that exists, and each test that wants one has it."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *MODULES]
-    collected = subprocess.run(command, cwd=CASSETTES.parent, capture_output=True, text=True, check=True).stdout
-    tests = {line.replace(".py::", "/").removeprefix("tests/") for line in collected.splitlines() if "::" in line}
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tests = {line.replace(".py::", "/").removeprefix("tests/") for line in listed.splitlines() if "::" in line}
 
-    assert {f"{path.parent.name}/{path.stem}" for path in CASSETTES.glob("*/*.yaml")} == tests
+    assert {f"{path.parent.name}/{path.stem}" for path in (ROOT / "cassettes").glob("*/*.yaml")} == tests

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from click.testing import CliRunner
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 
+Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
+
 KEY = "sk-cli-0123456789"
+PATIENCE_S = 60  # a process that starts on a busy machine takes its time
 WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])
 SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
 
@@ -371,6 +374,17 @@ def test_models(config: Path, server: ScriptedServer) -> None:
     assert json.loads(run("models", "--free", "--json").stdout) == []
 
 
+def test_models_of_the_embedded_server(tmp_path: Path) -> None:
+    """The embedded server is not started to tell that it has one model."""
+    path = tmp_path / "local.yaml"
+    path.write_text("default: mine\nproviders: {mine: {kind: local}}", encoding="utf-8")
+
+    result = run("models", "--config", str(path))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: mine has one model")
+
+
 def test_check_finds_every_problem(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each variable that is not set is one line on stderr, and the exit code is 1."""
     result = run("config", "check")
@@ -402,10 +416,19 @@ def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def start(*args: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start a real process of the command line."""
-    command = [sys.executable, "-m", "adapters", *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts real processes of the command line, and leaves none behind."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(*args: str, **streams: Any) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "adapters", *args]
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+            process = stack.enter_context(subprocess.Popen(command, **streams))
+            stack.callback(process.kill)
+            return process
+
+        yield start_one
 
 
 def output(process: subprocess.Popen[bytes]) -> IO[bytes]:
@@ -416,14 +439,14 @@ def output(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 def wait_until(condition: Callable[[], object]) -> None:
     """Wait for something that another thread or process does."""
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """The command line itself imports neither LiteLLM nor what only a request needs."""
+    """Before a command runs, nothing is imported that only a request needs."""
     code = "import adapters.cli, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
@@ -431,53 +454,50 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.stdout == "set()\n"
 
 
-def test_module_is_the_command() -> None:
+def test_module_is_the_command(start: Start) -> None:
     """``python -m adapters`` is ``adapters``."""
     out, _ = start("--help").communicate()
 
     assert out.startswith(b"Usage: adapters [OPTIONS] COMMAND")
 
 
-def test_reader_that_leaves(config: Path, server: ScriptedServer) -> None:
+def test_reader_that_leaves(config: Path, server: ScriptedServer, start: Start) -> None:
     """A pipe that closes early ends the turn and its request, with no traceback."""
     server.add("case", (*stream(said("one "), done=False)[:-1], 0.3, *stream(said("two "))[1:-1], "hang"))
     process = start("chat", "hi")
 
     assert output(process).read(4) == b"one "
     output(process).close()
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 1
     assert b"Traceback" not in errors
     wait_until(lambda: server.seen["case"].gone_at)
 
 
-@pytest.mark.parametrize(
-    "args", [pytest.param(["chat", "hi"], id="text"), pytest.param(["chat", "hi", "--json"], id="json")]
-)
-def test_interrupt(config: Path, server: ScriptedServer, args: list[str]) -> None:
+def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
     """Ctrl-C closes the request and ends with 130 and no traceback."""
     server.add("case", (*stream(said("Half"), done=False)[:-1], "hang"))
-    process = start(*args)
-    wait_until(lambda: server.seen["case"].started)
-    time.sleep(0.2)
+    process = start("chat", "hi")
+    assert output(process).read(4) == b"Half"
 
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE_S)
 
-    assert process.returncode == 130
-    assert errors.strip() == b""
-    assert len(server.seen["case"].gone_at) == 1
+    assert (process.returncode, errors.strip()) == (130, b"")
+    wait_until(lambda: server.seen["case"].gone_at)
 
 
-def test_conversation_on_a_terminal(config: Path, server: ScriptedServer) -> None:
+def test_conversation_on_a_terminal(
+    config: Path, server: ScriptedServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A person gets a prompt, a spinner, answers, and errors that do not end the conversation; NO_COLOR is honoured."""
     refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
     server.add("case", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
-    command = [sys.executable, "-m", "adapters", "chat"]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    process = start("chat", stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     screen = Terminal(ours)
 
@@ -488,7 +508,7 @@ def test_conversation_on_a_terminal(config: Path, server: ScriptedServer) -> Non
     screen.expect("> ")
     os.write(ours, b"\x04")
 
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     os.close(ours)
     assert "Ctrl-D ends the conversation." in screen.text
     assert "\x1b[?25l" in screen.text, "a spinner hides the cursor"
@@ -517,9 +537,9 @@ class Terminal:
 
 
 @pytest.mark.integration
-def test_embedded_default() -> None:
+def test_embedded_default(start: Start) -> None:
     """With nothing configured a turn with a tool call runs on the embedded server."""
-    out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=60)
+    out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=PATIENCE_S)
 
     value = json.loads(out)
     assert [tool_call["name"] for tool_call in value["tool_calls"]] == ["get_weather"]
@@ -528,14 +548,14 @@ def test_embedded_default() -> None:
 
 @pytest.mark.integration
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server through /proc")
-def test_interrupt_ends_the_embedded_server() -> None:
+def test_interrupt_ends_the_embedded_server(start: Start) -> None:
     """After Ctrl-C the process of the embedded server is gone too."""
     process = start("chat", "loop", "--no-tools")
     assert output(process).read(4)
     (child,) = children(process.pid)
 
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
 
     assert process.returncode == 130
     assert not Path(f"/proc/{child}").exists()

@@ -393,6 +393,14 @@ def test_later_system_messages_become_the_users_words(messages: list[Message], e
     assert messages == before
 
 
+def test_a_model_without_a_system_role_hears_it_from_the_user() -> None:
+    """With ``keep_first`` off the message in front becomes the user's words too."""
+    messages = [_system("Be brief."), _HELLO, {"role": "assistant", "content": "Hi."}]
+
+    expected = [_user("System: Be brief.\n\nHello."), {"role": "assistant", "content": "Hi."}]
+    assert systems_first(messages, keep_first=False) == expected
+
+
 def test_short_ids_do_not_depend_on_the_rest_of_the_history() -> None:
     """A call keeps its short id from turn to turn, and an id that is short already is kept."""
     call, result = _calling(_call("call_1"), _call("abcDEF123")), [_result("call_1"), _result("abcDEF123")]

@@ -14,7 +14,7 @@ from adapters import IncompleteResponseError
 from adapters.openrouter import ModelInfo, list_models
 from tests.servers.cassettes import HIDDEN_KEY, NO_KEY, sent
 from tests.servers.questions import HELLO, ONE_CITY, TOOLS
-from tests.servers.rows import LITELLM_PROXY, LLAMA_CPP, MLX_LM, OPENROUTER, Row, servers
+from tests.servers.rows import LITELLM_PROXY, LLAMA_CPP, MLX_LM, OPENROUTER, STAND_IN, Row, servers
 
 if TYPE_CHECKING:
     from vcr.cassette import Cassette  # type: ignore[import-untyped]  # vcrpy carries no types
@@ -83,7 +83,7 @@ async def test_models_of_a_server_that_breaks(server: Row) -> None:
         await list_models(server.config())
 
 
-@servers(OPENROUTER)
+@servers(STAND_IN)
 async def test_models_with_prices(server: Row) -> None:
     """OpenRouter says of each model what it costs and whether it can call tools."""
     models = {model.id: model for model in await list_models(server.config(), supports_tools=True)}

@@ -19,7 +19,6 @@ from adapters.cli.chat import chat
 from adapters.config import KINDS, load_config
 from adapters.config.values import is_reference
 from adapters.errors import ConfigError
-from adapters.openrouter import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,7 +79,11 @@ def _key_state(row: ProviderConfig) -> str:
 @json_option
 def models(provider_name: str | None, config_path: str | None, tools: bool, free: bool, as_json: bool) -> None:
     """List the models that a provider offers."""
+    from adapters.openrouter import list_models  # it brings the HTTP client, and help should come at once
+
     row = load_config(config_path).provider(provider_name)
+    if row.kind == "local":
+        raise ConfigError(f"{row.name} has one model, the file in model_path or the demo. Name another one with -p.")
     found = asyncio.run(list_models(row, supports_tools=tools or None, free=free or None))
     rows = [_as_row(model) for model in found]
     if as_json:

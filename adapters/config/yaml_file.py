@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from yaml.scanner import ScannerError
 
 from adapters.config.problems import Problem, Source
 from adapters.errors import ConfigError
@@ -134,7 +135,7 @@ def _line(error: yaml.YAMLError, text: str) -> int:
     if not isinstance(error, yaml.MarkedYAMLError):
         return text.count("\n", 0, getattr(error, "position", 0)) + 1
     # The problem of a quote that is never closed is met at the end of the file; its beginning is what helps.
-    begins = error.context_mark if isinstance(error, yaml.scanner.ScannerError) else None
+    begins = error.context_mark if isinstance(error, ScannerError) else None
     return int(getattr(begins or error.problem_mark, "line", 0)) + 1
 
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 ErrorT = TypeVar("ErrorT", bound=APIError)
 
+NO_CALL = "could not use a tool: Failed to call a function. Please ask again."
+"""What is said of a call that nobody can read; agents look for these words, and ask again when they see them."""
+
 LONGEST_TEXT_CHARS = 300
 """``str(error)`` is spoken; nobody listens to more."""
 
@@ -50,6 +53,7 @@ _BY_STATUS: dict[int, type[APIError]] = {
     429: RateLimitError,
 } | dict.fromkeys((408, 409, 424, 425, 498, 499), InternalServerError)
 
+_GARBLED_CALL = re.compile(r"\btool_error\b")
 _BY_CODE: tuple[tuple[str, type[APIError]], ...] = (
     (r"insufficient_quota|insufficient_credit|billing|payment", PaymentRequiredError),
     (r"rate_?limit|too_many_requests", RateLimitError),
@@ -170,9 +174,9 @@ def _class_of(failure: UpstreamError) -> type[APIError]:
         failure.metadata.get("flagged_input") or _FILTERED.search(said)
     ):
         return ContentFilterError
-    if _WRONG_PATH.search(failure.message):
-        return NotFoundError
-    return kind
+    if _GARBLED_CALL.search(failure.codes):
+        return IncompleteResponseError  # text-generation-inference could not read what the model wrote as a call
+    return NotFoundError if _WRONG_PATH.search(failure.message) else kind
 
 
 def _class_by_status(status: int | None) -> type[APIError] | None:
@@ -194,7 +198,7 @@ def _is_retryable(kind: type[APIError], failure: UpstreamError, wait_s: float | 
     if kind is PaymentRequiredError:
         # OpenRouter: the money is only held by requests in flight, and comes back.
         return wait_s is not None and "in_flight" in str(failure.metadata.get("reason", ""))
-    return issubclass(kind, RateLimitError | InternalServerError)
+    return issubclass(kind, RateLimitError | InternalServerError | IncompleteResponseError)
 
 
 def _sentence(kind: type[APIError], failure: UpstreamError, origin: Origin) -> str:
@@ -222,6 +226,7 @@ def _headline(kind: type[APIError], failure: UpstreamError, origin: Origin) -> s
         ContentFilterError: f"The content filter of {name} refused this. Please ask in another way.",
         RateLimitError: f"{name} is busy, or its limit is reached. Please wait a moment.",
         InternalServerError: f"{name} failed. Please try again.",
+        IncompleteResponseError: f"{name} {NO_CALL}",
     }.get(kind, f"{name} refused the request.")
 
 

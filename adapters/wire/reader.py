@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BOM = codecs.BOM_UTF8
 _EVENT_STREAM = {"content-type": "text/event-stream"}
+_ERROR_EVENT = re.compile(rb"\A(?:event:[^\r\n]*[\r\n]+)?data:[ ]?(\{[^\r\n]*)")
 _PROSE_CHARS = 2_000  # of a body that is neither JSON nor a stream: enough to find its title or message
 
 Kind = Literal["json", "done", "prose", "garbled"]
@@ -72,8 +73,10 @@ async def read(response: httpx.Response) -> AsyncGenerator[Payload, None]:
 
 
 def read_whole(content: bytes) -> Payload:
-    """Read a body that is no stream, such as that of an HTTP error."""
-    return _document(content.removeprefix(_BOM).strip())
+    """Read a body that is no stream, such as that of an HTTP error; some servers write it as an event all the same."""
+    content = content.removeprefix(_BOM).strip()
+    event = _ERROR_EVENT.search(content)
+    return _document(event.group(1) if event else content)
 
 
 async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -15,10 +15,11 @@ from adapters.wire.redact import plain, redact, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MESSAGE_FIELDS = ("message", "msg", "detail", "error", "error_message", "description", "title")
+_MESSAGE_FIELDS = ("message", "msg", "detail", "error", "errors", "error_message", "description", "title")
 _STATUS_FIELDS = ("code", "status_code", "http_status_code", "status", "error_code")
 _CODE_FIELDS = ("code", "type", "error_type", "status", "reason", "native_error_code")
 _LONGEST_MESSAGE_CHARS = 1_000
+_LONGEST_BODY_CHARS = 20_000  # of a text that may be a whole page, or the whole prompt
 _LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
 _RELAYED = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception)\s*(?::|-)\s*)+")
 _RELAY_NOTES = re.compile(r"\s*(?:model=\S+ context_window_fallbacks=|LiteLLM: |Received Model Group=).*", re.DOTALL)
@@ -74,21 +75,35 @@ def upstream_error(
         headers: Headers of the response.
         secrets: Values that must not appear in any text.
     """
+    if isinstance(body, str):
+        body = body[:_LONGEST_BODY_CHARS]
     layers = list(_layers(body))
     metadata: dict[str, Any] = next((each["metadata"] for each in layers if isinstance(each.get("metadata"), dict)), {})
     text = _message_of(body, layers, metadata)
     return UpstreamError(
-        shorten(redact(plain(text), secrets), _LONGEST_MESSAGE_CHARS),
+        shorten(redact(plain(text[:_LONGEST_BODY_CHARS]), secrets), _LONGEST_MESSAGE_CHARS),
         # A failing status of the response is the truth; inside a 200 the body is all there is.
         status=status or next(filter(None, (_status_of(each) for each in layers)), None),
         codes=" ".join(str(each[name]).lower() for each in layers for name in _CODE_FIELDS if _is_word(each.get(name))),
-        param=next((each["param"] for each in layers if _is_word(each.get("param"))), None),
+        param=next((each["param"] for each in layers if _is_word(each.get("param"))), None) or _location(body),
         headers={key.lower(): value for key, value in (headers or {}).items()},
         metadata=metadata,
         failed_generation=next(
             (each["failed_generation"] for each in layers if isinstance(each.get("failed_generation"), str)), None
         ),
     )
+
+
+def _location(body: Any, depth: int = 4) -> str | None:  # noqa: ANN401 - as above
+    """The field that a FastAPI server complains about: ``{"detail": [{"loc": ["body", "temperature"], …}]}``."""
+    if isinstance(body, dict) and depth:
+        places = body.get("loc")
+        if isinstance(places, list) and places and isinstance(places[-1], str):
+            return places[-1]
+        body = [body[name] for name in ("detail", "message", "error") if name in body]
+    if isinstance(body, list) and depth:
+        return next(filter(None, (_location(each, depth - 1) for each in body)), None)
+    return None
 
 
 def _layers(body: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - as above
@@ -118,7 +133,8 @@ def _words_of(layer: dict[str, Any]) -> str:
 def _words(value: Any, depth: int = 4) -> str:  # noqa: ANN401 - as above
     """The sentence in a string, or in a list or object that holds one."""
     if isinstance(value, str):
-        return value.strip()
+        parsed = _parsed(value) if depth and value.lstrip().startswith(("{", "[")) else value
+        return value.strip() if isinstance(parsed, str) else _words(parsed, depth - 1) or value.strip()
     if isinstance(value, list) and depth:
         return "; ".join(filter(None, (_words(each, depth - 1) for each in value[:3])))
     if isinstance(value, dict) and depth:

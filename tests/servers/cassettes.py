@@ -24,20 +24,22 @@ if TYPE_CHECKING:
 RECORDING_VARIABLE = "ADAPTERS_RECORDING"
 """Environment variable with which ``record`` tells the tests where a server runs: JSON, see ``RECORDING``."""
 
+HOST_SUFFIX = ".test"  # a server's host in a cassette is its name and this, wherever it ran while it was recorded
+
 REQUEST_HEADERS = frozenset({"authorization", "content-type", "http-referer", "x-title"})
 RESPONSE_HEADERS = frozenset(
     {"content-type", "llm_provider-retry-after", "retry-after", "server", "x-generation-id", "x-litellm-version"}
 )
 
-HEADER = "# A recorded conversation; which server and version it was: cassettes/servers.yaml. Never edited by hand:\n"
-HEADER += "# `nox -s record` writes it anew.\n"
+HEADER = "# Recorded from {}.\n# Never edited by hand: `nox -s record` writes it anew.\n"
+"""The first lines of every cassette; in the gap, which server it was."""
 
 NO_KEY = "Bearer not-needed"  # what goes to a server that has no key; nothing to hide
 HIDDEN_KEY = "Bearer REDACTED"
 
 # Read once: a test's environment is cleared of it.
 RECORDING: dict[str, dict[str, str]] = json.loads(os.environ.get(RECORDING_VARIABLE, "{}"))
-"""``base_url``, ``api_key`` and ``version`` of each server that is being recorded, by name; empty while replaying."""
+"""``base_url``, ``api_key`` and ``description`` of each server that is being recorded; empty while replaying."""
 
 _REDACTIONS = (
     (re.compile(rb"\b(sk|gsk|hf)[-_][\w-]{6,}"), b"REDACTED"),
@@ -60,7 +62,7 @@ def filter_request(request: Request) -> Request | None:
         return None  # the rehearsal of prewarm(), which a MockTransport answers
     for name, running in RECORDING.items():
         if url.netloc == URL(running["base_url"]).netloc:
-            url = url.copy_with(scheme="http", host=f"{name}.test", port=None)
+            url = url.copy_with(scheme="http", host=f"{name}{HOST_SUFFIX}", port=None)
     headers = {key: value for key, value in request.headers.items() if key.lower() in REQUEST_HEADERS}
     return Request(request.method, str(url), request.body, {key: _hide(value) for key, value in headers.items()})
 
@@ -88,9 +90,11 @@ def serialize(cassette: dict[str, Any]) -> str:
         request["body"] = _readable(request["body"])
         response["body"] = _readable(response["body"]["string"])
         interactions.append({"request": request, "response": response})
+    [name] = {URL(each["request"]["uri"]).host.removesuffix(HOST_SUFFIX) for each in interactions}
     content = {"version": cassette["version"], "interactions": interactions}
     # PyYAML breaks long lines and quotes what is not ASCII unless told otherwise.
-    return HEADER + yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31)
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=2**31)
+    return HEADER.format(RECORDING[name]["description"]) + text
 
 
 def deserialize(text: str) -> dict[str, Any]:

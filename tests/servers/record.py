@@ -1,30 +1,23 @@
 """Records the conversations anew: ``python -m tests.servers.record [server …]`` starts each server and asks it.
 
 ``nox -s record -- openrouter`` records OpenRouter itself if ``OPENROUTER_API_KEY`` is set; without a key, its rows come
-from the stand-in. What was recorded when, and from what, is kept in ``cassettes/servers.yaml``.
+from the stand-in. The first line of each cassette tells which it was.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import json
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
 from tests.servers.cassettes import RECORDING_VARIABLE
 from tests.servers.runners import RUNNERS
 
 ROOT = Path(__file__).parent.parent.parent
-CASSETTES = ROOT / "cassettes"
 MODULES = ("tests/test_recorded.py", "tests/test_recorded_failures.py", "tests/test_recorded_requests.py")
-MANIFEST = CASSETTES / "servers.yaml"
-
-_MANIFEST_HEADER = "# What each server's cassettes were recorded from. Written by `nox -s record`.\n"
 
 
 async def record(name: str) -> int:
@@ -40,21 +33,15 @@ async def record(name: str) -> int:
         command = ["-m", "pytest", *MODULES, "-k", name, "--record-mode=rewrite"]
         variables = {**os.environ, RECORDING_VARIABLE: json.dumps({name: asdict(running)})}
         process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, env=variables)
-        code = await process.wait()
-        if code == 0:
-            _note(name, running.description)
-    return code
-
-
-def _note(name: str, description: str) -> None:
-    known = yaml.safe_load(MANIFEST.read_text(encoding="utf-8")) if MANIFEST.exists() else {}
-    known[name] = {"server": description, "recorded": dt.datetime.now(dt.UTC).date().isoformat()}
-    text = yaml.safe_dump({each: known[each] for each in RUNNERS if each in known}, sort_keys=False, width=120)
-    MANIFEST.write_text(_MANIFEST_HEADER + text, encoding="utf-8")
+        return await process.wait()
 
 
 def main(names: list[str]) -> int:
-    """Record from the named servers, or from all."""
+    """Record from the named servers, or from all.
+
+    Returns:
+        0, or the exit code of a pytest that failed.
+    """
     unknown = [name for name in names if name not in RUNNERS]
     if unknown:
         sys.exit(f"No such server: {', '.join(unknown)}. There are: {', '.join(RUNNERS)}.")

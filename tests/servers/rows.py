@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters import ProviderConfig, create_provider
-from tests.servers.cassettes import RECORDING
+from tests.servers.cassettes import HOST_SUFFIX, RECORDING
 
 if TYPE_CHECKING:
     from adapters import LiteLLMProvider
@@ -45,7 +45,7 @@ class Row:
         settings: dict[str, Any] = {
             "name": self.name,
             "model": self.model,
-            "base_url": running.get("base_url") or f"http://{self.name}.test{self.path}",
+            "base_url": running.get("base_url") or f"http://{self.name}{HOST_SUFFIX}{self.path}",
             "api_key": (running.get("api_key") or "a-key") if self.needs_key else None,
             "max_tokens": 256,
             "retry": {"attempts": 1},

@@ -41,7 +41,7 @@ class Running:
     Attributes:
         base_url: Its address of this moment.
         api_key: The key that it demands, or None.
-        description: What it is, with its version; written into ``cassettes/servers.yaml``.
+        description: What it is, with its version; the first line of a cassette tells it.
     """
 
     base_url: str
@@ -99,7 +99,9 @@ async def mlx_lm() -> AsyncIterator[Running]:
 async def stand_in() -> AsyncIterator[Running]:
     """Run the OpenRouter stand-in."""
     with openrouter_stand_in.serve() as base_url:
-        described = "tests/servers/openrouter_stand_in.py, which follows OpenRouter's published API; not OpenRouter"
+        described = (
+            "a stand-in that follows OpenRouter's published API (tests/servers/openrouter_stand_in.py), not OpenRouter"
+        )
         yield Running(base_url, openrouter_stand_in.KEY, described)
 
 

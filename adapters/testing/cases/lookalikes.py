@@ -46,7 +46,7 @@ CASES: Final = (
             ways=STREAMS,
             tools=True,
             options={"timeouts": {"stall_s": 0.3}},
-            within_s=1.5,
+            within_s=2.5,
         )
         for name, text in (
             ("third-way", "a <third way"),

@@ -30,7 +30,7 @@ def _url(case_id: str, why: str, url: str) -> WireCase:
         Success(text="Hi there"),
         ways=("chat", "chat_stream"),
         url=url,
-        saw=lambda seen: seen.paths[0].endswith("/v1/chat/completions") and seen.paths[0].count("/") == 4,
+        saw=lambda seen: seen.paths == [f"/{case_id}/v1/chat/completions"],
     )
 
 

@@ -21,7 +21,7 @@ from adapters.testing.answers import (
     reply,
     said,
 )
-from adapters.testing.case import ALL, CHAT, STREAM_EVENTS, STREAMS, Failure, Success, WireCase
+from adapters.testing.case import ALL, ANY, CHAT, STREAM_EVENTS, STREAMS, Failure, Success, WireCase
 from adapters.testing.cases.common import WEATHER
 
 _LATE = Failure("APITimeoutError", retryable=True, status_code=None)
@@ -47,7 +47,7 @@ CASES: Final = (
         ways=STREAMS,
         kind="openrouter",
         options=_limits(first_token_s=0.35),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "clone-role-forever",
@@ -56,7 +56,7 @@ CASES: Final = (
         _LATE,
         ways=STREAMS,
         options=_limits(first_token_s=0.35),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "server-silent-after-head",
@@ -65,7 +65,7 @@ CASES: Final = (
         _LATE,
         ways=STREAMS,
         options=_limits(first_token_s=0.3),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "server-silent",
@@ -74,7 +74,7 @@ CASES: Final = (
         _LATE,
         ways=STREAMS,
         options=_limits(first_token_s=0.3),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "server-silent-in-chat",
@@ -83,7 +83,7 @@ CASES: Final = (
         _LATE,
         ways=CHAT,
         options=_limits(total_s=0.3),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "openrouter-silent-in-chat",
@@ -93,7 +93,7 @@ CASES: Final = (
         ways=CHAT,
         kind="openrouter",
         options=_limits(total_s=0.3),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "omlx-spaces-forever-in-chat",
@@ -108,7 +108,7 @@ CASES: Final = (
         _LATE,
         ways=CHAT,
         options=_limits(total_s=0.35),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "model-stalls",
@@ -117,7 +117,7 @@ CASES: Final = (
         Failure("APITimeoutError", after="Hel", retryable=True),
         ways=STREAMS,
         options=_limits(stall_s=0.3),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "model-stalls-with-comments",
@@ -126,16 +126,16 @@ CASES: Final = (
         Failure("APITimeoutError", after="Hel", retryable=True),
         ways=STREAMS,
         options=_limits(stall_s=0.35),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "model-never-ends",
         "text for ever: the limit of the whole answer ends it",
         [[*_drip(event(said("la")), times=30), "hang"]],
-        Failure("APITimeoutError", after="la" * 4, retryable=True),
+        Failure("APITimeoutError", after=ANY, retryable=True),
         ways=STREAMS,
         options=_limits(total_s=0.35),
-        within_s=1.2,
+        within_s=2.5,
     ),
     WireCase(
         "model-slow-but-steady",
@@ -143,14 +143,14 @@ CASES: Final = (
         [[*_drip(*[event(said(text)) for text in ("Hi", " ", "th", "er", "e")], event(STOP), DONE), b"0\r\n\r\n"]],
         _HI,
         ways=STREAMS,
-        options=_limits(first_token_s=0.4, stall_s=0.4),
+        options=_limits(first_token_s=0.5, stall_s=0.5),
     ),
     WireCase(
         "model-thinks-long",
         "reasoning is progress: it may take longer than the first word may",
         [
             [
-                *_drip(event(chunk({"reasoning": "hm"})), times=6),
+                *_drip(event(chunk({"reasoning": "hm"})), times=8),
                 http_chunk(event(said("Hi there"))),
                 http_chunk(event(STOP) + DONE),
                 b"0\r\n\r\n",
@@ -159,7 +159,7 @@ CASES: Final = (
         _HI,
         ways=STREAMS,
         kind="openrouter",
-        options=_limits(first_token_s=0.4, stall_s=0.4),
+        options=_limits(first_token_s=0.5, stall_s=0.5),
     ),
     WireCase(
         "model-writes-long-call",
@@ -177,7 +177,7 @@ CASES: Final = (
         Success(calls=(WEATHER,)),
         ways=STREAM_EVENTS,
         tools=True,
-        options=_limits(first_token_s=0.4, stall_s=0.4),
+        options=_limits(first_token_s=0.5, stall_s=0.5),
     ),
     WireCase(
         "model-slow-first-word-in-chat",
@@ -194,8 +194,8 @@ CASES: Final = (
         _HI,
         ways=ALL,
         requests=2,
-        within_s=2.0,
-        options={**_limits(first_token_s=0.2, total_s=0.2), "retry": {"attempts": 2, "initial_wait_s": 0.01}},
+        within_s=2.5,
+        options={**_limits(first_token_s=0.4, total_s=0.4), "retry": {"attempts": 2, "initial_wait_s": 0.01}},
     ),
     WireCase(
         "stall-after-text-is-not-retried",
@@ -203,7 +203,7 @@ CASES: Final = (
         [[SSE_HEAD, http_chunk(event(said("Hel"))), "hang"], answer("Hello")],
         Failure("APITimeoutError", after="Hel"),
         ways=STREAMS,
-        within_s=1.2,
+        within_s=2.5,
         options={**_limits(stall_s=0.2), "retry": {"attempts": 2, "initial_wait_s": 0.01}},
     ),
     WireCase(
@@ -213,6 +213,6 @@ CASES: Final = (
         _LATE,
         ways=CHAT,
         options=_limits(total_s=0.3),
-        within_s=1.2,
+        within_s=2.5,
     ),
 )
