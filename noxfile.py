@@ -109,7 +109,8 @@ def coverage(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Run the property tests with 20 000 examples and more; arguments go to pytest."""
     _install(session)
-    session.run("pytest", "-m", "hypothesis", *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
+    no_time_limit = ("-o", "faulthandler_timeout=0")
+    session.run("pytest", "-m", "hypothesis", *no_time_limit, *session.posargs, env={"HYPOTHESIS_PROFILE": "fuzz"})
 
 
 @nox.session(default=False)

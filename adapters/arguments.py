@@ -104,33 +104,31 @@ class Brackets:
         self._read = start
         self._depth = 0
         self._quote = ""
-        self._end: int | None = None
 
     def closed_at(self, text: str) -> int | None:
-        """Return where the bracket is closed, or None if it is not, or if there is no bracket.
+        """Return where the bracket is closed, or None if it is not yet; not to be asked again once it was.
 
         Args:
             text: The text, which since the last call has at most become longer.
         """
-        while self._end is None and (match := _SPECIAL.search(text, self._read)) is not None:
+        while (match := _SPECIAL.search(text, self._read)) is not None:
             if match.group() == "\\":  # the end of what has come: what it escapes follows
                 self._read = match.start()
                 return None
             self._read = match.end()
             self._take(match.group())
             if self._depth <= 0:
-                self._end = self._read
-        return self._end
+                return self._read
+        self._read = len(text)
+        return None
 
     def _take(self, char: str) -> None:
         if self._quote:
             self._quote = "" if char == self._quote else self._quote
         elif char in _QUOTES:
             self._quote = char
-        elif char in _OPENING:
-            self._depth += 1
-        elif char in _CLOSING:
-            self._depth -= 1
+        else:
+            self._depth += (char in _OPENING) - (char in _CLOSING)
 
 
 def _object(raw: Any) -> dict[Any, Any]:  # noqa: ANN401 - as above

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from adapters.answer import Answer, CallInsteadOfText
 from adapters.errors import APIError
 from adapters.request import body_of
@@ -14,7 +12,7 @@ from adapters.types import ResponseDone, TextDelta, ToolCallDone
 from adapters.wire import failures
 from adapters.wire.chunks import chunk_of
 from adapters.wire.deadlines import DeadlineMissed, Deadlines
-from adapters.wire.reader import read
+from adapters.wire.reader import BrokenBody, read
 from adapters.wire.redact import is_html
 from adapters.wire.upstream import UpstreamError, upstream_error
 
@@ -115,7 +113,7 @@ class Attempt:
         while trouble is None and not self._answer.has_ended:
             try:
                 payload = await self._deadlines.wait(anext(payloads, None))
-            except (DeadlineMissed, httpx.HTTPError, httpx.StreamError) as error:
+            except (DeadlineMissed, BrokenBody) as error:
                 trouble = self._broken(error)
                 break
             if payload is None:
@@ -126,14 +124,13 @@ class Attempt:
         for event in self._close(trouble):
             yield event
 
-    def _broken(self, error: DeadlineMissed | httpx.HTTPError | httpx.StreamError) -> APIError | None:
+    def _broken(self, error: DeadlineMissed | BrokenBody) -> APIError | None:
         """The error for a body that did not go on; None if the answer had said before that it was finished."""
         if self._answer.is_over:
             return None
         if isinstance(error, DeadlineMissed):
             return failures.caused(failures.late(error, self._origin), error)
-        broken = error if isinstance(error, httpx.TransportError) else None
-        return failures.caused(failures.disconnected(broken, self._origin), failures.without_request(error))
+        return failures.caused(failures.disconnected(None, self._origin), error)
 
     def _take(self, payload: Payload) -> tuple[str, APIError | None]:
         """Read one payload: the text that it brings, and the error."""

@@ -7,12 +7,13 @@ this module looks at a piece of it that is complete.
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from adapters.arguments import read_value
+from adapters.arguments import Brackets, read_expression, read_value
 from adapters.tool_calls import clean_name
 
 if TYPE_CHECKING:
@@ -26,22 +27,27 @@ ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input", "tool_inp
 LIST_KEYS = ("tool_calls", "tool_uses", "function_calls", "calls")
 
 _FUNCTION_TAG = re.compile(
-    r"<(?:function=|invoke name=)\s*[\"']?([\w.\-]+)[\"']?\s*>(.*?)(?=</?function|</?invoke|$)", re.DOTALL
+    r"<(?:function=|invoke name=)\s*[\"']?([\w.\-]+)[\"']?\s*>(.*?)(?=(<)/?(?:function|invoke)|\Z)", re.DOTALL
 )
-_PARAMETER_TAG = re.compile(
-    r"<(?:parameter=|parameter name=)\s*[\"']?([\w.\-]+)[\"']?[^>]*>\n?(.*?)\n?</parameter>", re.DOTALL
-)
-_ARG_PAIR = re.compile(r"<arg_key>\s*(.*?)\s*</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
-_GLM_NAME = re.compile(r"(?:<tool_call>)?\s*([\w.\-]+)\s*(?=<arg_key>|</tool_call>|$)")
+_PARAMETER_TAG = re.compile(r"<(?:parameter=|parameter name=)\s*[\"']?([\w.\-]+)[\"']?[^<>]*>\n?")
+_PARAMETER_END = re.compile(r"\n?(?:</parameter>|(?=<parameter[= ]))")
+_GLM_NAME = re.compile(r"(?:<tool_call>)?\s*([\w.\-]+)\s*(?=<arg_key>|</tool_call>|\Z)")
+_GLM_KEY = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>")
+_GLM_VALUE_END = re.compile(r"</arg_value>")
 _NAME_THEN_OBJECT = re.compile(
-    r"([A-Za-z_][\w.\-]*)(?::\d+)?"
-    r"(?:\[CALL_ID\]\w+|\[ARGS\]|<[|｜][^<>|｜]*[|｜]>|<｜tool▁sep｜>|```(?:json)?|json(?=\s*<)|[\s>=:)\"'])*"  # noqa: RUF001 - DeepSeek's marks really are full width
+    # Possessive and bounded: a model that fell into a loop must not send the search into one.
+    r"([A-Za-z_][\w.\-]{0,127}+)(?::\d+)?"
+    r"(?:\[CALL_ID\]\w+|\[ARGS\]|<[|｜][^<>|｜]*[|｜]>|<｜tool▁sep｜>|```(?:json)?|json(?=\s*<)|[\s>=:)\"'])*+"  # noqa: RUF001 - DeepSeek's marks really are full width
     r"(?=\{)"
 )
-_CALL_EXPRESSION = re.compile(r"([A-Za-z_]\w*)(?:\.call)?\(")
-_GEMMA_QUOTE = re.compile(r"<escape>|<\|\"\|>")
+_CALL_EXPRESSION = re.compile(r"(?<![A-Za-z0-9_])([A-Za-z_]\w{0,127}+)(?:\.call)?(?=\()")
 _GEMMA_CALL = re.compile(r"call:([\w.\-]+)(?=\{)")
-_BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)\s*:")
+_GEMMA_STRING = re.compile(r"(?P<quote><escape>|<\|\"\|>)(.*?)(?P=quote)", re.DOTALL)
+_STRING_OR_BARE_KEY = re.compile(r'"(?:[^"\\]|\\.)*+"|([{,]\s*)([A-Za-z_]\w*)\s*:', re.DOTALL)
+_OPENING_BRACKET = re.compile(r"[{\[]")
+_NEAR_CHARS = 20
+_MOST_TRIES = 100  # a model that fell into a loop opens brackets without end
+_MOST_LEVELS = 5  # a list of calls in an object in a list; more is no call
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +79,17 @@ def read_leaked_calls(text: str, tools: Tools) -> list[LeakedCall]:
     return []
 
 
-def calls_in_value(value: Any, tools: Tools) -> Iterator[LeakedCall]:  # noqa: ANN401 - JSON
+def calls_in_value(value: Any, tools: Tools, levels: int = _MOST_LEVELS) -> Iterator[LeakedCall]:  # noqa: ANN401 - JSON
     """Find the calls in a JSON value: an object with a name, a list of them, or one with ``tool_calls``."""
+    if levels == 0:
+        return
     if isinstance(value, list):
         for each in value:
-            yield from calls_in_value(each, tools)
+            yield from calls_in_value(each, tools, levels - 1)
     elif isinstance(value, dict):
         nested = next((value[key] for key in (*LIST_KEYS, "function") if isinstance(value.get(key), list | dict)), None)
         if nested is not None:
-            yield from calls_in_value(nested, tools)
+            yield from calls_in_value(nested, tools, levels - 1)
             return
         name = next((value[key] for key in NAME_KEYS if isinstance(value.get(key), str)), "")
         if (name := clean_name(name, tools)) in tools:
@@ -93,24 +101,38 @@ def calls_in_value(value: Any, tools: Tools) -> Iterator[LeakedCall]:  # noqa: A
 def _tagged(text: str, tools: Tools) -> Iterator[LeakedCall]:
     """Calls with a tag for each parameter: Qwen-Coder, MiniMax, Claude-like ones, GLM."""
     for match in _FUNCTION_TAG.finditer(text):
-        name, parameters = clean_name(match.group(1), tools), _PARAMETER_TAG.findall(match.group(2))
-        if name in tools and (parameters or not match.group(2).strip()):
+        written, body, closed = match.groups()
+        name = clean_name(written, tools)
+        # A parameter without an end of its own ends with its function; without that too, it is cut off.
+        parameters = _pairs(f"{body}</parameter>" if closed else body, _PARAMETER_TAG, _PARAMETER_END)
+        if name in tools and (parameters or (parameters is not None and not body.strip())):
             yield LeakedCall(name, _typed(parameters, tools[name]))
     if "<arg_key>" in text or "</tool_call>" in text:
         for part in text.split("</tool_call>"):
             named = _GLM_NAME.match(part.lstrip())
             name = clean_name(named.group(1), tools) if named is not None else ""
-            if name in tools:
-                yield LeakedCall(name, _typed(_ARG_PAIR.findall(part), tools[name]))
+            if name in tools and (parameters := _pairs(part, _GLM_KEY, _GLM_VALUE_END)) is not None:
+                yield LeakedCall(name, _typed(parameters, tools[name]))
+
+
+def _pairs(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> list[tuple[str, str]] | None:
+    """The names in opening tags, each with what follows up to its closing tag; None if the last one is cut off."""
+    pairs, position = [], 0
+    while (opened := opening.search(text, position)) is not None:
+        closed = closing.search(text, opened.end())
+        if closed is None:
+            return None
+        pairs.append((opened.group(1).strip(), text[opened.end() : closed.start()]))
+        position = closed.end()
+    return pairs
 
 
 def _typed(parameters: list[tuple[str, str]], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Tags hold text only, so the tool's schema says what is a string and what a number, a list or a truth value."""
     arguments: dict[str, Any] = {}
     for key, text in parameters:
-        kind = schema.get(key, {}).get("type") if isinstance(schema.get(key), dict) else None
         arguments[key] = text
-        if kind != "string":
+        if not _takes_text(schema.get(key)):
             try:
                 arguments[key] = json.loads(text)
             except (ValueError, RecursionError):
@@ -118,55 +140,76 @@ def _typed(parameters: list[tuple[str, str]], schema: Mapping[str, Any]) -> dict
     return arguments
 
 
+def _takes_text(schema: Any) -> bool:  # noqa: ANN401 - JSON schema
+    """Whether a parameter may be a string, also beside other types."""
+    if not isinstance(schema, dict):
+        return False
+    kind, choice = schema.get("type"), schema.get("anyOf")
+    if isinstance(choice, list) and any(_takes_text(each) for each in choice):
+        return True
+    return "string" in kind if isinstance(kind, list) else kind == "string"
+
+
 def _gemma(text: str, tools: Tools) -> Iterator[LeakedCall]:
-    for match in _GEMMA_CALL.finditer(text):
-        body = _BARE_KEY.sub(r'\1"\2":', _GEMMA_QUOTE.sub('"', text[match.end() :]))
-        found = read_value(body)
-        if found is not None and (name := clean_name(match.group(1), tools)) in tools:
-            yield LeakedCall(name, found[0])
+    """``call:get_weather{city:<escape>Oslo<escape>}``."""
+    known = (match for match in _GEMMA_CALL.finditer(text) if clean_name(match.group(1), tools) in tools)
+    for match in itertools.islice(known, _MOST_TRIES):
+        quoted = _GEMMA_STRING.sub(lambda string: json.dumps(string.group(2)), text[match.end() :])
+        found = read_value(_STRING_OR_BARE_KEY.sub(_quote_key, quoted))
+        if found is not None:
+            yield LeakedCall(clean_name(match.group(1), tools), found[0])
+
+
+def _quote_key(match: re.Match[str]) -> str:
+    before, key = match.groups()
+    return f'{before}"{key}":' if key else match.group()
 
 
 def _named_objects(text: str, tools: Tools) -> Iterator[LeakedCall]:
     """``get_weather{…}`` with all that stands between name and object in one dialect or another."""
-    position = 0
-    while (match := _NAME_THEN_OBJECT.search(text, position)) is not None:
+    position = tries = 0
+    while tries < _MOST_TRIES and (match := _NAME_THEN_OBJECT.search(text, position)) is not None:
         position = match.end()
         name = clean_name(match.group(1), tools)
-        found = read_value(text[position:]) if name in tools else None
         # In {"name": "get_weather", "arguments": {…}} too a name stands before an object, but as a value or a key.
-        if found is not None and not text[: match.start()].rstrip().endswith(('"', "'", ",", "{", ":")):
+        before = text[max(match.start() - _NEAR_CHARS, 0) : match.start()].rstrip()
+        if name not in tools or before.endswith(('"', "'", ",", "{", ":")):
+            continue
+        tries += 1
+        if (found := read_value(text, position)) is not None:
             yield LeakedCall(name, found[0])
-            position += found[1]
+            position = found[1]
 
 
 def _json_values(text: str, tools: Tools) -> Iterator[LeakedCall]:
-    position = 0
-    while position < len(text):
-        if text[position] in "{[" and (found := read_value(text[position:])) is not None:
-            yield from calls_in_value(found[0], tools)
-            position += found[1]
+    position = tries = 0
+    while tries < _MOST_TRIES and (opened := _OPENING_BRACKET.search(text, position)) is not None:
+        found = read_value(text, opened.start())
+        if found is None:
+            tries += 1
+            position = opened.end()
         else:
-            position += 1
+            yield from calls_in_value(found[0], tools)
+            position = found[1]
 
 
 def _expressions(text: str, tools: Tools) -> Iterator[LeakedCall]:
     """``get_weather(city="Oslo")``, as Python-minded models write it."""
-    for match in _CALL_EXPRESSION.finditer(text):
-        if match.group(1) not in tools:
-            continue
-        arguments = _keywords(text[match.start() :].replace(".call(", "(", 1), list(tools[match.group(1)]))
+    known = (match for match in _CALL_EXPRESSION.finditer(text) if match.group(1) in tools)
+    for match in itertools.islice(known, _MOST_TRIES):
+        end = Brackets(match.end()).closed_at(text)
+        arguments = _keywords(text[match.end() : end], list(tools[match.group(1)])) if end is not None else None
         if arguments is not None:
             yield LeakedCall(match.group(1), arguments)
 
 
-def _keywords(text: str, parameter_names: list[str]) -> dict[str, Any] | None:
-    """The arguments of the call expression at the beginning of a text, or None if it is not whole."""
-    for end in (position + 1 for position, char in enumerate(text) if char == ")"):
-        try:
-            call = ast.parse(text[:end], mode="eval").body
-            if isinstance(call, ast.Call):
-                values = dict(zip(parameter_names, map(ast.literal_eval, call.args), strict=False))
-                return values | {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
-        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-            continue
+def _keywords(parentheses: str, parameter_names: list[str]) -> dict[str, Any] | None:
+    """The arguments between the parentheses of a call, or None if they are not all plain values."""
+    try:
+        call = read_expression(f"call{parentheses}")
+        if isinstance(call, ast.Call):
+            values = dict(zip(parameter_names, map(ast.literal_eval, call.args), strict=False))
+            return values | {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+    except (ValueError, TypeError, RecursionError):
+        pass
     return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from vcr import VCR  # type: ignore[import-untyped]  # vcrpy carries no types
     from vcr.cassette import Cassette  # type: ignore[import-untyped]  # as above
+    from vcr.request import Request  # type: ignore[import-untyped]  # as above
 
 CASSETTES = Path(__file__).parent.parent / "cassettes"
 
@@ -43,12 +44,24 @@ def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:
     vcr.register_matcher("kept_headers", cassettes.match_headers)
 
 
-@pytest.fixture(scope="module")
-def vcr_config() -> dict[str, Any]:
+@pytest.fixture(name="sent_requests")
+def _sent_requests() -> list[Request]:
+    """What went out, as it is compared with the cassette; vcrpy itself looks at each request several times."""
+    return []
+
+
+@pytest.fixture
+def vcr_config(sent_requests: list[Request]) -> dict[str, Any]:
     """What vcrpy compares and keeps."""
+
+    def filter_request(request: Request) -> Request | None:
+        filtered = cassettes.filter_request(request)
+        sent_requests.append(filtered)
+        return filtered
+
     return {
         "match_on": ["method", "host", "path", "query", "body", "kept_headers"],
-        "before_record_request": cassettes.filter_request,
+        "before_record_request": filter_request,
         "before_record_response": cassettes.filter_response,
         "decode_compressed_response": True,
     }
@@ -61,12 +74,17 @@ def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _played_to_the_end(vcr: Cassette | None, record_mode: str) -> Iterator[None]:
-    """Fail a test that did not ask for everything that its cassette holds."""
+def _played_to_the_end(vcr: Cassette | None, record_mode: str, sent_requests: list[Request]) -> Iterator[None]:
+    """Fail a test that did not ask for everything that its cassette holds, and say what it asked for instead."""
     yield
 
-    if vcr is not None and record_mode == "none":
-        assert vcr.all_played, f"{len(vcr) - vcr.play_count} recorded requests were not made"
+    if vcr is not None and record_mode == "none" and not vcr.all_played:
+        last = sent_requests[-1] if sent_requests else None
+        pytest.fail(f"{len(vcr) - vcr.play_count} recorded requests were not made. The last one was:\n{_shown(last)}")
+
+
+def _shown(request: Request | None) -> str:
+    return "none" if request is None else f"{request.method} {request.uri} {request.headers}\n{request.body}"
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,11 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+import pytest
+
 from adapters.factory import create_provider
 from adapters.testing import ASK, CASES, KEY, check, play
-from adapters.testing.answers import SSE_HEAD, event, http_chunk, said
+from adapters.testing.answers import SSE_HEAD, answer, event, http_chunk, said
 
 if TYPE_CHECKING:
     from adapters.litellm_provider import LiteLLMProvider
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
 pytest_plugins = ["adapters.testing.plugin"]
 
 _ENDLESS = [SSE_HEAD, http_chunk(event(said("Once "))), "hang"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm(scripted_server: ScriptedServer) -> None:
+    """Load LiteLLM before the first case is timed."""
+    base_url = scripted_server.add("warm", answer("Hi there"))
+
+    async def warm(kind: str) -> None:
+        async with create_provider(kind, model="m", base_url=base_url, api_key=KEY) as provider:
+            await provider.prewarm()
+
+    asyncio.run(warm("openai_compatible"))
+    asyncio.run(warm("openrouter"))
 
 
 def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:

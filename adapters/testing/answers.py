@@ -49,9 +49,21 @@ class Answer:
 
 
 def http(body: bytes, status: str = "200 OK", content_type: str | None = "application/json", **headers: str) -> bytes:
-    """Build one whole response with a content length; ``retry_after="1"`` becomes ``retry-after: 1``."""
-    fields = {"content-type": content_type, "content-length": str(len(body)), **headers}
-    lines = [f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items() if value is not None]
+    """Build one whole response with a content length.
+
+    Args:
+        body: The body.
+        status: Status code and reason.
+        content_type: The content type; there is none if None.
+        **headers: Further headers; ``retry_after="1"`` becomes ``retry-after: 1``, a name that is no identifier of
+            Python is sent as it is.
+
+    Returns:
+        The bytes of the response.
+    """
+    further = {name.replace("_", "-") if name.isidentifier() else name: value for name, value in headers.items()}
+    fields = {"content-type": content_type, "content-length": str(len(body)), **further}
+    lines = [f"{name}: {value}\r\n" for name, value in fields.items() if value is not None]
     return f"HTTP/1.1 {status}\r\n{''.join(lines)}\r\n".encode() + body
 
 

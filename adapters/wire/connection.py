@@ -49,7 +49,7 @@ class Connection:
     async def send(
         self, messages: list[Message], body: dict[str, Any], *, stream: bool, deadlines: Deadlines
     ) -> Exchange:
-        """Send one request and wait for the head of the answer, and for its body if it is not streamed.
+        """Send one request and wait for the head of the answer.
 
         Args:
             messages: The conversation.
@@ -64,7 +64,7 @@ class Connection:
             APIError: If there is no such response.
         """
         route = await self._ready()
-        with watch() as exchange:
+        with watch(stream=stream) as exchange:
             trouble: Exception | None = None
             try:
                 await deadlines.wait(engine.acompletion(route, self._config.model, messages, body, stream=stream))
@@ -91,7 +91,7 @@ class Connection:
             # Any answer will do: it is the open connection that counts, and the key must not go astray for it.
             await limit.wait(route.http.head(f"{route.base_url}/models", headers=route.all_headers))
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise disconnected(error, self.origin) from None  # its request holds the key
+            raise disconnected(error, self.origin) from without_request(error)
         except DeadlineMissed as missed:
             raise late(missed, self.origin) from missed
 

@@ -12,12 +12,12 @@ import gc
 import logging
 import os
 import threading
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from adapters.wire.exchange import receipt
 from adapters.wire.origin import NO_KEY
 
 if TYPE_CHECKING:
@@ -151,8 +151,6 @@ def _import_litellm() -> ModuleType:
     for name in _LOGGERS:
         # With the root logger at DEBUG they print prompts; what matters reaches the caller as an exception.
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # It reads answers for its own books, and complains on stderr about those that are not OpenAI's to the letter.
-    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
     return module
 
 
@@ -170,16 +168,8 @@ def _wrapped(prefix: str, http: httpx.AsyncClient, base_url: str, api_key: str) 
 
 async def _dry_calls(prefix: str) -> None:
     question = [{"role": "user", "content": "Hi"}]
-    async with httpx.AsyncClient(transport=httpx.MockTransport(_dry_answer)) as http:
-        route = create_route(prefix, http, base_url=_DRY_URL, api_key=NO_KEY, headers={})
-        for stream in (False, True):
+    for stream in (False, True):
+        answer = receipt(stream=stream)
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _, answer=answer: answer)) as http:
+            route = create_route(prefix, http, base_url=_DRY_URL, api_key=NO_KEY, headers={})
             await acompletion(route, "prewarm", question, {"max_tokens": 1}, stream=stream)
-
-
-def _dry_answer(request: httpx.Request) -> httpx.Response:
-    if b'"stream":true' in request.content.replace(b" ", b""):
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=b"data: [DONE]\n\n")
-    message = {"role": "assistant", "content": "Hi"}
-    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    answer = {"id": "1", "object": "chat.completion", "created": 1, "model": "prewarm", "choices": choices}
-    return httpx.Response(200, json=answer)

@@ -11,8 +11,8 @@ import httpx
 
 from adapters.wire.chunks import chunk_of
 from adapters.wire.deadlines import DeadlineMissed, Deadlines
-from adapters.wire.exchange import create_client, watch
-from adapters.wire.failures import caused, disconnected, incomplete, late, rejected, without_request
+from adapters.wire.exchange import create_client
+from adapters.wire.failures import disconnected, incomplete, late, rejected, without_request
 from adapters.wire.origin import headers_of, key_of, origin_of
 from adapters.wire.reader import read_whole
 from adapters.wire.upstream import upstream_error
@@ -36,16 +36,14 @@ async def fetch_json(config: ProviderConfig, path: str) -> Any:  # noqa: ANN401 
         APIError: If the server could not be asked, refused, or sent no JSON.
     """
     origin = origin_of(config)
-    with watch() as exchange:
-        try:
-            async with create_client(config.base_url, config.timeouts.connect_s) as client:
-                asking = client.get(f"{config.base_url}{path}", headers=_headers(config))
-                response = await Deadlines(config.timeouts, streamed=False).wait(asking)
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            true_error = exchange.error or error  # the client disguises it before LiteLLM
-            raise caused(disconnected(true_error, origin), without_request(true_error)) from None
-        except DeadlineMissed as missed:
-            raise late(missed, origin) from missed
+    try:
+        async with create_client(config.base_url, config.timeouts.connect_s) as client:
+            asking = client.get(f"{config.base_url}{path}", headers=_headers(config))
+            response = await Deadlines(config.timeouts, streamed=False).wait(asking)
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise disconnected(error, origin) from without_request(error)
+    except DeadlineMissed as missed:
+        raise late(missed, origin) from missed
     payload = read_whole(response.content)
     refused = None if response.is_success else response.status_code
     if refused is not None or chunk_of(payload.value).error is not None:

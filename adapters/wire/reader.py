@@ -12,10 +12,12 @@ import json
 import re
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import httpx
 from httpx_sse import EventSource
+
+from adapters.wire.failures import without_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -46,20 +48,32 @@ class Payload:
     event: str = ""
 
 
+class BrokenBody(Exception):  # noqa: N818 - it becomes an APIConnectionError; the name says what happened
+    """The body broke off, or its compression is broken."""
+
+
 async def read(response: httpx.Response) -> AsyncGenerator[Payload, None]:
     """Read a body, event by event or whole.
 
     Args:
-        response: A response whose body may have been read already.
+        response: A response whose body has not been read yet.
 
     Yields:
         What the body says, in order. What follows the end mark is only good for reading the body to its end.
 
     Raises:
-        httpx.TransportError: If the body breaks off.
-        httpx.DecodingError: If its compression is broken.
+        BrokenBody: If the body cannot be read to its end.
     """
-    async with aclosing(_bytes_of(response)) as source:
+    try:
+        async with aclosing(_payloads(response)) as payloads:
+            async for payload in payloads:
+                yield payload
+    except (httpx.HTTPError, httpx.StreamError) as error:
+        raise BrokenBody(type(error).__name__) from without_request(error)
+
+
+async def _payloads(response: httpx.Response) -> AsyncGenerator[Payload, None]:
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as source:
         head = await _significant_head(source)
         if head[:1] in (b"{", b"["):
             rest = [data async for data in source]
@@ -77,14 +91,6 @@ def read_whole(content: bytes) -> Payload:
     content = content.removeprefix(_BOM).strip()
     event = _ERROR_EVENT.search(content)
     return _document(event.group(1) if event else content)
-
-
-async def _bytes_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    if response.is_closed and response.is_stream_consumed:
-        yield response.content
-        return
-    async for data in response.aiter_bytes():
-        yield data
 
 
 async def _significant_head(source: AsyncIterator[bytes]) -> bytes:

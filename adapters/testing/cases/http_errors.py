@@ -152,6 +152,7 @@ CASES: Final = (
         "400 Bad Request",
         {"error": {"message": f"Invalid prompt: {_LONG}"}},
         refused("BadRequestError", 400, "Invalid prompt"),
+        within_s=2.0,
     ),
     WireCase(
         "proxy-error-body-never-ends",

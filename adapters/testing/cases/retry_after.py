@@ -39,7 +39,7 @@ CASES: Final = (
         "litellm-proxy-retry-after",
         "a LiteLLM proxy passes the upstream's headers with a prefix",
         6.0,
-        llm_provider_retry_after="6",
+        **{"llm_provider-retry-after": "6"},
     ),
     _limited(
         "groq-reset-tokens",

@@ -23,6 +23,7 @@ def _arguments(
         Success(calls=(("get_weather", expected),), call_errors=(error,)),
         ways=CALLING,
         tools=True,
+        within_s=2.0,
     )
 
 
