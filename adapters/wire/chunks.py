@@ -169,7 +169,8 @@ def _fragment(call: dict[str, Any]) -> CallFragment:
 
 
 def _error_of(payload: dict[str, Any], choice: dict[str, Any], event: str) -> Any:  # noqa: ANN401 - any shape
-    for error in (payload.get("error"), choice.get("error")):
+    groq = payload.get("x_groq")
+    for error in (payload.get("error"), choice.get("error"), groq.get("error") if isinstance(groq, dict) else None):
         if error:
             return payload if isinstance(error, str) else error
     if "choices" in payload:

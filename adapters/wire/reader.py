@@ -20,11 +20,13 @@ from httpx_sse import EventSource
 from adapters.wire.failures import without_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 _BOM = codecs.BOM_UTF8
 _EVENT_STREAM = {"content-type": "text/event-stream"}
 _ERROR_EVENT = re.compile(rb"\A(?:event:[^\r\n]*[\r\n]+)?data:[ ]?(\{[^\r\n]*)")
+_ERROR_LINE = re.compile(rb"(?:\A|[\r\n])error:[ ]?(\{[^\r\n]*)")  # older llama.cpp: a field of its own, no data
+_TAIL_BYTES = 4_096  # an error is the last thing that a stream says
 _PROSE_CHARS = 2_000  # of a body that is neither JSON nor a stream: enough to find its title or message
 
 Kind = Literal["json", "done", "prose", "garbled"]
@@ -77,7 +79,8 @@ async def _payloads(response: httpx.Response) -> AsyncGenerator[Payload, None]:
         head = await _significant_head(source)
         if head[:1] in (b"{", b"["):
             rest = [data async for data in source]
-            yield _document(head + b"".join(rest))
+            for payload in _documents(head + b"".join(rest)):
+                yield payload
         elif head[:1] == b"<":
             rest = [data async for data in source]
             yield Payload("prose", (head + b"".join(rest))[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)
@@ -106,6 +109,16 @@ async def _significant_head(source: AsyncIterator[bytes]) -> bytes:
     return head.lstrip()
 
 
+def _documents(content: bytes) -> Iterator[Payload]:
+    """One JSON document, or a stream of one on each line, as servers with an API of their own write it."""
+    document = _document(content)
+    lines = [_event(line, "") for line in content.decode("utf-8", "replace").split("\n")]
+    if document.kind == "garbled" and len(lines) > 1 and all(line is None or line.kind != "garbled" for line in lines):
+        yield from (line for line in lines if line is not None)
+    else:
+        yield document
+
+
 def _document(content: bytes) -> Payload:
     text = content.decode("utf-8", "replace")
     try:
@@ -125,15 +138,19 @@ async def _events(head: bytes, source: AsyncIterator[bytes]) -> AsyncIterator[Pa
             if payload is not None:
                 named = True
                 yield payload
-    if not named:
+    if error := _ERROR_LINE.search(stream.tail):
+        yield _said(error.group(1).decode("utf-8", "replace"), "error")
+    elif not named:
         # Not one event: the body was plain text, and it may say what is wrong.
         yield Payload("prose", stream.head[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)
 
 
 def _event(data: str, name: str) -> Payload | None:
     data = data.strip()
-    if not data:
-        return None
+    return _said(data, name) if data else None
+
+
+def _said(data: str, name: str) -> Payload:
     if data == "[DONE]":
         return Payload("done")
     try:
@@ -148,10 +165,12 @@ class _EventBytes(httpx.AsyncByteStream):
 
     def __init__(self, head: bytes, source: AsyncIterator[bytes]) -> None:
         self.head = head
+        self.tail = head
         self._source = source
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self.head
         async for data in self._source:
+            self.tail = (self.tail + data)[-_TAIL_BYTES:]
             yield data
         yield b"\n\n"
