@@ -80,7 +80,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests that need no server but scripted ones; arguments go to pytest."""
     _install(session)
-    _pytest_with_coverage(session, "-m", "not integration", *session.posargs)
+    _pytest_with_coverage(session, "-m", "not integration", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session

@@ -9,25 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.leaked_calls import LeakedCall, read_leaked_calls
+from adapters.extras import merge_details
+from adapters.leaked_calls import read_leaked_calls
+from adapters.rescue import finished_calls, read_generation, without_pseudo_tools
 from adapters.text_filter import TextFilter
-from adapters.tool_calls import CallAssembler, FinishedCall
+from adapters.tool_calls import CallAssembler
 from adapters.types import LLMResponse
 from adapters.wire import failures
-from adapters.wire.chunks import CallFragment
 from adapters.wire.failures import NO_CALL
 
 if TYPE_CHECKING:
     from adapters.errors import APIError
     from adapters.leaked_calls import Tools
+    from adapters.tool_calls import FinishedCall
     from adapters.types import TokenUsage
     from adapters.wire.chunks import Chunk
     from adapters.wire.origin import Origin
     from adapters.wire.upstream import UpstreamError
 
 _CUT = ("length", "max_tokens", "model_length")  # OpenAI's word and two of others
-_PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
-_MERGED_DETAIL_FIELDS = ("text", "summary", "data", "signature")
 
 
 class CallInsteadOfText(Exception):  # noqa: N818 - a signal: nothing failed yet
@@ -95,7 +95,7 @@ class Answer:
         if chunk.reasoning:
             self._reasoning.append(chunk.reasoning)
             self._filter.no_reasoning_first()
-        _merge_details(self._details, chunk.details)
+        merge_details(self._details, chunk.details)
         self._calls.feed(chunk.calls, whole=whole)
         return self._say(self._filter.feed(chunk.text)) if chunk.text else ""
 
@@ -123,7 +123,7 @@ class Answer:
         written = failure.failed_generation
         if "tool_use_failed" not in failure.codes and written is None:
             return False
-        calls, text = _split(written or "", self._tools)
+        calls, text = read_generation(written or "", self._tools)
         if self._wants_text and not self.spoke and not text:
             raise CallInsteadOfText
         if not self._wants_text and not calls and (self.spoke or not text):
@@ -143,8 +143,8 @@ class Answer:
         """Return the text that was held back, now that nothing can follow."""
         text = self._say(self._filter.finish() + self._rescued_text)
         self._finished = self._calls.finish(cut=self._is_cut) + self._leaked() + self._rescued
-        self._finished, said = self._without_pseudo_tools(self._finished)
-        return text + self._say(said)
+        self._finished, said = without_pseudo_tools(self._finished, self._tools)
+        return text + self._say("" if self.spoke else said)
 
     def finish(self) -> Outcome:
         """Judge the answer after ``flush``.
@@ -189,18 +189,7 @@ class Answer:
 
     def _leaked(self) -> list[FinishedCall]:
         leaks = [leak for leak in self._filter.leaks if leak.is_whole or not self._is_cut]
-        return _finished([call for leak in leaks for call in read_leaked_calls(leak.text, self._tools)])
-
-    def _without_pseudo_tools(self, calls: list[FinishedCall]) -> tuple[list[FinishedCall], str]:
-        """Turn calls of tools that nobody offered, and that only carry a sentence, into that sentence."""
-        real, said = [], []
-        for call in calls:
-            name, values = call.tool_call.name, list(call.tool_call.arguments.values())
-            if name in _PSEUDO_TOOLS and name not in self._tools and len(values) == 1 and isinstance(values[0], str):
-                said.append(values[0])
-            else:
-                real.append(call)
-        return real, "" if self.spoke else " ".join(said)
+        return finished_calls([call for leak in leaks for call in read_leaked_calls(leak.text, self._tools)])
 
     def _interrupted(self) -> APIError:
         if self.spoke:
@@ -225,31 +214,3 @@ class Answer:
         if not self._has_choices:
             return failures.incomplete("sent nothing that is an answer. Please ask again.", self._origin)
         return failures.incomplete("sent an empty answer. Please ask again.", self._origin)
-
-
-def _finished(calls: list[LeakedCall]) -> list[FinishedCall]:
-    assembler = CallAssembler()
-    assembler.feed([CallFragment(None, None, call.name, call.arguments, {}) for call in calls], whole=True)
-    return assembler.finish(cut=False)
-
-
-def _split(written: str, tools: Tools) -> tuple[list[FinishedCall], str]:
-    """The calls in what a model wrote, or the text if it is nothing but text."""
-    calls = _finished(read_leaked_calls(written, tools))
-    text_filter = TextFilter(tools)
-    text = text_filter.feed(written) + text_filter.finish()
-    is_talk = not calls and not text_filter.leaks and not text.startswith(("{", "[", "<"))
-    return calls, text if is_talk else ""
-
-
-def _merge_details(details: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
-    """Append ``reasoning_details``; the pieces of one entry that a stream cut up become one again."""
-    for each in new:
-        last = details[-1] if details else {}
-        same = last.get("type") == each.get("type") and last.get("index") == each.get("index") is not None
-        if not same:
-            details.append(dict(each))
-            continue
-        for name, value in each.items():
-            joins = name in _MERGED_DETAIL_FIELDS and isinstance(value, str) and isinstance(last.get(name), str)
-            last[name] = last[name] + value if joins else value if value is not None else last.get(name)

@@ -69,7 +69,7 @@ def read_value(text: str, start: int = 0) -> tuple[Any, int] | None:
     try:
         return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        end = Brackets(start).closed_at(text)
+        end = Brackets().closed_at(text, start)
     if end is None:
         return None
     try:
@@ -94,32 +94,29 @@ def read_expression(text: str) -> ast.expr:
 
 
 class Brackets:
-    """Finds where a bracket is closed, outside of strings, in a text that grows; what it has seen it reads once.
+    """Finds where a bracket is closed, outside of strings, in a text that grows; what it has seen it reads once."""
 
-    Args:
-        start: Where the bracket stands.
-    """
-
-    def __init__(self, start: int = 0) -> None:
-        self._read = start
+    def __init__(self) -> None:
+        self._seen = 0
         self._depth = 0
         self._quote = ""
 
-    def closed_at(self, text: str) -> int | None:
+    def closed_at(self, text: str, start: int = 0) -> int | None:
         """Return where the bracket is closed, or None if it is not yet; not to be asked again once it was.
 
         Args:
-            text: The text, which since the last call has at most become longer.
+            text: The text, which may have grown since the last call.
+            start: Where the bracket stands in it.
         """
-        while (match := _SPECIAL.search(text, self._read)) is not None:
+        while (match := _SPECIAL.search(text, start + self._seen)) is not None:
             if match.group() == "\\":  # the end of what has come: what it escapes follows
-                self._read = match.start()
+                self._seen = match.start() - start
                 return None
-            self._read = match.end()
+            self._seen = match.end() - start
             self._take(match.group())
             if self._depth <= 0:
-                return self._read
-        self._read = len(text)
+                return match.end()
+        self._seen = len(text) - start
         return None
 
     def _take(self, char: str) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from adapters import history
-from adapters.wire.failures import lacks_tools
+from adapters.wire.verdict import lacks_tools
 
 if TYPE_CHECKING:
     from adapters.request import Ask

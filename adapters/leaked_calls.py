@@ -44,9 +44,9 @@ _CALL_EXPRESSION = re.compile(r"(?<![A-Za-z0-9_])([A-Za-z_]\w{0,127}+)(?:\.call)
 _GEMMA_CALL = re.compile(r"call:([\w.\-]+)(?=\{)")
 _GEMMA_STRING = re.compile(r"(?P<quote><escape>|<\|\"\|>)(.*?)(?P=quote)", re.DOTALL)
 _STRING_OR_BARE_KEY = re.compile(r'"(?:[^"\\]|\\.)*+"|([{,]\s*)([A-Za-z_]\w*)\s*:', re.DOTALL)
-_OPENING_BRACKET = re.compile(r"[{\[]")
+_OBJECT = re.compile(r"\{(?=\s*[\"'])")
 _NEAR_CHARS = 20
-_MOST_TRIES = 100  # a model that fell into a loop opens brackets without end
+_MOST_TRIES = 30  # a model that fell into a loop opens brackets without end
 _MOST_LEVELS = 5  # a list of calls in an object in a list; more is no call
 
 
@@ -73,10 +73,11 @@ def read_leaked_calls(text: str, tools: Tools) -> list[LeakedCall]:
     Returns:
         The calls whose name is an offered tool; empty if there is none, or if they are cut off.
     """
-    for dialect in (_tagged, _gemma, _named_objects, _json_values, _expressions):
-        if calls := list(dialect(text, tools)):
-            return calls
-    return []
+    dialects = [_tagged, _gemma, _named_objects, _expressions, _json_values]
+    if not any(name in text[: max(text.find("{"), 0)] for name in tools):
+        # In JSON the name stands inside the braces, in all others before: what else is inside is only content.
+        dialects.insert(0, _json_values)
+    return next((calls for dialect in dialects if (calls := list(dialect(text, tools)))), [])
 
 
 def calls_in_value(value: Any, tools: Tools, levels: int = _MOST_LEVELS) -> Iterator[LeakedCall]:  # noqa: ANN401 - JSON
@@ -183,7 +184,7 @@ def _named_objects(text: str, tools: Tools) -> Iterator[LeakedCall]:
 
 def _json_values(text: str, tools: Tools) -> Iterator[LeakedCall]:
     position = tries = 0
-    while tries < _MOST_TRIES and (opened := _OPENING_BRACKET.search(text, position)) is not None:
+    while tries < _MOST_TRIES and (opened := _OBJECT.search(text, position)) is not None:
         found = read_value(text, opened.start())
         if found is None:
             tries += 1
@@ -197,7 +198,7 @@ def _expressions(text: str, tools: Tools) -> Iterator[LeakedCall]:
     """``get_weather(city="Oslo")``, as Python-minded models write it."""
     known = (match for match in _CALL_EXPRESSION.finditer(text) if match.group(1) in tools)
     for match in itertools.islice(known, _MOST_TRIES):
-        end = Brackets(match.end()).closed_at(text)
+        end = Brackets().closed_at(text, match.end())
         arguments = _keywords(text[match.end() : end], list(tools[match.group(1)])) if end is not None else None
         if arguments is not None:
             yield LeakedCall(match.group(1), arguments)
@@ -208,8 +209,11 @@ def _keywords(parentheses: str, parameter_names: list[str]) -> dict[str, Any] | 
     try:
         call = read_expression(f"call{parentheses}")
         if isinstance(call, ast.Call):
-            values = dict(zip(parameter_names, map(ast.literal_eval, call.args), strict=False))
-            return values | {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+            values = list(map(ast.literal_eval, call.args))
+            named = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+            if len(values) == 1 and isinstance(values[0], dict) and values[0].keys() <= set(parameter_names):
+                return values[0] | named  # get_weather({"city": "Oslo"})
+            return dict(zip(parameter_names, values, strict=False)) | named
     except (ValueError, TypeError, RecursionError):
         pass
     return None

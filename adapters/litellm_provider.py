@@ -7,7 +7,6 @@ body means is read in ``wire`` and ``answer``, what a server does not take is re
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from adapters.arguments import read_arguments
 from adapters.attempt import Attempt
 from adapters.concessions import Concessions
 from adapters.errors import APIError
+from adapters.extras import Extras
 from adapters.provider import LLMProvider
 from adapters.request import Ask
 from adapters.retry import with_retries
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REMEMBERED_CALLS = 256  # more than any conversation's window holds
-
 
 class LiteLLMProvider(LLMProvider):
     """Any provider that speaks OpenAI's chat completions, through LiteLLM.
@@ -46,7 +44,7 @@ class LiteLLMProvider(LLMProvider):
         self._config = config
         self._connection = Connection(config, server)
         self._concessions = Concessions()
-        self._extras: OrderedDict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = OrderedDict()
+        self._extras = Extras()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.provider_name!r}, model={self.model!r})"
@@ -132,14 +130,7 @@ class LiteLLMProvider(LLMProvider):
         Gemini rejects a conversation whose calls come back without their thought signature, and OpenRouter one
         without ``reasoning_details``.
         """
-        message = super().format_tool_call_message(content, tool_calls)
-        for formatted in message["tool_calls"]:
-            extras, details = self._extras.get(formatted["id"], ({}, []))
-            formatted["function"] |= extras.get("function", {})
-            formatted |= {key: value for key, value in extras.items() if key != "function"}
-            if details:
-                message["reasoning_details"] = details
-        return message
+        return self._extras.attach(super().format_tool_call_message(content, tool_calls))
 
     async def _events(self, ask: Ask) -> AsyncGenerator[StreamEvent, None]:
         """One answer; a try that fails before its first event is repeated if the policy allows it."""
@@ -165,9 +156,5 @@ class LiteLLMProvider(LLMProvider):
         """Remember what the last event brings: usage, and extras that must come back."""
         if isinstance(event, ResponseDone):
             self._last_usage = event.response.usage
-            for call in event.response.tool_calls:
-                self._extras[call.id] = (attempt.extras.get(call.id, {}), attempt.details)
-                self._extras.move_to_end(call.id)
-            while len(self._extras) > _REMEMBERED_CALLS:
-                self._extras.popitem(last=False)
+            self._extras.remember(event.response.tool_calls, attempt.extras, attempt.details)
         return event

@@ -7,7 +7,9 @@ add a row.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 Role = Literal["reasoning", "call", "noise", "stray_end"]
@@ -96,12 +98,20 @@ FIRST_CHARS = frozenset(opener[0] for opener in MARKS)
 """A text without one of these holds no mark."""
 
 LONGEST_CHARS = max(map(len, MARKS))
+_SHORTEST_CHARS = min(map(len, MARKS))
+_LONGEST_CLOSER_CHARS = max(len(closer) for mark in MARKS.values() for closer in mark.closers)
+_HEAD_CHARS = 200
+_PLAIN = re.compile(r"<(?![|｜])|\[")  # noqa: RUF001 - as above; other marks are special tokens, which nobody talks about
+_CALL_HEAD = re.compile(r"[{\[<(]|```|[\"']?[\w.\-:/]+[\"']?\s*[\n<{(\[=>)\"]")
+_OPEN_HEAD = re.compile(r"`{0,2}|[\"']?([\w.\-:/]*)[\"']?\s*")
 
 _PREFIXES = frozenset(opener[:length] for opener in MARKS for length in range(1, len(opener)))
 
 
 def mark_at(text: str, position: int) -> tuple[str, Mark] | None:
     """The longest mark that stands at a position, as it is written there."""
+    if text[position : position + _SHORTEST_CHARS - 1].lower() not in _PREFIXES:
+        return None  # seen at once, and asked at each "<"
     for length in range(min(LONGEST_CHARS, len(text) - position), 0, -1):
         written = text[position : position + length]
         if (mark := MARKS.get(written.lower())) is not None:
@@ -115,8 +125,63 @@ def may_become_mark(text: str, position: int) -> bool:
     return len(text) - position <= LONGEST_CHARS and rest.lower() in _PREFIXES
 
 
-def find_closer(text: str, closers: tuple[str, ...], start: int = 0) -> tuple[int, int] | None:
-    """Where the first of several closing marks begins and ends, or None."""
-    lowered = text.lower() if len(text.lower()) == len(text) else text  # some characters grow in lower case
-    found = [(at, at + len(closer)) for closer in closers if (at := lowered.find(closer, start)) >= 0]
-    return min(found, default=None)
+class Span:
+    """What stands behind an opening mark, until a closing mark comes.
+
+    Args:
+        opener: The opening mark as it was written, or "" if there was none.
+        mark: What it means.
+
+    Attributes:
+        head: How the text begins, without white space in front.
+        closer: The closing mark as it was written, or "" as long as there is none.
+    """
+
+    def __init__(self, opener: str, mark: Mark) -> None:
+        self.opener = opener
+        self.mark = mark
+        self.head = ""
+        self.closer = ""
+        self._is_plain = _PLAIN.match(opener) is not None
+        self._closing = _any_of(mark.closers)
+        self._body: list[str] = []
+        self._tail = ""  # may hold the beginning of a closing mark
+
+    @property
+    def body(self) -> str:
+        """The text between the marks."""
+        return "".join(self._body) + self._tail
+
+    @property
+    def is_talk(self) -> bool:
+        """Whether what follows the opening mark cannot be a call any more: somebody talks about the mark."""
+        if self.mark.role != "call" or not self._is_plain:
+            return False
+        return _CALL_HEAD.match(self.head) is None and _OPEN_HEAD.fullmatch(self.head) is None
+
+    @property
+    def only_word(self) -> str | None:
+        """The word behind a mark that a person might write, if there is nothing else: a tool's name, or no call."""
+        word = _OPEN_HEAD.fullmatch(self.head)
+        return (word.group(1) or "") if self._is_plain and word is not None else None
+
+    def feed(self, text: str) -> str | None:
+        """Take more text; return what follows the closing mark, or None if that has not come."""
+        if len(self.head) < _HEAD_CHARS:
+            self.head = (self.head + text).lstrip()[:_HEAD_CHARS]
+        text, self._tail = self._tail + text, ""
+        closed = self._closing.search(text)
+        if closed is None:
+            keep = max(len(text) - _LONGEST_CLOSER_CHARS, 0)
+            self._body.append(text[:keep])
+            self._tail = text[keep:]
+            return None
+        self._body.append(text[: closed.start()])
+        self.closer = closed.group()
+        return text[closed.end() :]
+
+
+@cache
+def _any_of(closers: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern for any of some marks; of none, one that nothing matches."""
+    return re.compile("|".join(map(re.escape, closers)) or r"(?!)", re.IGNORECASE | re.ASCII)

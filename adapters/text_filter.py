@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING
 
 from adapters import text_guess
 from adapters.leaked_calls import read_leaked_calls
-from adapters.markup import END_OF_REASONING, FIRST_CHARS, Mark, find_closer, mark_at, may_become_mark
+from adapters.markup import END_OF_REASONING, FIRST_CHARS, Mark, Span, mark_at, may_become_mark
+from adapters.text_guess import Guesser
+from adapters.tool_calls import clean_name
 
 if TYPE_CHECKING:
     from adapters.leaked_calls import Tools
 
 _ALL_FIRST_CHARS = re.compile("[" + re.escape("".join(sorted(FIRST_CHARS | text_guess.FIRST_CHARS))) + "]")
-_PLAIN_TAG = re.compile(r"<(?![|｜])")  # noqa: RUF001 - a tag that a person might talk about, not a special token
-_LIKE_A_CALL = re.compile(r"[{\[<(\"'`]|[\w.\-:/]+\s*(?:[\n<{(\[=>)\"]|$)")
 _REASONING_MARK = Mark("reasoning", END_OF_REASONING)
-_LONGEST_CLOSER_CHARS = 40
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -38,16 +37,6 @@ class Leak:
     is_whole: bool
 
 
-@dataclass(slots=True)
-class _Span:
-    """What is being held back behind an opening mark."""
-
-    opener: str
-    mark: Mark
-    in_sentence: bool = False
-    searched: int = 0
-
-
 class TextFilter:
     """Separates the text of one answer from what must not be spoken.
 
@@ -57,86 +46,96 @@ class TextFilter:
             back then until the reasoning ends.
 
     Attributes:
-        reasoning: The reasoning so far.
         leaks: The tool markup so far.
         began_with_reasoning: Whether reasoning ended that had never begun: the chat template ate the opening mark.
     """
 
     def __init__(self, tools: Tools, *, reasoning_first: bool = False) -> None:
         self._tools = tools
+        self._guesser = Guesser(tools)
+        self._half = ""  # of a character; the other half follows
         self._pending = ""
-        self._span = _Span("", _REASONING_MARK) if reasoning_first else None
+        self._read = 0  # so much of what is pending is dealt with
+        self._span = Span("", _REASONING_MARK) if reasoning_first else None
         self._out: list[str] = []
         self._spoke = False
-        self._in_sentence = False  # whether text stands before this on the same line
         self._space = ""  # white space behind a mark: spoken only if text follows
         self._behind_mark = True
-        self.reasoning = ""
+        self._reasoning: list[str] = []
         self.leaks: list[Leak] = []
         self.began_with_reasoning = False
 
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._reasoning)
+
     def feed(self, text: str) -> str:
         """Take the next piece of text and return what may be spoken now."""
-        self._pending += text
-        if _SURROGATE.search(self._pending):
-            self._pending = _pair(self._pending)
-        while self._pending and (self._leave_span() if self._span else self._scan()):
+        self._pending += self._whole_chars(text)
+        while self._read < len(self._pending) and (self._go_on(self._span) if self._span else self._scan()):
             pass
+        self._pending, self._read = self._pending[self._read :], 0
         return self._spoken()
 
     def no_reasoning_first(self) -> None:
         """Note that the server keeps reasoning apart, so that the text needs no holding back."""
         if self._span is not None and not self._span.opener:
-            self._span = None
+            self._leave(self._span, "")
 
     def finish(self) -> str:
         """Return what was held back, now that nothing can follow."""
-        if self._span is not None and not self._span.opener:
-            self._span = None  # it was no reasoning after all
-            text = self.feed("")
-            return text + self.finish()
-        span, rest, self._pending, self._span = self._span, self._pending, "", None
+        rest, self._half = "\N{REPLACEMENT CHARACTER}" if self._half else "", ""
+        text = self.feed(rest)
+        self.no_reasoning_first()  # it was none after all
+        text += self.feed("")
+        span, rest, self._span, self._pending = self._span, self._pending, None, ""
         if span is None:
             self._finish_text(rest)
         elif span.mark.role == "reasoning":
-            self.reasoning += rest
-        elif _LIKE_A_CALL.match(rest.lstrip()) or not self._may_be_prose(span):
-            self.leaks.append(Leak(span.opener + rest, is_whole=not span.mark.closers))
+            self._reasoning.append(span.body)
+        elif span.only_word is not None and clean_name(span.only_word, self._tools) not in self._tools:
+            self._say(span.opener + span.body)
         else:
-            self._say(span.opener + rest)
-        return self._spoken()
+            self.leaks.append(Leak(span.opener + span.body, is_whole=not span.mark.closers))
+        return text + self._spoken()
+
+    def _whole_chars(self, text: str) -> str:
+        """Join halves of characters that came in two pieces; a half that stays alone is replaced."""
+        text = self._half + text
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text[: len(text) - len(self._half)]
+        if _SURROGATE.search(text) is None:
+            return text
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _finish_text(self, rest: str) -> None:
         is_call = bool(rest) and rest[0] in text_guess.FIRST_CHARS and bool(self._tools)
         if is_call and read_leaked_calls(rest, self._tools):
             self.leaks.append(Leak(rest, is_whole=True))
-        elif is_call and text_guess.is_cut_call(rest, self._tools):
+        elif is_call and self._guesser.is_cut_call(rest):
             self.leaks.append(Leak(rest, is_whole=False))
         else:
-            self._say(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", rest))
+            self._say(rest)
 
     def _scan(self) -> bool:
         """Speak up to the next possible mark and deal with it; False if more must be seen."""
-        found = _ALL_FIRST_CHARS.search(self._pending)
+        found = _ALL_FIRST_CHARS.search(self._pending, self._read)
+        self._say(self._take((found.start() if found is not None else len(self._pending)) - self._read))
         if found is None:
-            keep = 1 if "\ud800" <= self._pending[-1] <= "\udbff" else 0  # half a character; the rest follows
-            self._say(self._take(len(self._pending) - keep))
             return False
-        self._say(self._take(found.start()))
-        marked = mark_at(self._pending, 0)
+        marked = mark_at(self._pending, self._read)
         if marked is not None:
             self._take(len(marked[0]))
             self._enter(*marked)
             return True
-        if may_become_mark(self._pending, 0):
-            return False
-        return self._guess()
+        return not may_become_mark(self._pending, self._read) and self._guess()
 
     def _guess(self) -> bool:
-        if self._pending[0] not in text_guess.FIRST_CHARS:
+        if self._pending[self._read] not in text_guess.FIRST_CHARS:
             self._say(self._take(1))
             return True
-        judged = text_guess.guess(self._pending, self._tools)
+        judged = self._guesser.judge(self._pending, self._read)
         if judged.verdict == "wait":
             return False
         text = self._take(judged.length)
@@ -149,53 +148,44 @@ class TextFilter:
 
     def _enter(self, opener: str, mark: Mark) -> None:
         if mark.role == "stray_end":
-            self.reasoning += "".join(self._out)
+            self._reasoning.append("".join(self._out))
             self._out.clear()
             self.began_with_reasoning = True
         elif mark.role != "noise":
-            self._span = _Span(opener, mark, self._in_sentence)
+            self._span = Span(opener, mark)
             return
         self._behind_mark = True
 
-    def _leave_span(self) -> bool:
+    def _go_on(self, span: Span) -> bool:
         """Look for the end of what is held back; False if more must be seen."""
-        span = self._span
-        assert span is not None  # noqa: S101 - the only caller checks it
-        if not span.opener and (opened := mark_at(self._pending.lstrip(), 0)) and opened[1].role == "reasoning":
-            self._span = None
-            return True
-        if self._may_be_prose(span) and self._is_prose(self._pending):
-            self._span = None
+        rest = span.feed(self._take(len(self._pending) - self._read))
+        if span.is_talk or (not span.opener and self._opens_reasoning(span.head)):
             self._say(span.opener)
+            self._leave(span, rest or "")
             return True
-        closer = find_closer(self._pending, span.mark.closers, span.searched)
-        if closer is None:
-            span.searched = max(0, len(self._pending) - _LONGEST_CLOSER_CHARS)
+        if rest is None:
             return False
-        body = self._take(closer[0])
-        end = self._take(closer[1] - closer[0])
         if span.mark.role == "reasoning":
-            self.reasoning += body
+            self._reasoning.append(span.body)
             self.began_with_reasoning |= not span.opener
         else:
-            self.leaks.append(Leak(span.opener + body + end, is_whole=True))
-        self._span = None
+            self.leaks.append(Leak(span.opener + span.body + span.closer, is_whole=True))
+        self._span, self._pending, self._read = None, rest, 0
         self._behind_mark = True
         return True
 
-    @staticmethod
-    def _may_be_prose(span: _Span) -> bool:
-        """Whether somebody may be talking about the mark: it is a plain tag in the middle of a sentence."""
-        return span.mark.role == "call" and span.in_sentence and _PLAIN_TAG.match(span.opener) is not None
+    def _leave(self, span: Span, rest: str) -> None:
+        """Take what was held back for ordinary text."""
+        self._span, self._pending, self._read = None, span.body + span.closer + rest, 0
 
     @staticmethod
-    def _is_prose(body: str) -> bool:
-        """Whether what follows the mark can no longer be a call: somebody talks about the mark."""
-        body = body.lstrip()
-        return bool(body) and _LIKE_A_CALL.match(body) is None
+    def _opens_reasoning(text: str) -> bool:
+        marked = mark_at(text, 0)
+        return marked is not None and marked[1].role == "reasoning"
 
     def _take(self, length: int) -> str:
-        taken, self._pending = self._pending[:length], self._pending[length:]
+        taken = self._pending[self._read : self._read + length]
+        self._read += length
         return taken
 
     def _say(self, text: str) -> None:
@@ -208,17 +198,9 @@ class TextFilter:
             self._space, self._behind_mark = "", False
         if text:
             self._out.append(text)
-            self._in_sentence = not text.endswith("\n")
 
     def _spoken(self) -> str:
         text = "".join(self._out)
         self._out.clear()
         self._spoke = self._spoke or bool(text)
         return text
-
-
-def _pair(text: str) -> str:
-    """Join halves of characters that came in two pieces; a half at the end stays, its other half may follow."""
-    last = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-    paired = text[: len(text) - len(last)].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return paired + last

@@ -1,7 +1,8 @@
 """Is this text a tool call without any mark around it: bare JSON, a fenced block, ``[get_weather(city="Oslo")]``?
 
 It may just as well be an ordinary answer, so the judgement is made as early as possible and falls in favour of the
-text: only a complete call of an offered tool is one.
+text: only a complete call of an offered tool is one. A judgement depends on the text up to where it holds and on
+nothing behind it, so that it does not matter in which pieces the text comes.
 """
 
 from __future__ import annotations
@@ -10,20 +11,26 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from adapters.arguments import read_value
-from adapters.leaked_calls import ARGUMENT_KEYS, LIST_KEYS, NAME_KEYS, calls_in_value, read_leaked_calls
+from adapters.arguments import Brackets
+from adapters.leaked_calls import ARGUMENT_KEYS, LIST_KEYS, NAME_KEYS, read_leaked_calls
+from adapters.markup import mark_at, may_become_mark
+from adapters.tool_calls import clean_name
 
 if TYPE_CHECKING:
     from adapters.leaked_calls import Tools
 
 FIRST_CHARS = frozenset("{[`")
 _FENCE = "```"
-_FENCE_HEAD = re.compile(r"```[ \t]*([\w-]*)[ \t]*(\r?\n|(?=[{\[]))")
+_FENCE_HEAD = re.compile(r"```[ \t]*([\w-]*)[ \t]*(?:\r?\n|(?=[{\[]))\s*")
 _OPEN_FENCE_HEAD = re.compile(r"`{1,2}|```[ \t]*[\w-]*[ \t]*\r?")
 _LANGUAGES = ("", "json", "tool_call", "tool_calls", "tool_code", "python", "xml")
 _OBJECT_HEAD = re.compile(r"(?:\[\s*)?(?:\{\s*(?:([\"'])([\w.\-]*)(\1?))?)?\s*")
-_LIST_CALL_HEAD = re.compile(r"\[\s*([A-Za-z_]\w*)?(\(?)")
+_NAME_VALUE = re.compile(r"\s*:\s*[\"']([^\"'\\]{0,128}+)")
+_LIST_CALL_HEAD = re.compile(r"\[\s*([A-Za-z_]\w*)(\(?)")
 _OTHER_KEYS = ("type", "id", "thought", "reasoning")
+_NAMED = re.compile(rf"[\"'](?:{'|'.join(NAME_KEYS)})[\"']\s*:\s*[\"']([\w.\-]+)([\"']|\Z)")
+_CALLED = re.compile(r"(?:\[\s*|```[\w-]*\s*(?:print\()?)([A-Za-z_]\w*)\(")
+_MOST_NAME_CHARS = 200
 _LONGEST_CHARS = 20_000  # no tool call is as long; a document in JSON may be
 
 Verdict = Literal["call", "text", "wait"]
@@ -46,77 +53,107 @@ _WAIT = Guess("wait")
 _TEXT = Guess("text")
 
 
-def guess(text: str, tools: Tools) -> Guess:
-    """Judge the text from its first character, which is one of ``FIRST_CHARS``."""
-    if not tools or len(text) > _LONGEST_CHARS:
-        return _TEXT
-    if text[0] == "`":
-        return _guess_fence(text, tools)
-    if text[0] == "[" and (judged := _guess_list_call(text, tools)) is not None:
-        return judged
-    return _guess_json(text, tools)
+class Guesser:
+    """Judges texts one after the other, each as it grows.
 
+    Args:
+        tools: The offered tools; without any, everything is text.
+    """
 
-def is_cut_call(text: str, tools: Tools) -> bool:
-    """Whether a text that ends too early had already named an offered tool as the one to call."""
-    named = re.search(rf"[\"'](?:{'|'.join(NAME_KEYS)})[\"']\s*:\s*[\"']([\w.\-]+)[\"']", text)
-    return named is not None and named.group(1) in tools
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._keys = (*NAME_KEYS, *ARGUMENT_KEYS, *LIST_KEYS, *_OTHER_KEYS, *tools)
+        self._brackets = Brackets()
+        self._inside: Guess | None = None  # what is in the brackets, once they are closed
 
+    def judge(self, text: str, start: int = 0) -> Guess:
+        """Judge what stands at a place in a text.
 
-def _guess_json(text: str, tools: Tools) -> Guess:
-    head = _OBJECT_HEAD.match(text)
-    if head is None or head.end() == 0:
-        return _TEXT
-    _, key, closed = head.groups()
-    keys = (*NAME_KEYS, *ARGUMENT_KEYS, *LIST_KEYS, *_OTHER_KEYS, *tools)
-    if key is None:
-        return _WAIT if head.end() == len(text) else _TEXT
-    if closed:
-        if key not in keys:
+        Args:
+            text: All that has come; after a ``wait`` it is asked about again when it has grown.
+            start: Where one of ``FIRST_CHARS`` stands; after a ``wait`` the same one is meant.
+        """
+        if not self._tools:
             return _TEXT
-    elif head.end() < len(text) or not any(each.startswith(key) for each in keys):
-        return _TEXT
-    found = read_value(text) if text.rstrip().endswith(("}", "]")) or "}" in text else None
-    if found is None:
-        return _WAIT
-    value, end = found
-    return Guess("call" if list(calls_in_value(value, tools)) else "text", end)
+        judged = self._fence(text, start) if text[start] == "`" else self._bracket(text, start)
+        length = len(text) - start if judged.verdict == "wait" else judged.length
+        if length > _LONGEST_CHARS:
+            judged = _TEXT
+        if judged.verdict != "wait":
+            self._brackets, self._inside = Brackets(), None
+        return judged
 
+    def is_cut_call(self, text: str) -> bool:
+        """Whether a text that ends too early had already named an offered tool as the one to call."""
+        called = _CALLED.match(text)
+        if called is not None and called.group(1) in self._tools:
+            return True
+        return any(
+            clean_name(name, self._tools) in self._tools if end else any(each.startswith(name) for each in self._tools)
+            for name, end in _NAMED.findall(text)
+        )
 
-def _guess_list_call(text: str, tools: Tools) -> Guess | None:
-    head = _LIST_CALL_HEAD.match(text)
-    if head is None or head.group(1) is None:
-        return None
-    name, opened = head.groups()
-    if not opened:
-        unsure = head.end() == len(text) and any(each.startswith(name) for each in tools)
-        return _WAIT if unsure else _TEXT
-    if name not in tools:
-        return _TEXT
-    end = text.find(")]")
-    if end < 0:
-        return _WAIT
-    return Guess("call" if read_leaked_calls(text[: end + 2], tools) else "text", end + 2)
+    def _bracket(self, text: str, start: int) -> Guess:
+        """Judge by how it begins, and by what is in the brackets once they are closed."""
+        begins = self._list_call_head(text, start) or self._object_head(text, start)
+        if begins != "call":
+            return Guess(begins)
+        if self._inside is None:
+            end = self._brackets.closed_at(text, start)
+            if end is None:
+                return _WAIT
+            is_call = bool(read_leaked_calls(text[start:end], self._tools))
+            self._inside = Guess("call" if is_call else "text", end - start)
+        return self._inside
 
+    def _object_head(self, text: str, start: int) -> Verdict:
+        """Whether it begins like a call in JSON."""
+        head = _OBJECT_HEAD.match(text, start)
+        assert head is not None  # noqa: S101 - it matches the bracket at least
+        _, key, closed = head.groups()
+        is_end = head.end() == len(text)
+        if key is None:
+            return "wait" if is_end else "text"
+        if not closed:
+            return "wait" if is_end and any(each.startswith(key) for each in self._keys) else "text"
+        named = _NAME_VALUE.match(text, head.end()) if key == "name" else None
+        if named is not None and named.end() < len(text) and clean_name(named[1], self._tools) not in self._tools:
+            return "text"  # it is somebody's name, not a tool's
+        return "call" if key in self._keys else "text"
 
-def _guess_fence(text: str, tools: Tools) -> Guess:
-    head = _FENCE_HEAD.match(text)
-    if head is None:
-        return _WAIT if _OPEN_FENCE_HEAD.fullmatch(text) else _TEXT
-    if head.group(1).lower() not in _LANGUAGES:
-        return Guess("text", head.end())
-    body = text[head.end() :]
-    end = body.find(_FENCE)
-    if end >= 0:
-        whole = head.end() + end + len(_FENCE)
-        return Guess("call" if read_leaked_calls(body[:end], tools) else "text", whole)
-    return _WAIT if _may_go_on_as_call(body.lstrip(), tools) else Guess("text", head.end())
+    def _list_call_head(self, text: str, start: int) -> Verdict | None:
+        """Whether it begins like a list of calls in Python; None if it is no such list."""
+        head = _LIST_CALL_HEAD.match(text, start)
+        if head is None:
+            return None
+        name, opened = head.groups()
+        if opened:
+            return "call" if name in self._tools else "text"
+        is_open = head.end() == len(text) and any(each.startswith(name) for each in self._tools)
+        return "wait" if is_open else "text"
 
+    def _fence(self, text: str, start: int) -> Guess:
+        head = _FENCE_HEAD.match(text, start)
+        if head is None:
+            return _WAIT if _OPEN_FENCE_HEAD.fullmatch(text, start) else _TEXT
+        body, is_text = head.end(), Guess("text", head.end() - start)
+        if head.group(1).lower() not in _LANGUAGES or not self._may_be_call(text, body):
+            return is_text
+        end = text.find(_FENCE, body)
+        if end < 0:
+            return _WAIT
+        is_call = bool(read_leaked_calls(text[body:end], self._tools))
+        return Guess("call", end + len(_FENCE) - start) if is_call else is_text
 
-def _may_go_on_as_call(body: str, tools: Tools) -> bool:
-    if not body:
-        return True
-    if body[0] in "{[":
-        return guess(body, tools).verdict != "text"
-    code = body.removeprefix("print(")
-    return "print(".startswith(body) or any(code.startswith(name) or name.startswith(code) for name in tools)
+    def _may_be_call(self, text: str, body: int) -> bool:
+        """Whether what is in a fence begins like a call, or may still do so."""
+        if body == len(text):
+            return True
+        if text[body] in "{[":
+            return self._bracket(text, body).verdict != "text"
+        if text[body] == "<":
+            marked = mark_at(text, body)
+            return marked[1].role == "call" if marked is not None else may_become_mark(text, body)
+        code = text[body : body + _MOST_NAME_CHARS]
+        bare = code.removeprefix("print(")
+        return "print(".startswith(code) or any(bare.startswith(name) or name.startswith(bare) for name in self._tools)

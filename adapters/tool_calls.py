@@ -105,7 +105,7 @@ class CallAssembler:
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
         for call in self._open:
             name = clean_name(call.name, self._tool_names)
-            if not name or (cut and not is_whole(call.arguments)):
+            if not name or (cut and not _is_surely_whole(call.arguments)):
                 logger.warning("A tool call was dropped: it has no name or was cut off.")
                 continue
             arguments, error = self._read(call)
@@ -139,6 +139,11 @@ class CallAssembler:
         if call.name == name:
             return not is_whole(call.arguments)
         return not call.pieces and (not call.name or f"{call.name}{name}" in self._tool_names)
+
+
+def _is_surely_whole(arguments: Any) -> bool:  # noqa: ANN401 - text, or an object
+    """Whether arguments of a cut answer are all there; vLLM writes ``{}`` for those that it could not finish."""
+    return is_whole(arguments) and bool(read_arguments(arguments)[0])
 
 
 def clean_name(name: str, tool_names: Collection[str] = ()) -> str:

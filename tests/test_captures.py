@@ -19,6 +19,7 @@ from adapters.testing.answers import SSE_END, answer, http_chunk
 from adapters.testing.case import CHAT, STREAM_EVENTS
 
 if TYPE_CHECKING:
+    from adapters.testing import Step
     from adapters.testing.answers import Script
 
 pytest_plugins = ["adapters.testing.plugin"]
@@ -69,7 +70,7 @@ def _asked_for_text(name: str) -> WireCase:
     expect = Success(text=_AGAIN) if again else _expectation(row)
     requests = 2 if again or row.get("status") == 400 else 1
     case_id = re.sub(r"[^a-z0-9]+", "-", name)
-    steps = [_script(capture), answer(_AGAIN)] if again else [_script(capture)]
+    steps: list[Step] = [_script(capture), *([answer(_AGAIN)] if again else [])]
     return WireCase(case_id, name, steps, expect, ways=("chat_stream",), tools=True, requests=requests, within_s=10.0)
 
 

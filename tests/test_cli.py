@@ -6,12 +6,14 @@ Commands run in this process over a scripted server; pipes, terminals and signal
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import json
 import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -91,6 +93,13 @@ providers:
 def run(*args: str, stdin: str = "") -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(main, args, input=stdin)
+
+
+def unused_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
@@ -174,6 +183,15 @@ def test_error(config: Path, server: ScriptedServer) -> None:
     result = run("chat", "hi")
 
     assert (result.exit_code, result.stdout) == (1, "Half\n")
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_server_that_is_away(config: Path) -> None:
+    """A server that cannot be reached is one line, too."""
+    result = run("chat", "hi", "--base-url", f"http://127.0.0.1:{unused_port()}/v1", "-m", "small")
+
+    assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
 
@@ -266,6 +284,23 @@ def test_address_of_a_provider(config: Path, server: ScriptedServer) -> None:
 
     assert json.loads(result.stdout)["provider"] == "open"
     assert bodies(server)[0]["model"] == "qwen3:8b"
+
+
+def test_nothing_to_answer(config: Path, server: ScriptedServer) -> None:
+    """An empty input asks nothing, and that is no failure."""
+    result = run("chat", stdin="")
+
+    assert (result.exit_code, result.output) == (0, "")
+    assert bodies(server) == []
+
+
+def test_no_stdin(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A service whose standard input is closed can run a command."""
+    monkeypatch.setattr(sys, "stdin", None)
+
+    assert main(["config", "check", "--config", "none.yaml"], standalone_mode=False) == 1
+
+    assert capsys.readouterr().err.startswith("Error: ")
 
 
 def test_nothing_steers_the_terminal(config: Path, server: ScriptedServer) -> None:
@@ -447,7 +482,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     """Before a command runs, nothing is imported that only a request needs."""
-    code = "import adapters.cli, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
+    code = "import adapters.__main__, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
 
@@ -488,52 +523,72 @@ def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
     wait_until(lambda: server.seen["case"].gone_at)
 
 
-def test_conversation_on_a_terminal(
-    config: Path, server: ScriptedServer, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A person gets a prompt, a spinner, answers, and errors that do not end the conversation; NO_COLOR is honoured."""
-    refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
-    server.add("case", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
-    ours, theirs = pty.openpty()
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    process = start("chat", stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    screen = Terminal(ours)
-
-    for words, expected in (("weather?", "7 out,"), ("more", "Error: "), ("and?", "4 out,")):
-        screen.expect("> ")
-        os.write(ours, f"{words}\n".encode())
-        screen.expect(expected)
-    screen.expect("> ")
-    os.write(ours, b"\x04")
-
-    assert process.wait(timeout=PATIENCE_S) == 0
-    os.close(ours)
-    assert "Ctrl-D ends the conversation." in screen.text
-    assert "\x1b[?25l" in screen.text, "a spinner hides the cursor"
-    assert screen.text.count("\x1b[?25l") == screen.text.count("\x1b[?25h"), "and shows it again"
-    assert not re.search(r"\x1b\[[\d;]*(3|4|9)\dm", screen.text), "no colours"
-    assert "One moment.\r\n" in screen.text
-    assert [message["content"] for message in bodies(server)[-1]["messages"] if message["role"] == "user"] == [
-        "weather?",
-        "and?",
-    ], "a question that failed is forgotten"
-
-
 class Terminal:
-    """The far end of a pseudo-terminal."""
+    """A pseudo-terminal with a process at its other end."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, start: Start, *args: str) -> None:
         self.text = ""
-        self._descriptor = descriptor
-        self._read = 0
+        self._end, others_end = pty.openpty()
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._seen = 0
+        self.process = start(*args, stdin=others_end, stdout=others_end, stderr=others_end)
+        os.close(others_end)
 
     def expect(self, words: str) -> None:
         """Read on until these words have come."""
-        while words not in self.text[self._read :]:
-            self.text += os.read(self._descriptor, 4096).decode()
-        self._read = self.text.index(words, self._read) + len(words)
+        while words not in self.text[self._seen :]:
+            self.text += self._decoder.decode(os.read(self._end, 4096))
+        self._seen = self.text.index(words, self._seen) + len(words)
+
+    def type(self, keys: str) -> None:
+        """Write as a person does."""
+        os.write(self._end, keys.encode())
+
+    def wait(self) -> int:
+        """Wait for the process to end, and tell its exit code."""
+        code = self.process.wait(timeout=PATIENCE_S)
+        os.close(self._end)
+        return code
+
+
+def test_conversation_on_a_terminal(
+    config: Path, server: ScriptedServer, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person gets a prompt, a spinner and answers, goes on after an error, and leaves with Ctrl-D."""
+    refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
+    server.add("case", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal(start, "chat")
+
+    for words, expected in (("weather?", "7 out,"), ("more", "Error: "), ("and?", "4 out,")):
+        terminal.expect("> ")
+        terminal.type(f"{words}\n")
+        terminal.expect(expected)
+    terminal.expect("> ")
+    wait_until(lambda: terminal.type("\x04") or terminal.process.poll() is not None)  # lost if it comes before readline
+
+    assert terminal.wait() == 0
+    assert "One moment.\r\n" in terminal.text
+    assert "\x1b[?25l" in terminal.text, "a spinner hides the cursor"
+    assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "and shows it again"
+    assert not re.search(r"\x1b\[[\d;]*(3|4|9)\dm", terminal.text), "NO_COLOR is honoured"
+    questions = [message["content"] for message in bodies(server)[-1]["messages"] if message["role"] == "user"]
+    assert questions == ["weather?", "and?"], "a question that failed is forgotten"
+
+
+def test_interrupt_at_the_prompt(start: Start) -> None:
+    """Ctrl-C ends a conversation that waits for the person with 130 and no traceback."""
+    terminal = Terminal(start, "chat", "--base-url", f"http://127.0.0.1:{unused_port()}/v1", "-m", "small")
+
+    terminal.expect("> ")
+    terminal.type("hi\n")
+    terminal.expect("Error: ")
+    terminal.expect("> ")
+    terminal.process.send_signal(signal.SIGINT)
+
+    assert terminal.wait() == 130
+    assert "Traceback" not in terminal.text
 
 
 @pytest.mark.integration

@@ -53,8 +53,8 @@ async def ask(provider: LLMProvider, messages: Messages, *, streamed: bool) -> N
     [
         pytest.param(LLAMA_CPP, {"api_key": "wrong"}, HELLO, AuthenticationError, id="llama-cpp-wrong-key"),
         pytest.param(LLAMA_CPP, {}, TOO_LONG, ContextWindowExceededError, id="llama-cpp-too-long"),
-        # Without a database the proxy cannot look a key up, and says so with status 400.
-        pytest.param(LITELLM_PROXY, {"api_key": "sk-wrong"}, HELLO, BadRequestError, id="litellm-proxy-wrong-key"),
+        # Without a database the proxy cannot look a key up, and says so with status 400 and a code of its own.
+        pytest.param(LITELLM_PROXY, {"api_key": "sk-wrong"}, HELLO, AuthenticationError, id="litellm-proxy-wrong-key"),
         pytest.param(LITELLM_PROXY, {"model": "missing"}, HELLO, BadRequestError, id="litellm-proxy-unknown-model"),
         pytest.param(LITELLM_PROXY, {}, TOO_LONG, ContextWindowExceededError, id="litellm-proxy-too-long"),
         pytest.param(MLX_LM, {"model": "missing"}, HELLO, NotFoundError, id="mlx-lm-unknown-model"),

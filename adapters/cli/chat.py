@@ -62,8 +62,7 @@ def chat(
                 asked = [*messages, {"role": "user", "content": text}]
                 view = JsonView(provider) if as_json else Screen(provider)
                 try:
-                    runner.run(_show_turn(provider, asked, tools, view))
-                    messages = asked
+                    messages = runner.run(_show_turn(provider, asked, tools, view))
                 except AdapterError as error:
                     if not go_on:
                         raise
@@ -78,13 +77,17 @@ def _make_provider(name: str | None, model: str | None, base_url: str | None, co
     return create_provider(load_config(config_path).provider(name), model=model, base_url=base_url)
 
 
-async def _show_turn(provider: LLMProvider, messages: list[Message], tools: list[ToolSpec] | None, view: View) -> None:
+async def _show_turn(
+    provider: LLMProvider, messages: list[Message], tools: list[ToolSpec] | None, view: View
+) -> list[Message]:
+    """Run a turn to its end and return the conversation with it."""
     try:
         async with contextlib.aclosing(run_turn(provider, messages, tools, call_demo_tool)) as events:
             async for event in events:
                 view.show(event)
     finally:
         view.close()
+    return messages
 
 
 def _prompts(prompt: str | None) -> Iterator[str]:

@@ -84,7 +84,10 @@ def models(provider_name: str | None, config_path: str | None, tools: bool, free
     row = load_config(config_path).provider(provider_name)
     if row.kind == "local":
         raise ConfigError(f"{row.name} has one model, the file in model_path or the demo. Name another one with -p.")
-    found = asyncio.run(list_models(row, supports_tools=tools or None, free=free or None))
+    _print_models(asyncio.run(list_models(row, supports_tools=tools or None, free=free or None)), as_json=as_json)
+
+
+def _print_models(found: Iterable[ModelInfo], *, as_json: bool) -> None:
     rows = [_as_row(model) for model in found]
     if as_json:
         print_json(rows)

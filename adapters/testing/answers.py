@@ -99,7 +99,7 @@ def chunk(delta: object, finish: str | None = None, **extra: object) -> Json:
     return {**_ENVELOPE, "object": "chat.completion.chunk", "choices": [choice], **extra}
 
 
-def said(text: object, **extra: object) -> Json:
+def said(text: object, **extra: Any) -> Json:
     """Build the chunk of a piece of text."""
     return chunk({"content": text}, **extra)
 
@@ -116,7 +116,7 @@ def call(name: object, arguments: object, call_id: object = "call00001", **extra
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}, **extra}
 
 
-def called(*calls: Json, **extra: object) -> Json:
+def called(*calls: Json, **extra: Any) -> Json:
     """Build the chunk of some pieces of tool calls."""
     return chunk({"tool_calls": list(calls)}, **extra)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from adapters.testing.case import ANY, KEY, Failure, Success
+from adapters.testing.case import KEY, Failure, Success
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _shape_problems(outcome: Outcome) -> Iterator[str]:
     if outcome.text.encode("utf-8", "ignore").decode() != outcome.text:
         yield "the text cannot be encoded"
     calls = outcome.calls or []
-    ids = [call.id for call in calls]
+    ids: list[Any] = [call.id for call in calls]
     if not all(isinstance(call_id, str) and call_id.strip() for call_id in ids) or len(set(ids)) != len(ids):
         yield f"ids must be unique strings and not blank: {ids}"
     if not all(isinstance(call.arguments, dict) for call in calls):

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from adapters.testing.case import TOOLS, Outcome
-from adapters.types import ResponseDone, TextDelta, ToolCallDone
+from adapters.types import TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
     from adapters.provider import LLMProvider
@@ -67,12 +67,11 @@ async def _follow(
     async for event in provider.stream_events(messages, tools, **case.kwargs):
         if outcome.response is not None:
             raise AssertionError("an event came after ResponseDone")
-        match event:
-            case TextDelta(text):
-                outcome.hear(text)
-            case ToolCallDone(tool_call):
-                outcome.calls.append(tool_call)
-            case ResponseDone(response):
-                outcome.response = response
+        if isinstance(event, TextDelta):
+            outcome.hear(event.text)
+        elif isinstance(event, ToolCallDone):
+            outcome.calls.append(event.tool_call)
+        else:
+            outcome.response = event.response
     if outcome.response is None:
         raise AssertionError("the stream ended without ResponseDone")

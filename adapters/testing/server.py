@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from adapters.testing.answers import Answer, reply
+from adapters.testing.answers import Answer, http
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -80,7 +80,7 @@ class ScriptedServer:
         self.seen: dict[str, Seen] = {}
         self._steps: dict[str, tuple[Step, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server
         self._port = 0
 
     def add(self, case_id: str, *steps: Step) -> str:
@@ -105,8 +105,7 @@ class ScriptedServer:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -132,7 +131,7 @@ class ScriptedServer:
         body = _parsed(await reader.readexactly(int(headers.get("content-length", "0"))))
         case_id = path.split("/")[1]
         if case_id not in self._steps:
-            writer.write(b"".join(reply({"error": {"message": f"no case {case_id!r}"}}, "404 Not Found")))
+            writer.write(http(b'{"error": {"message": "there is no such case"}}', "404 Not Found"))
             return True
         seen = self.seen[case_id]
         step = self._steps[case_id][min(len(seen.paths), len(self._steps[case_id]) - 1)]

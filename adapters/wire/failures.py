@@ -1,7 +1,6 @@
 """A bad exchange -> one of our errors, with a sentence that a person can hear.
 
-The status and the machine-readable code decide the class; the wording of a server decides only what no status can
-tell (a conversation that is too long, a model without tools). LiteLLM's wording decides nothing.
+Which class a server's answer belongs to is decided in ``verdict``; LiteLLM's wording decides nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from adapters.errors import (
 )
 from adapters.wire.redact import shorten
 from adapters.wire.retry_after import retry_after_s
+from adapters.wire.verdict import class_of, is_retryable, is_wrong_path, lacks_tools
 
 if TYPE_CHECKING:
     from adapters.wire.deadlines import DeadlineMissed
@@ -43,39 +43,7 @@ NO_CALL = "could not use a tool: Failed to call a function. Please ask again."
 LONGEST_TEXT_CHARS = 300
 """``str(error)`` is spoken; nobody listens to more."""
 
-_BY_STATUS: dict[int, type[APIError]] = {
-    401: AuthenticationError,
-    402: PaymentRequiredError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    405: NotFoundError,
-    410: NotFoundError,
-    429: RateLimitError,
-} | dict.fromkeys((408, 409, 424, 425, 498, 499), InternalServerError)
-
-_GARBLED_CALL = re.compile(r"\btool_error\b")
-_BY_CODE: tuple[tuple[str, type[APIError]], ...] = (
-    (r"insufficient_quota|insufficient_credit|billing|payment", PaymentRequiredError),
-    (r"rate_?limit|too_many_requests", RateLimitError),
-    (r"invalid_api_key|authentication|unauthorized", AuthenticationError),
-    (r"permission|forbidden", PermissionDeniedError),
-    (r"not_?found", NotFoundError),
-    (r"invalid_request|bad_?request|validation|tool_use_failed|unsupported", BadRequestError),
-)
-
-_TOO_LONG = re.compile(
-    r"context[ _](?:length|size|window)|contextwindow|maximum context|prompt is too long|too many tokens"
-    r"|max_new_tokens` must be|reduce the length of the (?:messages|input|prompt)",
-    re.IGNORECASE,
-)
-_FILTERED = re.compile(r"content[ _](?:filter|policy|management)|moderation|flagged", re.IGNORECASE)
-_NO_TOOLS = re.compile(
-    r"support(?:s)? (?:tool|function)|does not support tools|tools? (?:is|are) not supported"
-    r"|requires --enable-auto-tool-choice|tools param requires|unsupported param: tools",
-    re.IGNORECASE,
-)
 _NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
-_WRONG_PATH = re.compile(r"unexpected endpoint|file not found|no route", re.IGNORECASE)
 _BARE_NOT_FOUND = re.compile(r"^(?:404\b)?[\s:]*(?:page |file |url )?not found\.?$", re.IGNORECASE)
 _SAYS_NOT_FOUND = re.compile(r"\b(?:was |is |were )?not found\b", re.IGNORECASE)
 _ABOUT_TOOLS = re.compile(r"\b(?:tool|function)\b", re.IGNORECASE)
@@ -83,22 +51,17 @@ _ABOUT_TOOLS = re.compile(r"\b(?:tool|function)\b", re.IGNORECASE)
 
 def rejected(failure: UpstreamError, origin: Origin) -> APIError:
     """The error for what a server said itself, in a status, in a 200, or in the middle of a stream."""
-    kind = _class_of(failure)
+    kind = class_of(failure)
     wait_s = retry_after_s(failure, time.time())
     return kind(
         _sentence(kind, failure, origin),
         provider=origin.provider,
         model=origin.model,
         status_code=failure.status,
-        retryable=_is_retryable(kind, failure, wait_s),
+        retryable=is_retryable(kind, failure, wait_s),
         retry_after_s=wait_s,
         request_id=failure.headers.get("x-request-id") or failure.headers.get("x-litellm-call-id"),
     )
-
-
-def lacks_tools(failure: UpstreamError) -> bool:
-    """Whether the server says that this model, or this server, cannot use tools at all."""
-    return _NO_TOOLS.search(failure.message) is not None
 
 
 def disconnected(error: httpx.TransportError | httpx.DecodingError | None, origin: Origin) -> APIError:
@@ -163,44 +126,6 @@ def _error(
     )
 
 
-def _class_of(failure: UpstreamError) -> type[APIError]:
-    kind = _class_by_status(failure.status) or _class_by_code(failure.codes)
-    said = f"{failure.codes} {failure.message}"
-    if kind is RateLimitError and re.search(r"insufficient_quota|billing", failure.codes):
-        return PaymentRequiredError
-    if issubclass(kind, BadRequestError | InternalServerError) and _TOO_LONG.search(said):
-        return ContextWindowExceededError
-    if issubclass(kind, BadRequestError | PermissionDeniedError) and (
-        failure.metadata.get("flagged_input") or _FILTERED.search(said)
-    ):
-        return ContentFilterError
-    if _GARBLED_CALL.search(failure.codes):
-        return IncompleteResponseError  # text-generation-inference could not read what the model wrote as a call
-    return NotFoundError if _WRONG_PATH.search(failure.message) else kind
-
-
-def _class_by_status(status: int | None) -> type[APIError] | None:
-    if status is None:
-        return None
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if status < 400:  # noqa: PLR2004 - redirects: the answer is somewhere else
-        return NotFoundError
-    return InternalServerError if status >= 500 else BadRequestError  # noqa: PLR2004 - the classes of HTTP
-
-
-def _class_by_code(codes: str) -> type[APIError]:
-    """A server that failed in the middle of a 200 without a word we know failed for reasons of its own."""
-    return next((kind for pattern, kind in _BY_CODE if re.search(pattern, codes)), InternalServerError)
-
-
-def _is_retryable(kind: type[APIError], failure: UpstreamError, wait_s: float | None) -> bool:
-    if kind is PaymentRequiredError:
-        # OpenRouter: the money is only held by requests in flight, and comes back.
-        return wait_s is not None and "in_flight" in str(failure.metadata.get("reason", ""))
-    return issubclass(kind, RateLimitError | InternalServerError | IncompleteResponseError)
-
-
 def _sentence(kind: type[APIError], failure: UpstreamError, origin: Origin) -> str:
     text = _headline(kind, failure, origin)
     said = _speakable(failure, kind)
@@ -234,7 +159,7 @@ def _missing(failure: UpstreamError, origin: Origin) -> str:
     status = failure.status or 0
     if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
         return f"{origin.provider} has moved. Please check base_url (http or https, host, path)."
-    if _NO_MODEL.search(failure.message) and not _WRONG_PATH.search(failure.message):
+    if _NO_MODEL.search(failure.message) and not is_wrong_path(failure):
         return f"{origin.provider} does not offer the model {origin.model}. Please check its name."
     return f"{origin.provider} has nothing at this address. Please check base_url (most servers want /v1) and model."
 

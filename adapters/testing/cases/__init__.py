@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from adapters.testing.cases import (
+    characters,
+    content_types,
     cut_calls,
     dialects,
     endings,
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 
 _MODULES = (
     framing,
+    characters,
     transport,
+    content_types,
     endings,
     thin_clones,
     usage,

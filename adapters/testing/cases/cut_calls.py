@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from adapters.testing.answers import CALLED, Answer, answer, call, called, completion, more, reply, said, stream
 from adapters.testing.case import CALLING, CHAT_STREAM, STREAM_EVENTS, Failure, Success, WireCase
-from adapters.testing.cases.common import GARBLED, OSLO, SUNNY, WEATHER
+from adapters.testing.cases.common import GARBLED, LIGHTS, OSLO, SUNNY, WEATHER
 
 _HALF = '{"city": "Os'
 
@@ -41,6 +41,18 @@ CASES: Final = (
         "the first of two calls was whole",
         [call("get_weather", OSLO), call("get_weather", _HALF, "b")],
         Success(calls=(WEATHER,)),
+    ),
+    _length(
+        "vllm-length-empties-arguments",
+        "vLLM makes '{}' of arguments that were cut; what the tool requires is missing",
+        [call("get_weather", "{}")],
+        GARBLED,
+    ),
+    _length(
+        "vllm-length-after-no-arguments",
+        "'{}' is whole where the tool requires nothing",
+        [call("lights_off", "{}")],
+        Success(calls=(LIGHTS,)),
     ),
     WireCase(
         "length-cuts-call-after-text",

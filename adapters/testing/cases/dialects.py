@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.testing.answers import answer
 from adapters.testing.case import CALLING, CHAT_STREAM, STREAM_EVENTS, Success, WireCase
-from adapters.testing.cases.common import CALL_TEXT, HISTORY, SUNNY, WEATHER, asked_in_plain_words
+from adapters.testing.cases.common import CALL_TEXT, HISTORY, OSLO, SUNNY, WEATHER, asked_in_plain_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +40,8 @@ _DIALECTS: tuple[tuple[str, str], ...] = (
     ("lmstudio-tool-request", f"[TOOL_REQUEST]{CALL_TEXT}[END_TOOL_REQUEST]"),
     (
         "deepseek-tool-calls",
-        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n"
-        '```json\n{"city": "Oslo"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+        "<{0}tool▁calls▁begin{0}><{0}tool▁call▁begin{0}>function<{0}tool▁sep{0}>get_weather\n```json\n{1}\n```"
+        "<{0}tool▁call▁end{0}><{0}tool▁calls▁end{0}>".format("\uff5c", OSLO),  # a bar of full width
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from adapters.testing.answers import DONE, STOP, chunk, event, raw_stream, said, stream
+from adapters.testing.answers import DONE, STOP, event, raw_stream, said, stream
 from adapters.testing.case import CHAT_STREAM, STREAMS, Success, WireCase
 
 _TWO = (said("Hi"), said(" there"), STOP)
@@ -15,12 +15,6 @@ def _written(newline: str) -> bytes:
     """Write a whole stream with these line ends."""
     return b"".join(event(one, newline=newline) for one in _TWO) + f"data: [DONE]{newline * 2}".encode()
 
-
-def _cut(data: bytes, size: int) -> list[bytes]:
-    return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-_UNICODE = event(said("café 😀 日本")) + event(STOP) + DONE
 
 CASES: Final = (
     WireCase(
@@ -150,34 +144,11 @@ CASES: Final = (
         kind="openrouter",
     ),
     WireCase(
-        "network-every-byte",
-        "every byte comes in an HTTP chunk of its own",
-        [raw_stream(*_cut(_UNICODE, 1))],
-        Success(text="café 😀 日本"),
-        ways=STREAMS,
-    ),
-    WireCase(
-        "network-three-bytes",
-        "characters and line ends are cut anywhere",
-        [raw_stream(*_cut(_UNICODE, 3))],
-        Success(text="café 😀 日本"),
-        ways=STREAMS,
-        kind="openrouter",
-    ),
-    WireCase(
         "network-all-at-once",
         "the whole stream comes in one HTTP chunk",
         [raw_stream(_written("\n"))],
         _HI_THERE,
         ways=STREAMS,
-    ),
-    WireCase(
-        "vllm-line-separators",
-        "U+2028, U+2029 and U+0085 stand raw in JSON strings and end no line",
-        [stream(said("one\u2028two\u2029three\u0085four"), said(" \x0b\x0c\x1cfive"), STOP)],
-        Success(text="one\u2028two\u2029three\u0085four \x0b\x0c\x1cfive"),
-        ways=STREAMS,
-        kind="openrouter",
     ),
     WireCase(
         "model-says-done",
@@ -200,32 +171,5 @@ CASES: Final = (
         [stream(said("x" * 1_000_000), STOP)],
         Success(text="x" * 1_000_000),
         ways=CHAT_STREAM,
-    ),
-    WireCase(
-        "groq-everything-in-one-event",
-        "text, finish reason and usage come in one event",
-        [stream({**chunk({"content": "Hi there"}, "stop"), "usage": {"prompt_tokens": 9, "completion_tokens": 2}})],
-        Success(text="Hi there", usage=(9, 2)),
-        ways=STREAMS,
-    ),
-    WireCase(
-        "llamacpp-half-a-character",
-        "bytes that are no UTF-8 are replaced and stop nothing",
-        [raw_stream(event(said("caf?")).replace(b"?", b"\xff"), event(said(" ok")), event(STOP), DONE)],
-        Success(text="caf\ufffd ok"),
-        ways=STREAMS,
-    ),
-    WireCase(
-        "node-proxy-split-surrogates",
-        "a proxy that counts UTF-16 units cuts an emoji into two escapes in two events",
-        [
-            raw_stream(
-                *[b'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % half for half in (rb"\ud83d", rb"\ude00!")],
-                event(STOP),
-                DONE,
-            )
-        ],
-        Success(text="😀!"),
-        ways=STREAMS,
     ),
 )

@@ -10,7 +10,7 @@ from adapters.testing.cases.common import HISTORY, SUNNY, WEATHER
 
 if TYPE_CHECKING:
     from adapters.testing.answers import Json, Script
-    from adapters.testing.server import Seen
+    from adapters.testing.server import Seen, Step
 
 _CALL = Success(calls=(WEATHER,))
 _FUNCTION_TAG = '<function=get_weather>{"city": "Oslo"}</function>'
@@ -32,7 +32,7 @@ def _event(body: Json) -> bytes:
 def _groq(case_id: str, why: str, generation: str | None, expect: Success | Failure, **fields: Any) -> WireCase:
     """Make one case of Groq's 400, which a stream gets as its first event."""
     body = _failed(generation)
-    steps = [_refused(body), answer(SUNNY)]
+    steps: list[Step] = [_refused(body), answer(SUNNY)]
     return WireCase(case_id, why, steps, expect, **{"kind": "groq", "ways": CALLING, "tools": True, **fields})
 
 
@@ -130,7 +130,7 @@ CASES: Final = (
             _refused(
                 {
                     "error": {
-                        "message": "tool call validation failed: parameters for tool get_weather did not match schema: errors: "
+                        "message": "parameters for tool get_weather did not match schema: errors: "
                         "[`/days`: expected integer, but got string]",
                         "type": "invalid_request_error",
                         "code": "tool_use_failed",

@@ -36,22 +36,20 @@ def _history(
 
 def _valid(messages: list[Json]) -> bool:
     """Tell whether a strict server takes this conversation: each call has one result, right after it, in strings."""
-    waiting: list[str] = []
-    for message in messages:
-        if message["role"] == "tool":
-            if message["tool_call_id"] not in waiting or not isinstance(message["content"], str):
-                return False
-            waiting.remove(message["tool_call_id"])
-            continue
-        if waiting:
-            return False
+    fine, rest = True, messages
+    while rest:
+        message, *rest = rest
         calls = message.get("tool_calls") or []
-        if not calls and not isinstance(message.get("content"), (str, list)):
-            return False
-        waiting = [one["id"] for one in calls]
-        if not all(isinstance(json.loads(one["function"]["arguments"]), dict) for one in calls):
-            return False
-    return not waiting
+        results, rest = rest[: len(calls)], rest[len(calls) :]
+        fine = (
+            fine
+            and message["role"] != "tool"
+            and (calls != [] or isinstance(message.get("content"), (str, list)))
+            and sorted(call["id"] for call in calls) == sorted(result.get("tool_call_id", "") for result in results)
+            and all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
+            and all(isinstance(result["content"], str) for result in results)
+        )
+    return fine
 
 
 def _roles(messages: list[Json]) -> list[str]:

@@ -82,7 +82,7 @@ CASES: Final = (
                 "400 Bad Request",
                 {
                     "error": {
-                        "message": "This model's maximum context length is 1024 tokens. However, you requested 2000 tokens.",
+                        "message": "This model's maximum context length is 1024 tokens. However, you asked for 2000.",
                         "type": "BadRequestError",
                         "code": 400,
                     }
@@ -115,7 +115,7 @@ CASES: Final = (
                 {
                     "error": {
                         "code": 400,
-                        "message": "This endpoint's maximum context length is 4096 tokens. However, you requested about 9000 tokens.",
+                        "message": "This endpoint's maximum context length is 4096 tokens. However, you want 9000.",
                     }
                 },
             ),

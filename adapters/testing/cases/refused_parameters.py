@@ -62,7 +62,7 @@ CASES: Final = (
         "temperature",
         "openai-o1-temperature",
         _refusal(
-            "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.",
+            "Unsupported value: 'temperature' does not support 0.7. Only the default (1) value is supported.",
             param="temperature",
             code="unsupported_value",
         ),
@@ -77,7 +77,7 @@ CASES: Final = (
         "max_tokens",
         "openai-o1-max-tokens",
         _refusal(
-            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.",
             param="max_tokens",
             code="unsupported_parameter",
         ),

@@ -1,28 +1,22 @@
-"""HTTP itself: lengths that lie, connections that break, compression, content types, versions."""
+"""HTTP itself: versions, lengths that lie, connections that break."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from typing import Final
 
 from adapters.testing.answers import (
     DONE,
-    SSE_END,
     SSE_HEAD,
     STOP,
     answer,
     completion,
     event,
-    http,
     http_chunk,
-    raw_stream,
     reply,
     said,
-    stream,
 )
-from adapters.testing.case import ALL, CHAT, STREAMS, Failure, Success, WireCase
+from adapters.testing.case import STREAMS, Failure, Success, WireCase
 
 _HI = Success(text="Hi there")
 _JSON = json.dumps(completion({"content": "Hi there"})).encode()
@@ -34,18 +28,6 @@ _BROKEN = ("APIConnectionError", "IncompleteResponseError")
 def _head(*lines: str, version: str = "1.1") -> bytes:
     return "\r\n".join([f"HTTP/{version} 200 OK", *lines, "", ""]).encode()
 
-
-def _deflated(parts: list[bytes]) -> list[bytes]:
-    """Compress parts one by one as one gzip stream, each flushed, as nginx does."""
-    packer = zlib.compressobj(wbits=31)
-    return [packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH) for part in parts] + [packer.flush()]
-
-
-_GZIP_SSE = (
-    _head("content-type: text/event-stream", "content-encoding: gzip", "transfer-encoding: chunked"),
-    *map(http_chunk, _deflated([*map(event, _EVENTS), DONE])),
-    SSE_END,
-)
 
 CASES: Final = (
     WireCase(
@@ -68,76 +50,6 @@ CASES: Final = (
         _HI,
         ways=STREAMS,
         kind="openrouter",
-    ),
-    WireCase("nginx-gzip-stream", "a compressed stream, flushed after each event", [_GZIP_SSE], _HI, ways=STREAMS),
-    WireCase(
-        "nginx-gzip-json",
-        "compressed JSON",
-        [[http(gzip.compress(_JSON), content_encoding="gzip")]],
-        _HI,
-        ways=CHAT,
-    ),
-    WireCase(
-        "proxy-gzip-that-is-none",
-        "the head says gzip, the body is none",
-        [[http(_JSON, content_encoding="gzip")]],
-        Failure(_BROKEN, retryable=True),
-    ),
-    *[
-        WireCase(
-            f"clone-stream-as-{name}",
-            f"an event stream whose content type is {content_type}",
-            [[http(_SSE, content_type=content_type)]],
-            _HI,
-            ways=STREAMS,
-        )
-        for name, content_type in (
-            ("plain-text", "text/plain; charset=utf-8"),
-            ("json", "application/json"),
-            ("octet-stream", "application/octet-stream"),
-            ("nothing", None),
-        )
-    ],
-    *[
-        WireCase(
-            f"clone-json-as-{name}",
-            f"JSON whose content type is {content_type}",
-            [[http(_JSON, content_type=content_type)]],
-            _HI,
-            ways=ALL,
-        )
-        for name, content_type in (("html", "text/html"), ("event-stream", "text/event-stream"), ("nothing", None))
-    ],
-    WireCase(
-        "proxy-ignores-stream",
-        "plain JSON where a stream was asked is used",
-        [reply(completion({"content": "Hi there"}))],
-        Success(text="Hi there", usage=(7, 3)),
-        ways=STREAMS,
-    ),
-    WireCase(
-        "proxy-always-streams",
-        "a stream where plain JSON was asked is used",
-        [stream(*_EVENTS, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}})],
-        Success(text="Hi there", usage=(9, 2)),
-        ways=CHAT,
-    ),
-    WireCase(
-        "proxy-whole-completion-in-one-event",
-        "a gateway that only pretends to stream sends one chat.completion as an event",
-        [raw_stream(event(completion({"content": "Hi there"})), DONE)],
-        _HI,
-        ways=STREAMS,
-    ),
-    WireCase(
-        "omlx-spaces-before-json",
-        "white space keeps the connection alive until the JSON comes",
-        [[http(b"   \n \n" + _JSON + b"\n")]],
-        _HI,
-        ways=CHAT,
-    ),
-    WireCase(
-        "dotnet-bom-before-json", "JSON after a byte order mark", [[http(b"\xef\xbb\xbf" + _JSON)]], _HI, ways=CHAT
     ),
     WireCase(
         "cdn-early-hints",

@@ -65,4 +65,11 @@ CASES: Final = (
         turns=2,
         requests=2,
     ),
+    WireCase(
+        "groq-everything-in-one-event",
+        "text, finish reason and usage come in one event",
+        [stream({**chunk({"content": "Hi there"}, "stop"), "usage": {"prompt_tokens": 9, "completion_tokens": 2}})],
+        Success(text="Hi there", usage=(9, 2)),
+        ways=STREAMS,
+    ),
 )
