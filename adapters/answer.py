@@ -20,8 +20,7 @@ from adapters.wire.failures import NO_CALL
 
 if TYPE_CHECKING:
     from adapters.errors import APIError
-    from adapters.leaked_calls import Tools
-    from adapters.tool_calls import FinishedCall
+    from adapters.tool_calls import FinishedCall, Tools
     from adapters.types import TokenUsage
     from adapters.wire.chunks import Chunk
     from adapters.wire.origin import Origin

@@ -11,7 +11,7 @@ import itertools
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from adapters.arguments import Brackets, read_expression, read_value
 from adapters.tool_calls import clean_name
@@ -19,8 +19,7 @@ from adapters.tool_calls import clean_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Tools: TypeAlias = "Mapping[str, Mapping[str, Any]]"
-"""The offered tools: name -> JSON schema of each parameter, ``{"get_weather": {"city": {"type": "string"}}}``."""
+    from adapters.tool_calls import Tools
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "recipient_name", "action")
 ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input", "tool_input", "action_input")

@@ -10,8 +10,8 @@ from adapters.tool_calls import CallAssembler
 from adapters.wire.chunks import CallFragment
 
 if TYPE_CHECKING:
-    from adapters.leaked_calls import LeakedCall, Tools
-    from adapters.tool_calls import FinishedCall
+    from adapters.leaked_calls import LeakedCall
+    from adapters.tool_calls import FinishedCall, Tools
 
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
 

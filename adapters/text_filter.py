@@ -17,7 +17,7 @@ from adapters.text_guess import Guesser
 from adapters.tool_calls import clean_name
 
 if TYPE_CHECKING:
-    from adapters.leaked_calls import Tools
+    from adapters.tool_calls import Tools
 
 _ALL_FIRST_CHARS = re.compile("[" + re.escape("".join(sorted(FIRST_CHARS | text_guess.FIRST_CHARS))) + "]")
 _REASONING_MARK = Mark("reasoning", END_OF_REASONING)

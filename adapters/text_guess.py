@@ -17,7 +17,7 @@ from adapters.markup import mark_at, may_become_mark
 from adapters.tool_calls import clean_name
 
 if TYPE_CHECKING:
-    from adapters.leaked_calls import Tools
+    from adapters.tool_calls import Tools
 
 FIRST_CHARS = frozenset("{[`")
 _FENCE = "```"

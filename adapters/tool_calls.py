@@ -9,16 +9,19 @@ import json
 import logging
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters.arguments import is_whole, read_arguments
 from adapters.call_ids import make_call_id
 from adapters.types import ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from adapters.wire.chunks import CallFragment
+
+Tools: TypeAlias = "Mapping[str, Mapping[str, Any]]"
+"""The offered tools: name -> JSON schema of each parameter, ``{"get_weather": {"city": {"type": "string"}}}``."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +69,11 @@ class CallAssembler:
     """Puts calls together from the fragments of one answer.
 
     Args:
-        tool_names: Names of the tools that were offered.
+        tools: The offered tools.
     """
 
-    def __init__(self, tool_names: Collection[str] = ()) -> None:
-        self._tool_names = tool_names
+    def __init__(self, tools: Tools | None = None) -> None:
+        self._tools = tools or {}
         self._open: list[_OpenCall] = []
 
     @property
@@ -104,8 +107,8 @@ class CallAssembler:
         finished: list[FinishedCall] = []
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
         for call in self._open:
-            name = clean_name(call.name, self._tool_names)
-            if not name or (cut and not _is_surely_whole(call.arguments)):
+            name = clean_name(call.name, self._tools)
+            if not name or (cut and not self._is_surely_whole(name, call.arguments)):
                 logger.warning("A tool call was dropped: it has no name or was cut off.")
                 continue
             arguments, error = self._read(call)
@@ -115,6 +118,10 @@ class CallAssembler:
             taken[identity] = (name, arguments)
             finished.append(FinishedCall(ToolCall(identity, name, arguments, error), call.extras))
         return finished
+
+    def _is_surely_whole(self, name: str, arguments: Any) -> bool:  # noqa: ANN401 - text, or an object
+        """Whether the arguments of a cut answer are all there; vLLM writes ``{}`` for those that it did not get."""
+        return is_whole(arguments) and (bool(read_arguments(arguments)[0]) or not self._tools.get(name))
 
     def _read(self, call: _OpenCall) -> tuple[dict[str, Any], str | None]:
         arguments, error = read_arguments(call.arguments)
@@ -138,12 +145,7 @@ class CallAssembler:
         """Whether a name that comes without an id belongs to the call that is open, not to a new one."""
         if call.name == name:
             return not is_whole(call.arguments)
-        return not call.pieces and (not call.name or f"{call.name}{name}" in self._tool_names)
-
-
-def _is_surely_whole(arguments: Any) -> bool:  # noqa: ANN401 - text, or an object
-    """Whether arguments of a cut answer are all there; vLLM writes ``{}`` for those that it could not finish."""
-    return is_whole(arguments) and bool(read_arguments(arguments)[0])
+        return not call.pieces and (not call.name or f"{call.name}{name}" in self._tools)
 
 
 def clean_name(name: str, tool_names: Collection[str] = ()) -> str:

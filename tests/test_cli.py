@@ -13,7 +13,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -90,16 +89,17 @@ providers:
     return path
 
 
+@pytest.fixture
+def broken_config(tmp_path: Path) -> Path:
+    """A configuration whose embedded server has no model to run."""
+    path = tmp_path / "broken.yaml"
+    path.write_text("default: mine\nproviders: {mine: {kind: local, model_path: gone.gguf}}", encoding="utf-8")
+    return path
+
+
 def run(*args: str, stdin: str = "") -> Result:
     """Run a command in this process."""
     return CliRunner().invoke(main, args, input=stdin)
-
-
-def unused_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
@@ -187,9 +187,9 @@ def test_error(config: Path, server: ScriptedServer) -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_server_that_is_away(config: Path) -> None:
-    """A server that cannot be reached is one line, too."""
-    result = run("chat", "hi", "--base-url", f"http://127.0.0.1:{unused_port()}/v1", "-m", "small")
+def test_error_before_any_request(broken_config: Path) -> None:
+    """An error that the provider finds by itself is one line, too."""
+    result = run("chat", "hi", "--config", str(broken_config))
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: ")
@@ -409,12 +409,9 @@ def test_models(config: Path, server: ScriptedServer) -> None:
     assert json.loads(run("models", "--free", "--json").stdout) == []
 
 
-def test_models_of_the_embedded_server(tmp_path: Path) -> None:
+def test_models_of_the_embedded_server(broken_config: Path) -> None:
     """The embedded server is not started to tell that it has one model."""
-    path = tmp_path / "local.yaml"
-    path.write_text("default: mine\nproviders: {mine: {kind: local}}", encoding="utf-8")
-
-    result = run("models", "--config", str(path))
+    result = run("models", "--config", str(broken_config))
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: mine has one model")
@@ -577,9 +574,9 @@ def test_conversation_on_a_terminal(
     assert questions == ["weather?", "and?"], "a question that failed is forgotten"
 
 
-def test_interrupt_at_the_prompt(start: Start) -> None:
+def test_interrupt_at_the_prompt(broken_config: Path, start: Start) -> None:
     """Ctrl-C ends a conversation that waits for the person with 130 and no traceback."""
-    terminal = Terminal(start, "chat", "--base-url", f"http://127.0.0.1:{unused_port()}/v1", "-m", "small")
+    terminal = Terminal(start, "chat", "--config", str(broken_config))
 
     terminal.expect("> ")
     terminal.type("hi\n")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adapters.factory import create_provider
-from adapters.testing import ASK, CASES, KEY, check, play
-from adapters.testing.answers import SSE_HEAD, answer, event, http_chunk, said
+from adapters.testing import ASK, CASES, KEY, TOOLS, check, play
+from adapters.testing.answers import SSE_HEAD, answer, call, event, http_chunk, said
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adapters.litellm_provider import LiteLLMProvider
     from adapters.testing import ScriptedServer, WireCase
     from adapters.testing.answers import Script
@@ -41,15 +44,69 @@ def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:
 
 
 async def test_provider_makes_of_each_server_what_the_case_says(
-    wire_case: WireCase, scripted_server: ScriptedServer
+    wire_case: WireCase,
+    scripted_server: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Text, calls, usage, reasoning, errors, requests and time are those of the case."""
+    """Text, calls, usage, reasoning, errors, requests and time are those of the case; nothing is printed."""
     base_url = scripted_server.add(wire_case.id, *wire_case.steps)
 
     async with _provider(wire_case, base_url) as provider:
         outcome = await play(provider, wire_case)
 
     assert check(wire_case, outcome, scripted_server.seen[wire_case.id]) == []
+    assert KEY not in caplog.text
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("way", ["chat", "stream_events"])
+@pytest.mark.parametrize(
+    ("kind", "extras", "where"),
+    [
+        pytest.param(
+            "openai_compatible",
+            {"calls": [call("lights_off", "{}", "", extra_content={"google": {"thought_signature": "c2ln"}})]},
+            lambda message: message["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "c2ln"}},
+            id="gemini-thought-signature",
+        ),
+        pytest.param(
+            "openrouter",
+            {
+                "calls": [call("lights_off", "{}", "t1")],
+                "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2ln", "id": "t1"}],
+            },
+            lambda message: (
+                message["reasoning_details"] == [{"type": "reasoning.encrypted", "data": "c2ln", "id": "t1"}]
+            ),
+            id="openrouter-reasoning-details",
+        ),
+    ],
+)
+async def test_what_a_provider_wants_back_comes_back(
+    way: str, kind: str, extras: dict[str, Any], where: Callable[[Any], bool], scripted_server: ScriptedServer
+) -> None:
+    """Signatures beside a call are remembered by its id and sent with it in the next turn."""
+    base_url = scripted_server.add("extras", answer(**extras), answer("Done."))
+
+    async with create_provider(kind, model="m", base_url=base_url, api_key=KEY) as provider:
+        case = replace(CASES[0], ways=(way,), messages=ASK, tools=True)
+        calls = (await play(provider, case)).calls or []
+        called = provider.format_tool_call_message(None, calls)
+        result = provider.format_tool_result("off", calls[0].id, calls[0].name)
+        await provider.chat([*ASK, called, result], list(TOOLS))
+
+    assert where(scripted_server.seen["extras"].bodies[1]["messages"][2])
+
+
+async def test_no_tools_are_no_tools(scripted_server: ScriptedServer) -> None:
+    """An empty list of tools is left out, for servers refuse it."""
+    base_url = scripted_server.add("empty", answer("Hi there"))
+
+    async with create_provider("openai_compatible", model="m", base_url=base_url, api_key=KEY) as provider:
+        await provider.chat(list(ASK), [])
+
+    assert not {"tools", "tool_choice"} & set(scripted_server.seen["empty"].bodies[0])
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

@@ -118,6 +118,14 @@ CASES: Final = (
         ways=CALLING,
     ),
     _leak(
+        "hermes-garbled-leak-in-chat-stream",
+        "the same with tools forbidden: asked once more",
+        ("<tool_call>get weather, Oslo</tool_call>",),
+        Success(text=SUNNY),
+        ways=CHAT_STREAM,
+        requests=2,
+    ),
+    _leak(
         "hermes-truncated-leak",
         "half a call as text is never handed on",
         ('<tool_call>{"name": "get_weather", "arguments": {"city": "Os',),
