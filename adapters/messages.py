@@ -47,13 +47,22 @@ def text_of(content: Any) -> str:  # noqa: ANN401 - agents put anything in there
         content: A string, a list of content parts, None, or what a tool returned.
 
     Returns:
-        The text; of a list of text parts their texts, joined; of anything else its JSON.
+        The text; of a list of text parts their texts, one a line; of anything else its JSON.
     """
     if content is None:
         return ""
     if isinstance(content, list) and all(_is_text(part) for part in content):
-        content = "".join(part if isinstance(part, str) else part["text"] for part in content)
+        content = _joined([part if isinstance(part, str) else part["text"] for part in content])
     return _encodable(content if isinstance(content, str) else _to_json(content))
+
+
+def _joined(texts: list[str]) -> str:
+    """Put a line break between parts that have no white space there: they are paragraphs, or pieces of one text."""
+    joined = ""
+    for text in texts:
+        touches = joined and text and not joined[-1].isspace() and not text[0].isspace()
+        joined += f"\n{text}" if touches else text
+    return joined
 
 
 def object_of(arguments: Any) -> str:  # noqa: ANN401 - agents put anything in there

@@ -13,14 +13,15 @@ import pytest
 
 from adapters import TokenUsage, create_provider_from_settings
 from adapters.testing.answers import answer, call, reply
-from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters import LLMProvider, LLMResponse, ToolCall
-    from adapters.testing.server import Step
+    from adapters.testing import ScriptedServer, Step
     from adapters.types import Message, ToolSpec
+
+pytest_plugins = ["adapters.testing.plugin"]
 
 ASK_AGAIN_WORDS = ("tool_use_failed", "Failed to call a function")
 KEY = "sk-contract-0123456789"
@@ -103,14 +104,7 @@ class Node:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[ScriptedServer]:
-    """A scripted server on loopback."""
-    async with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def open_node(server: ScriptedServer) -> AsyncIterator[Any]:
+async def open_node(scripted_server: ScriptedServer) -> AsyncIterator[Any]:
     """Makes a node whose provider comes from CAAL's settings and talks to these steps."""
     providers: list[LLMProvider] = []
 
@@ -119,7 +113,7 @@ async def open_node(server: ScriptedServer) -> AsyncIterator[Any]:
             {
                 "llm_provider": "openai_compatible",
                 "openai_model": "small",
-                "openai_base_url": server.add("case", *steps),
+                "openai_base_url": scripted_server.add("contract", *steps),
                 "openai_api_key": KEY,
                 "temperature": 0.15,
                 **settings,
@@ -134,13 +128,13 @@ async def open_node(server: ScriptedServer) -> AsyncIterator[Any]:
         await provider.aclose()
 
 
-async def test_tool_turn(open_node: Any, server: ScriptedServer) -> None:
+async def test_tool_turn(open_node: Any, scripted_server: ScriptedServer) -> None:
     """A call is run, its result is sent with id and name, and the answer of the next ``chat`` is spoken."""
     node = open_node(CALL, answer("It is sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4}))
 
     spoken = await node.speak(TOOLS)
 
-    first, second = server.seen["case"].bodies
+    first, second = scripted_server.seen["contract"].bodies
     assert spoken == "It is sunny."
     assert node.usages == [TokenUsage(7, 3), TokenUsage(20, 4)]
     assert (first["tools"], first["tool_choice"], first["messages"]) == (TOOLS, "auto", [ASKED])
@@ -153,21 +147,21 @@ async def test_tool_turn(open_node: Any, server: ScriptedServer) -> None:
     }
 
 
-async def test_stream_after_five_rounds(open_node: Any, server: ScriptedServer) -> None:
+async def test_stream_after_five_rounds(open_node: Any, scripted_server: ScriptedServer) -> None:
     """After five rounds of calls the answer is streamed with calls forbidden, and its usage is known."""
     last = answer("It ", "is sunny.", usage={"prompt_tokens": 99, "completion_tokens": 4})
     node = open_node(*[CALL] * 5, last)
 
     spoken = await node.speak(TOOLS)
 
-    body = server.seen["case"].bodies[-1]
+    body = scripted_server.seen["contract"].bodies[-1]
     assert spoken == "It is sunny."
     assert node.usages[-1] == TokenUsage(99, 4)
     assert len(node.usages) == 6
     assert (body["stream"], body["tools"], body["tool_choice"]) == (True, TOOLS, "none")
 
 
-async def test_stream_without_tools(open_node: Any, server: ScriptedServer) -> None:
+async def test_stream_without_tools(open_node: Any, scripted_server: ScriptedServer) -> None:
     """Without tools the answer is streamed by a request that mentions none."""
     node = open_node(answer("Hel", "lo."))
 
@@ -175,7 +169,7 @@ async def test_stream_without_tools(open_node: Any, server: ScriptedServer) -> N
 
     assert spoken == "Hello."
     assert node.usages == [TokenUsage(7, 3)]
-    assert {"tools", "tool_choice"} & set(server.seen["case"].bodies[0]) == set()
+    assert {"tools", "tool_choice"} & set(scripted_server.seen["contract"].bodies[0]) == set()
 
 
 async def test_usage_that_was_not_sent(open_node: Any) -> None:
@@ -187,7 +181,7 @@ async def test_usage_that_was_not_sent(open_node: Any) -> None:
     assert node.usages == [TokenUsage(7, 3), None]
 
 
-async def test_equal_calls(open_node: Any, server: ScriptedServer) -> None:
+async def test_equal_calls(open_node: Any, scripted_server: ScriptedServer) -> None:
     """The agent runs equal calls once; the server sees a result for each of them all the same."""
     arguments = '{"city": "Paris"}'
     twins = answer(calls=[call("get_weather", arguments, "call00001"), call("get_weather", arguments, "call00002")])
@@ -195,7 +189,7 @@ async def test_equal_calls(open_node: Any, server: ScriptedServer) -> None:
 
     await node.speak(TOOLS)
 
-    messages = server.seen["case"].bodies[1]["messages"]
+    messages = scripted_server.seen["contract"].bodies[1]["messages"]
     called = [tool_call["id"] for tool_call in messages[1]["tool_calls"]]
     assert called == [message["tool_call_id"] for message in messages[2:]]
     assert "21 C in Paris" in [message["content"] for message in messages[2:]]
@@ -207,7 +201,7 @@ def groq_failure(**extra: object) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "code": "tool_use_failed", **extra}}
 
 
-async def test_failed_call_is_asked_for_again(open_node: Any, server: ScriptedServer) -> None:
+async def test_failed_call_is_asked_for_again(open_node: Any, scripted_server: ScriptedServer) -> None:
     """A failed call that cannot be rescued keeps the words by which the agent knows to ask once more."""
     failure = reply(groq_failure(failed_generation='<function=get_weather{"city": <|'), "400 Bad Request")
     node = open_node(failure, answer("Sunny."))
@@ -215,36 +209,41 @@ async def test_failed_call_is_asked_for_again(open_node: Any, server: ScriptedSe
     spoken = await node.speak(TOOLS)
 
     assert spoken == "Sunny."
-    assert len(server.seen["case"].bodies) == 2
+    assert len(scripted_server.seen["contract"].bodies) == 2
+
+
+async def test_made_up_tool_is_passed_over(open_node: Any, scripted_server: ScriptedServer) -> None:
+    """A server that misses a tool keeps the words by which the agent knows to answer without."""
+    node = open_node(reply({"error": {"message": "Tool lookup not found"}}, "400 Bad Request"), answer("Sorry."))
+
+    spoken = await node.speak(TOOLS)
+
+    assert spoken == "Sorry."
+    assert [body.get("stream", False) for body in scripted_server.seen["contract"].bodies] == [False, True]
 
 
 @pytest.mark.parametrize(
-    ("step", "status"),
+    "step",
     [
         pytest.param(
             reply(
                 {"error": {"message": "The model `small` was not found", "code": "model_not_found"}}, "404 Not Found"
             ),
-            404,
             id="OpenAI's words",
         ),
-        pytest.param(
-            reply({"error": {"message": "model 'small' not found"}}, "404 Not Found"), 404, id="Ollama's words"
-        ),
-        pytest.param(reply({"detail": "Not Found"}, "404 Not Found"), 404, id="a wrong path"),
+        pytest.param(reply({"error": {"message": "model 'small' not found"}}, "404 Not Found"), id="Ollama's words"),
+        pytest.param(reply({"detail": "Not Found"}, "404 Not Found"), id="a wrong path"),
         pytest.param(
             reply({"error": {"message": f"Incorrect API key provided: {KEY}"}}, "401 Unauthorized"),
-            401,
             id="a wrong key",
         ),
         pytest.param(
             reply({"error": {"message": "Service not found in region"}}, "503 Service Unavailable", retry_after="60"),
-            503,
             id="not found in another error",
         ),
     ],
 )
-async def test_error_is_spoken_once(open_node: Any, server: ScriptedServer, step: Step, status: int) -> None:
+async def test_error_is_spoken_once(open_node: Any, scripted_server: ScriptedServer, step: Step) -> None:
     """An error is not taken for a made-up tool: no second request, a short sentence, and never the key."""
     node = open_node(step)
 
@@ -254,7 +253,7 @@ async def test_error_is_spoken_once(open_node: Any, server: ScriptedServer, step
     assert "not found" not in spoken
     assert KEY not in spoken
     assert len(spoken) < 330
-    assert [body.get("stream", False) for body in server.seen["case"].bodies] == [False], status
+    assert [body.get("stream", False) for body in scripted_server.seen["contract"].bodies] == [False]
 
 
 async def test_options_that_the_agent_looks_for(open_node: Any) -> None:

@@ -5,7 +5,6 @@ Commands run in this process over a scripted server; pipes, terminals and signal
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import contextlib
 import json
@@ -15,7 +14,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
@@ -27,13 +25,16 @@ from adapters.cli import main
 from adapters.cli.base import printable
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
 from adapters.testing.answers import answer, call, reply, said, stream
-from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from click.testing import Result
 
+    from adapters.testing import ScriptedServer
+
+
+pytest_plugins = ["adapters.testing.plugin"]
 
 Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 
@@ -43,19 +44,10 @@ WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')]
 SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ScriptedServer]:
-    """A scripted server on a loop of its own: the commands under test run loops themselves."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    running = ScriptedServer()
-    asyncio.run_coroutine_threadsafe(running.__aenter__(), loop).result()
-    yield running
-    asyncio.run_coroutine_threadsafe(running.__aexit__(None, None, None), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+@pytest.fixture
+def server(scripted_server: ScriptedServer) -> ScriptedServer:
+    """The scripted server, on a loop of its own: the commands under test run loops themselves."""
+    return scripted_server
 
 
 @pytest.fixture
@@ -69,7 +61,7 @@ providers:
   scripted:
     kind: openai_compatible
     model: small
-    base_url: {server.add("case", SUNNY)}
+    base_url: {server.add("cli", SUNNY)}
     api_key: {KEY}
     retry: {{attempts: 1}}
   open:
@@ -104,12 +96,12 @@ def run(*args: str, stdin: str = "") -> Result:
 
 def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
     """What the server was asked."""
-    return server.seen["case"].bodies
+    return server.seen["cli"].bodies
 
 
 def test_turn_with_a_tool(config: Path, server: ScriptedServer) -> None:
     """The words are on stdout; the call, its result, and the count are on stderr, without a single escape."""
-    server.add("case", WEATHER, SUNNY)
+    server.add("cli", WEATHER, SUNNY)
 
     result = run("chat", "weather?")
 
@@ -124,7 +116,7 @@ def test_turn_with_a_tool(config: Path, server: ScriptedServer) -> None:
 
 def test_failed_tool(config: Path, server: ScriptedServer) -> None:
     """A tool that fails is shown as such, and the turn goes on."""
-    server.add("case", answer(calls=[call("get_weather", '{"city": "Paris", "unit": "k"}')]), SUNNY)
+    server.add("cli", answer(calls=[call("get_weather", '{"city": "Paris", "unit": "k"}')]), SUNNY)
 
     result = run("chat", "weather?")
 
@@ -134,7 +126,7 @@ def test_failed_tool(config: Path, server: ScriptedServer) -> None:
 
 def test_long_results_are_cut(config: Path, server: ScriptedServer) -> None:
     """A long argument is shown in one line of 200 characters."""
-    server.add("case", answer(calls=[call("get_weather", json.dumps({"city": "x\n" * 500}))]), SUNNY)
+    server.add("cli", answer(calls=[call("get_weather", json.dumps({"city": "x\n" * 500}))]), SUNNY)
 
     result = run("chat", "weather?")
 
@@ -144,7 +136,7 @@ def test_long_results_are_cut(config: Path, server: ScriptedServer) -> None:
 
 def test_json(config: Path, server: ScriptedServer) -> None:
     """``--json`` prints one object with everything, and nothing else."""
-    server.add("case", WEATHER, SUNNY)
+    server.add("cli", WEATHER, SUNNY)
 
     result = run("chat", "weather?", "--json")
 
@@ -170,7 +162,7 @@ def test_json(config: Path, server: ScriptedServer) -> None:
 
 def test_json_without_usage(config: Path, server: ScriptedServer) -> None:
     """Tokens that the server did not count are null, in JSON and on the screen."""
-    server.add("case", answer("Hi.", usage=None))
+    server.add("cli", answer("Hi.", usage=None))
 
     assert json.loads(run("chat", "hi", "--json").stdout)["usage"] is None
     assert "tokens" not in run("chat", "hi").stderr
@@ -178,7 +170,7 @@ def test_json_without_usage(config: Path, server: ScriptedServer) -> None:
 
 def test_error(config: Path, server: ScriptedServer) -> None:
     """A failure is one line on stderr and exit code 1; the words before it stay."""
-    server.add("case", (*stream(said("Half"), done=False)[:-1], "eof"))
+    server.add("cli", (*stream(said("Half"), done=False)[:-1], "eof"))
 
     result = run("chat", "hi")
 
@@ -198,7 +190,7 @@ def test_error_before_any_request(broken_config: Path) -> None:
 
 def test_error_as_json(config: Path, server: ScriptedServer) -> None:
     """With ``--json`` a failure is an object on stdout and exit code 1."""
-    server.add("case", reply({"error": {"message": f"Incorrect API key provided: {KEY}"}}, "401 Unauthorized"))
+    server.add("cli", reply({"error": {"message": f"Incorrect API key provided: {KEY}"}}, "401 Unauthorized"))
 
     result = run("chat", "hi", "--json")
 
@@ -236,7 +228,7 @@ def test_options_of_a_turn(config: Path, server: ScriptedServer) -> None:
 
 def test_encoding_that_lacks_characters(config: Path, server: ScriptedServer) -> None:
     """What an encoding lacks becomes a question mark on its way out, and does not fail on its way in."""
-    server.add("case", answer("21 °C ☀", calls=[call("get_time", "{}")]), SUNNY)
+    server.add("cli", answer("21 °C ☀", calls=[call("get_time", "{}")]), SUNNY)
 
     result = CliRunner(charset="latin-1").invoke(main, ["chat", "hi"])
     replaced = CliRunner().invoke(main, ["chat", "-"], input=b"caf\xe9")
@@ -269,7 +261,7 @@ def test_conversation_from_a_pipe(config: Path, server: ScriptedServer) -> None:
 def test_address_without_provider(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--base-url`` alone needs no configuration."""
     monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.yaml"))
-    url = server.add("case", SUNNY)
+    url = server.add("cli", SUNNY)
 
     result = run("chat", "hi", "--base-url", url, "-m", "small", "--json")
 
@@ -278,7 +270,7 @@ def test_address_without_provider(server: ScriptedServer, tmp_path: Path, monkey
 
 def test_address_of_a_provider(config: Path, server: ScriptedServer) -> None:
     """``--base-url`` beside ``--provider`` replaces the address of that provider."""
-    url = server.add("case", SUNNY)
+    url = server.add("cli", SUNNY)
 
     result = run("chat", "hi", "-p", "open", "--base-url", url, "--json")
 
@@ -306,7 +298,7 @@ def test_no_stdin(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_nothing_steers_the_terminal(config: Path, server: ScriptedServer) -> None:
     """Escape sequences of models and tools lose their escape; rich's markup and emoji codes are text."""
     evil = "\x1b]0;title\x07\x1b[31m[bold]red[/bold] :smile:\r\x9b2J\tx\n"
-    server.add("case", answer(evil, calls=[call("get_weather", json.dumps({"city": evil}))]), SUNNY)
+    server.add("cli", answer(evil, calls=[call("get_weather", json.dumps({"city": evil}))]), SUNNY)
 
     result = run("chat", "hi")
 
@@ -394,7 +386,7 @@ def test_models(config: Path, server: ScriptedServer) -> None:
         "pricing": {"prompt": "0.0000005", "completion": "0"},
     }
     mute = {"id": "a/two", "name": "Two", "supported_parameters": ["temperature"]}
-    server.add("case", reply({"data": [known, mute, {"id": "three"}]}))
+    server.add("cli", reply({"data": [known, mute, {"id": "three"}]}))
 
     result = run("models")
 
@@ -495,7 +487,7 @@ def test_module_is_the_command(start: Start) -> None:
 
 def test_reader_that_leaves(config: Path, server: ScriptedServer, start: Start) -> None:
     """A pipe that closes early ends the turn and its request, with no traceback."""
-    server.add("case", (*stream(said("one "), done=False)[:-1], 0.3, *stream(said("two "))[1:-1], "hang"))
+    server.add("cli", (*stream(said("one "), done=False)[:-1], 0.3, *stream(said("two "))[1:-1], "hang"))
     process = start("chat", "hi")
 
     assert output(process).read(4) == b"one "
@@ -504,12 +496,12 @@ def test_reader_that_leaves(config: Path, server: ScriptedServer, start: Start) 
 
     assert process.returncode == 1
     assert b"Traceback" not in errors
-    wait_until(lambda: server.seen["case"].gone_at)
+    wait_until(lambda: server.seen["cli"].gone_at)
 
 
 def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
     """Ctrl-C closes the request and ends with 130 and no traceback."""
-    server.add("case", (*stream(said("Half"), done=False)[:-1], "hang"))
+    server.add("cli", (*stream(said("Half"), done=False)[:-1], "hang"))
     process = start("chat", "hi")
     assert output(process).read(4) == b"Half"
 
@@ -517,7 +509,7 @@ def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
     _, errors = process.communicate(timeout=PATIENCE_S)
 
     assert (process.returncode, errors.strip()) == (130, b"")
-    wait_until(lambda: server.seen["case"].gone_at)
+    wait_until(lambda: server.seen["cli"].gone_at)
 
 
 class Terminal:
@@ -541,6 +533,12 @@ class Terminal:
         """Write as a person does."""
         os.write(self._end, keys.encode())
 
+    def type_until_the_end(self, keys: str) -> None:
+        """Write again and again: what comes while readline takes the terminal over is lost."""
+        while self.process.poll() is None:
+            self.type(keys)
+            time.sleep(0.1)
+
     def wait(self) -> int:
         """Wait for the process to end, and tell its exit code."""
         code = self.process.wait(timeout=PATIENCE_S)
@@ -553,7 +551,7 @@ def test_conversation_on_a_terminal(
 ) -> None:
     """A person gets a prompt, a spinner and answers, goes on after an error, and leaves with Ctrl-D."""
     refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
-    server.add("case", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
+    server.add("cli", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal(start, "chat")
@@ -563,7 +561,7 @@ def test_conversation_on_a_terminal(
         terminal.type(f"{words}\n")
         terminal.expect(expected)
     terminal.expect("> ")
-    wait_until(lambda: terminal.type("\x04") or terminal.process.poll() is not None)  # lost if it comes before readline
+    terminal.type_until_the_end("\x04")
 
     assert terminal.wait() == 0
     assert "One moment.\r\n" in terminal.text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adapters.litellm_provider import LiteLLMProvider
-    from adapters.testing import ScriptedServer, WireCase
+    from adapters.testing import ScriptedServer, Way, WireCase
     from adapters.testing.answers import Script
 
 pytest_plugins = ["adapters.testing.plugin"]
@@ -84,7 +84,7 @@ async def test_provider_makes_of_each_server_what_the_case_says(
     ],
 )
 async def test_what_a_provider_wants_back_comes_back(
-    way: str, kind: str, extras: dict[str, Any], where: Callable[[Any], bool], scripted_server: ScriptedServer
+    way: Way, kind: str, extras: dict[str, Any], where: Callable[[Any], bool], scripted_server: ScriptedServer
 ) -> None:
     """Signatures beside a call are remembered by its id and sent with it in the next turn."""
     base_url = scripted_server.add("extras", answer(**extras), answer("Done."))
