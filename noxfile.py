@@ -20,10 +20,21 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 
 LOCK = ".ci/dev.lock"
+IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
 PYTHON_FILES = ("adapters", "noxfile.py", "tests")
 
 LITELLM_VERSIONS = ("1.98.1", "1.100.5", "1.102.4", "1.104.9", "1.105.7", "1.106.10", "1.109.1")
 """What ``compat`` tries; the range in ``pyproject.toml`` is never wider than what passes and can be installed."""
+
+WIRE_TESTS = (
+    "tests/test_agent_contract.py",
+    "tests/test_captures.py",
+    "tests/test_recorded.py",
+    "tests/test_recorded_failures.py",
+    "tests/test_recorded_requests.py",
+    "tests/test_wire_cases.py",
+)
+"""What sees LiteLLM at work: the requests that it sends, and every server that it talks to."""
 
 IMPORTS_NOTHING_HEAVY = "import adapters, sys; assert not {'litellm', 'openai', 'aiohttp'} & {*sys.modules}"
 
@@ -80,7 +91,7 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests that need no server but scripted ones; arguments go to pytest."""
     _install(session)
-    _pytest_with_coverage(session, "-m", "not integration", "-n", "auto", "--dist", "worksteal", *session.posargs)
+    _pytest_with_coverage(session, "-m", "not integration", *IN_PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -130,10 +141,10 @@ def schema(session: nox.Session) -> None:
 @nox.session(default=False)
 @nox.parametrize("version", LITELLM_VERSIONS)
 def compat(session: nox.Session, version: str) -> None:
-    """Run the tests with another version of LiteLLM; arguments go to pytest."""
+    """Run the tests over the wire with another version of LiteLLM; arguments go to pytest."""
     _install(session)
     session.install("--no-deps", f"litellm=={version}")  # newer ones ask for a certifi that is not published yet
-    session.run("pytest", "-m", "not integration and not hypothesis", *session.posargs)
+    session.run("pytest", *IN_PARALLEL, *WIRE_TESTS, *session.posargs)
 
 
 @nox.session

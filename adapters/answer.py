@@ -188,7 +188,8 @@ class Answer:
 
     def _leaked(self) -> list[FinishedCall]:
         leaks = [leak for leak in self._filter.leaks if leak.is_whole or not self._is_cut]
-        return finished_calls([call for leak in leaks for call in read_leaked_calls(leak.text, self._tools)])
+        calls = [call for leak in leaks for call in read_leaked_calls(leak.text, self._tools)]
+        return finished_calls(calls, self._tools)
 
     def _interrupted(self) -> APIError:
         if self.spoke:

@@ -170,9 +170,7 @@ class Attempt:
         if is_html(prose):
             return failures.incomplete(_SIGN_IN, self._origin)
         failure = upstream_error(prose, secrets=self._origin.secrets)
-        return failures.caused(
-            failures.incomplete(f"sent no answer. It said: {failure.message}", self._origin), failure
-        )
+        return failures.caused(failures.no_answer(failure, self._origin), failure)
 
     def _close(self, trouble: APIError | None = None) -> Iterator[StreamEvent]:
         """The end of the answer: what was held back, then the calls and the whole, or the error.

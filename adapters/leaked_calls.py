@@ -45,7 +45,7 @@ _GEMMA_STRING = re.compile(r"(?P<quote><escape>|<\|\"\|>)(.*?)(?P=quote)", re.DO
 _STRING_OR_BARE_KEY = re.compile(r'"(?:[^"\\]|\\.)*+"|([{,]\s*)([A-Za-z_]\w*)\s*:', re.DOTALL)
 _OBJECT = re.compile(r"\{(?=\s*[\"'])")
 _NEAR_CHARS = 20
-_MOST_TRIES = 30  # a model that fell into a loop opens brackets without end
+_MOST_TRIES = 20  # more calls than an answer has; a model that fell into a loop opens brackets without end
 _MOST_LEVELS = 5  # a list of calls in an object in a list; more is no call
 
 
@@ -102,6 +102,8 @@ def _tagged(text: str, tools: Tools) -> Iterator[LeakedCall]:
     """Calls with a tag for each parameter: Qwen-Coder, MiniMax, Claude-like ones, GLM."""
     for match in _FUNCTION_TAG.finditer(text):
         written, body, closed = match.groups()
+        if body.lstrip().startswith("{"):
+            return  # the arguments are JSON: a tag inside of them is content
         name = clean_name(written, tools)
         # A parameter without an end of its own ends with its function; without that too, it is cut off.
         parameters = _pairs(f"{body}</parameter>" if closed else body, _PARAMETER_TAG, _PARAMETER_END)

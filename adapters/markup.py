@@ -102,8 +102,8 @@ _SHORTEST_CHARS = min(map(len, MARKS))
 _LONGEST_CLOSER_CHARS = max(len(closer) for mark in MARKS.values() for closer in mark.closers)
 _HEAD_CHARS = 200
 _PLAIN = re.compile(r"<(?![|｜])|\[")  # noqa: RUF001 - as above; other marks are special tokens, which nobody talks about
-_CALL_HEAD = re.compile(r"[{\[<(]|```|[\"']?[\w.\-:/]+[\"']?\s*[\n<{(\[=>)\"]")
-_OPEN_HEAD = re.compile(r"`{0,2}|[\"']?([\w.\-:/]*)[\"']?\s*")
+_CALL_HEAD = re.compile(r"[{\[<(]|```|[\"']?[\w.\-:/]+[\"']?\s*(?:[\n<{(\[=)]|>\s*[\n<{(\[])")
+_OPEN_HEAD = re.compile(r"`{0,2}|[\"']?([\w.\-:/]*)[\"']?\s*(?:>\s*)?")
 
 _PREFIXES = frozenset(opener[:length] for opener in MARKS for length in range(1, len(opener)))
 
@@ -131,18 +131,19 @@ class Span:
     Args:
         opener: The opening mark as it was written, or "" if there was none.
         mark: What it means.
+        in_sentence: Whether text stands before it on the same line.
 
     Attributes:
         head: How the text begins, without white space in front.
         closer: The closing mark as it was written, or "" as long as there is none.
     """
 
-    def __init__(self, opener: str, mark: Mark) -> None:
+    def __init__(self, opener: str, mark: Mark, *, in_sentence: bool = False) -> None:
         self.opener = opener
         self.mark = mark
         self.head = ""
         self.closer = ""
-        self._is_plain = _PLAIN.match(opener) is not None
+        self._may_be_talk = mark.role == "call" and in_sentence and _PLAIN.match(opener) is not None
         self._closing = _any_of(mark.closers)
         self._body: list[str] = []
         self._tail = ""  # may hold the beginning of a closing mark
@@ -155,15 +156,13 @@ class Span:
     @property
     def is_talk(self) -> bool:
         """Whether what follows the opening mark cannot be a call any more: somebody talks about the mark."""
-        if self.mark.role != "call" or not self._is_plain:
-            return False
-        return _CALL_HEAD.match(self.head) is None and _OPEN_HEAD.fullmatch(self.head) is None
+        return self._may_be_talk and not (_CALL_HEAD.match(self.head) or _OPEN_HEAD.fullmatch(self.head))
 
     @property
     def only_word(self) -> str | None:
-        """The word behind a mark that a person might write, if there is nothing else: a tool's name, or no call."""
-        word = _OPEN_HEAD.fullmatch(self.head)
-        return (word.group(1) or "") if self._is_plain and word is not None else None
+        """The word behind a mark that somebody may talk about, if there is nothing else: a tool's name, or no call."""
+        word = _OPEN_HEAD.fullmatch(self.head) if self._may_be_talk else None
+        return (word.group(1) or "") if word is not None else None
 
     def feed(self, text: str) -> str | None:
         """Take more text; return what follows the closing mark, or None if that has not come."""

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
 
 
-def finished_calls(leaked: list[LeakedCall]) -> list[FinishedCall]:
+def finished_calls(leaked: list[LeakedCall], tools: Tools) -> list[FinishedCall]:
     """Make calls of what was found in text."""
-    assembler = CallAssembler()
+    assembler = CallAssembler(tools)
     assembler.feed([CallFragment(None, None, call.name, call.arguments, {}) for call in leaked], whole=True)
     return assembler.finish(cut=False)
 
@@ -33,7 +33,7 @@ def read_generation(written: str, tools: Tools) -> tuple[list[FinishedCall], str
     Returns:
         The calls in it, and the text if it is nothing but text.
     """
-    calls = finished_calls(read_leaked_calls(written, tools))
+    calls = finished_calls(read_leaked_calls(written, tools), tools)
     text_filter = TextFilter(tools)
     text = text_filter.feed(written) + text_filter.finish()
     is_talk = not calls and not text_filter.leaks and not text.startswith(("{", "[", "<"))

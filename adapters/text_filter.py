@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _ALL_FIRST_CHARS = re.compile("[" + re.escape("".join(sorted(FIRST_CHARS | text_guess.FIRST_CHARS))) + "]")
 _REASONING_MARK = Mark("reasoning", END_OF_REASONING)
+_BETWEEN_CALLS = " \t\r\n,;"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -61,6 +62,8 @@ class TextFilter:
         self._spoke = False
         self._space = ""  # white space behind a mark: spoken only if text follows
         self._behind_mark = True
+        self._blanks: str | None = None  # what counts as white space there
+        self._in_sentence = False  # whether text stands before this on the same line
         self._reasoning: list[str] = []
         self.leaks: list[Leak] = []
         self.began_with_reasoning = False
@@ -97,7 +100,7 @@ class TextFilter:
         elif span.only_word is not None and clean_name(span.only_word, self._tools) not in self._tools:
             self._say(span.opener + span.body)
         else:
-            self.leaks.append(Leak(span.opener + span.body, is_whole=not span.mark.closers))
+            self._leak(span.opener + span.body, is_whole=not span.mark.closers)
         return text + self._spoken()
 
     def _whole_chars(self, text: str) -> str:
@@ -112,9 +115,9 @@ class TextFilter:
     def _finish_text(self, rest: str) -> None:
         is_call = bool(rest) and rest[0] in text_guess.FIRST_CHARS and bool(self._tools)
         if is_call and read_leaked_calls(rest, self._tools):
-            self.leaks.append(Leak(rest, is_whole=True))
+            self._leak(rest, is_whole=True)
         elif is_call and self._guesser.is_cut_call(rest):
-            self.leaks.append(Leak(rest, is_whole=False))
+            self._leak(rest, is_whole=False)
         else:
             self._say(rest)
 
@@ -135,13 +138,12 @@ class TextFilter:
         if self._pending[self._read] not in text_guess.FIRST_CHARS:
             self._say(self._take(1))
             return True
-        judged = self._guesser.judge(self._pending, self._read)
+        judged = self._guesser.judge(self._pending, self._read, in_sentence=self._in_sentence)
         if judged.verdict == "wait":
             return False
         text = self._take(judged.length)
         if judged.verdict == "call":
-            self.leaks.append(Leak(text, is_whole=True))
-            self._behind_mark = True
+            self._leak(text, is_whole=True)
         else:
             self._say(text)
         return True
@@ -152,7 +154,7 @@ class TextFilter:
             self._out.clear()
             self.began_with_reasoning = True
         elif mark.role != "noise":
-            self._span = Span(opener, mark)
+            self._span = Span(opener, mark, in_sentence=self._in_sentence)
             return
         self._behind_mark = True
 
@@ -169,7 +171,7 @@ class TextFilter:
             self._reasoning.append(span.body)
             self.began_with_reasoning |= not span.opener
         else:
-            self.leaks.append(Leak(span.opener + span.body + span.closer, is_whole=True))
+            self._leak(span.opener + span.body + span.closer, is_whole=True)
         self._span, self._pending, self._read = None, rest, 0
         self._behind_mark = True
         return True
@@ -188,16 +190,21 @@ class TextFilter:
         self._read += length
         return taken
 
+    def _leak(self, text: str, *, is_whole: bool) -> None:
+        self.leaks.append(Leak(text, is_whole))
+        self._behind_mark, self._blanks = True, _BETWEEN_CALLS
+
     def _say(self, text: str) -> None:
         if self._behind_mark:
-            stripped = text.lstrip()
-            if not stripped:
-                self._space += text
+            self._space += text
+            if not text.strip(self._blanks):
                 return
-            text = self._space + text if self._spoke or self._out else stripped
-            self._space, self._behind_mark = "", False
+            text = self._space if self._spoke or self._out else self._space.lstrip()
+            self._space, self._behind_mark, self._blanks = "", False, None
         if text:
             self._out.append(text)
+            *whole_lines, line = text.split("\n")
+            self._in_sentence = bool(line.strip()) or (self._in_sentence and not whole_lines)
 
     def _spoken(self) -> str:
         text = "".join(self._out)

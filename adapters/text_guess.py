@@ -30,6 +30,7 @@ _LIST_CALL_HEAD = re.compile(r"\[\s*([A-Za-z_]\w*)(\(?)")
 _OTHER_KEYS = ("type", "id", "thought", "reasoning")
 _NAMED = re.compile(rf"[\"'](?:{'|'.join(NAME_KEYS)})[\"']\s*:\s*[\"']([\w.\-]+)([\"']|\Z)")
 _CALLED = re.compile(r"(?:\[\s*|```[\w-]*\s*(?:print\()?)([A-Za-z_]\w*)\(")
+_BEHIND = re.compile(r"[ \t]*[\r\n{\[<`]")
 _MOST_NAME_CHARS = 200
 _LONGEST_CHARS = 20_000  # no tool call is as long; a document in JSON may be
 
@@ -66,16 +67,21 @@ class Guesser:
         self._brackets = Brackets()
         self._inside: Guess | None = None  # what is in the brackets, once they are closed
 
-    def judge(self, text: str, start: int = 0) -> Guess:
+    def judge(self, text: str, start: int = 0, *, in_sentence: bool = False) -> Guess:
         """Judge what stands at a place in a text.
 
         Args:
             text: All that has come; after a ``wait`` it is asked about again when it has grown.
             start: Where one of ``FIRST_CHARS`` stands; after a ``wait`` the same one is meant.
+            in_sentence: Whether text stands before it on the same line; then the line must end behind a call.
         """
         if not self._tools:
             return _TEXT
         judged = self._fence(text, start) if text[start] == "`" else self._bracket(text, start)
+        if in_sentence and judged.verdict == "call":
+            behind = _BEHIND.match(text, start + judged.length)
+            if behind is None:
+                judged = _WAIT if not text[start + judged.length :].strip(" \t") else Guess("text", judged.length)
         length = len(text) - start if judged.verdict == "wait" else judged.length
         if length > _LONGEST_CHARS:
             judged = _TEXT

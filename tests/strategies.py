@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -9,7 +11,6 @@ from hypothesis import strategies as st
 from adapters.markup import FIRST_CHARS as MARK_FIRST_CHARS
 from adapters.markup import MARKS
 from adapters.text_guess import FIRST_CHARS as GUESS_FIRST_CHARS
-from adapters.wire.chunks import CallFragment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,10 +56,10 @@ LOOKALIKES = (
 
 WORDS = ("Hello", " ", "\n", "world. ", "Ünïcode ", "天気", "\N{PARTY POPPER}", "get_weather", "İ", "play(", ")]")
 
+_TEXTS = st.text(st.characters(codec="utf-8"), max_size=6)
+
 PLAIN_TEXTS = st.text(
-    alphabet=st.characters(
-        exclude_characters="".join(MARK_FIRST_CHARS | GUESS_FIRST_CHARS), exclude_categories=("Cs",)
-    )
+    alphabet=st.characters(codec="utf-8", exclude_characters="".join(MARK_FIRST_CHARS | GUESS_FIRST_CHARS))
 )
 """Texts that hold no mark and nothing that could begin one."""
 
@@ -97,4 +98,24 @@ def cuts(length: int) -> st.SearchStrategy[list[int]]:
 def pieces_of(whole: str, places: Sequence[int]) -> list[str]:
     """Cut a text at these places."""
     bounds = [0, *places, len(whole)]
-    return [whole[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [whole[start:end] for start, end in itertools.pairwise(bounds)]
+
+JSON_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), _TEXTS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+JSON_OBJECTS = st.dictionaries(_TEXTS, JSON_VALUES, max_size=4)
+
+ANYTHING = st.one_of(
+    JSON_VALUES,
+    JSON_OBJECTS.map(json.dumps),
+    JSON_OBJECTS.map(repr),
+    MARKED_TEXTS,
+    st.floats(),
+    st.binary(max_size=5),
+    st.text(st.characters() | st.sampled_from("{}[]()\"'\\,:/*#"), max_size=30),
+    st.text("{}[]()\"'\\,:/*#x1 \n", max_size=30).map(lambda text: f"{{{text}}}"),
+    st.dictionaries(st.integers() | st.text(st.characters(), max_size=3), st.floats() | st.text(), max_size=2),
+)
+"""What a server might put where arguments belong."""

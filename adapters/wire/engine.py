@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import logging
 import os
@@ -96,6 +97,7 @@ async def acompletion(
         max_retries=0,
         num_retries=0,
         drop_params=False,
+        caching=False,
     )
 
 
@@ -112,7 +114,8 @@ async def rehearsed(prefix: str) -> None:
     stall everything else for a quarter of a second.
     """
     await loaded()
-    await asyncio.wrap_future(_once(prefix, lambda: asyncio.run(_dry_calls(prefix))))
+    with contextlib.suppress(Exception):  # it only saves time; what is wrong is told by the request itself
+        await asyncio.wrap_future(_once(prefix, lambda: asyncio.run(_dry_calls(prefix))))
 
 
 def _once(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
@@ -122,14 +125,16 @@ def _once(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
         if future is None:
             future = _done[name] = concurrent.futures.Future()
             future.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
-            threading.Thread(target=_do, args=(future, work), name=f"adapters-{name}", daemon=True).start()
+            threading.Thread(target=_do, args=(name, future, work), name=f"adapters-{name}", daemon=True).start()
     return future
 
 
-def _do(future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
+def _do(name: str, future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
     try:
         future.set_result(work())
     except BaseException as error:  # noqa: BLE001 - it is not swallowed: whoever awaits the future gets it
+        with _lock:
+            _done.pop(name)  # the next caller tries again
         future.set_exception(error)
 
 

@@ -15,10 +15,12 @@ import urllib.request
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from adapters.errors import ConfigError
 from adapters.wire.reader import BrokenBody
 
 if TYPE_CHECKING:
@@ -30,8 +32,11 @@ DRAIN_S = 1.0
 next turn can use again, and the last HTTP chunk often comes a few milliseconds after ``[DONE]``."""
 
 _WRITE_S = 30.0  # sending a prompt is quick; a peer that takes no bytes for this long is gone
+_BAD_PROXY = (
+    "The proxy that the environment names (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used. Write it as"
+    " http://host:port, add the server to NO_PROXY, or for SOCKS install httpx[socks]."
+)
 _KEEPALIVE_S = 60.0  # a conversation pauses for longer than httpx's 5 s between turns
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(slots=True)
@@ -92,9 +97,15 @@ def create_client(base_url: str, connect_s: float) -> httpx.AsyncClient:
     Args:
         base_url: Where the provider is; decides over a proxy of the environment (never for loopback).
         connect_s: Seconds that a new connection may take. All other waiting is limited by ``deadlines``.
+
+    Raises:
+        ConfigError: If the environment names a proxy that cannot be used.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S)
-    inner = httpx.AsyncHTTPTransport(verify=_ssl_context(), limits=limits, proxy=_proxy_for(base_url))
+    try:
+        inner = httpx.AsyncHTTPTransport(verify=_ssl_context(), limits=limits, proxy=_proxy_for(base_url))
+    except (ImportError, ValueError, httpx.InvalidURL):  # its text repeats the address, which may hold a password
+        raise ConfigError(_BAD_PROXY) from None
     return httpx.AsyncClient(transport=WitnessTransport(inner, connect_s))
 
 
@@ -166,7 +177,16 @@ def _ssl_context() -> ssl.SSLContext:
 
 def _proxy_for(base_url: str) -> str | None:
     url = httpx.URL(base_url)
-    if url.host in _LOOPBACK or urllib.request.proxy_bypass(url.host):
+    if _is_loopback(url.host) or urllib.request.proxy_bypass(url.netloc.decode("ascii")):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified  # people write 0.0.0.0, as servers do when they start

@@ -91,6 +91,12 @@ def incomplete(reason: str, origin: Origin, *, status: int | None = None) -> Inc
     return _error(IncompleteResponseError, f"{origin.provider} {reason}", origin, status=status)
 
 
+def no_answer(failure: UpstreamError, origin: Origin) -> IncompleteResponseError:
+    """The error for a success whose body is a sentence instead of an answer."""
+    said = _speakable(failure, IncompleteResponseError)
+    return incomplete(f"sent no answer. It said: {said}" if said else "sent no answer. Please ask again.", origin)
+
+
 def filtered(origin: Origin) -> ContentFilterError:
     """The error for an answer that a content filter took away whole."""
     text = f"The content filter of {origin.provider} stopped the answer. Please ask in another way."

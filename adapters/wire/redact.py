@@ -17,6 +17,8 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>|<h1[^>]*>(.*?)</h1>", re.IGNOREC
 _TAG = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<!--.*?-->|<[a-zA-Z/!][^>]*>", re.IGNORECASE | re.DOTALL)
 _HTML = re.compile(r"<(?:!doctype|html|head|body|title|h1|p|div|center)\b", re.IGNORECASE)
 _HIDDEN = "[hidden]"
+_SHORTEST_KEY_CHARS = 8
+_LONGEST_WORD_CHARS = 40  # Chinese and Japanese have no spaces, and half a sentence is better than none
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
@@ -26,9 +28,10 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
         text: Any text of a server.
         secrets: The configured key and other values that must not appear.
     """
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, _HIDDEN)
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may begin with another
+        whole = re.escape(secret)
+        # A key such as "x" or "ollama" is none, and hiding it inside other words would garble them.
+        text = re.sub(whole if len(secret) >= _SHORTEST_KEY_CHARS else rf"(?<!\w){whole}(?!\w)", _HIDDEN, text)
     return _URL_CREDENTIALS.sub("", _SECRETS.sub(_HIDDEN, text))
 
 
@@ -47,8 +50,11 @@ def plain(text: str) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """Cut a text to at most ``limit`` characters, at a word."""
+    """Cut a text to at most ``limit`` characters, at a word if one ends near."""
     if len(text) <= limit:
         return text
-    cut = text[: max(limit - 1, 0)].rsplit(" ", 1)[0].rstrip(" .,;:-")
-    return f"{cut}…" if limit > 0 else ""
+    cut = text[: max(limit - 1, 0)]
+    word = cut.rpartition(" ")[2]
+    if len(word) < min(len(cut), _LONGEST_WORD_CHARS):
+        cut = cut.removesuffix(word)
+    return f"{cut.rstrip(' .,;:-')}…" if limit > 0 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,8 @@ def _seconds(value: Any, now_s: float) -> float | None:  # noqa: ANN401 - a head
 
 def _date_s(value: str) -> float | None:
     try:
-        return parsedate_to_datetime(value).timestamp()
+        at = parsedate_to_datetime(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # a date of HTTP is in UTC, said or not
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -19,10 +19,10 @@ _MESSAGE_FIELDS = ("message", "msg", "detail", "error", "errors", "error_message
 _STATUS_FIELDS = ("code", "status_code", "http_status_code", "status", "error_code")
 _CODE_FIELDS = ("code", "type", "error_type", "status", "reason", "native_error_code")
 _LONGEST_MESSAGE_CHARS = 1_000
-_LONGEST_BODY_CHARS = 20_000  # of a text that may be a whole page, or the whole prompt
+_LONGEST_BODY_CHARS = 5_000  # of a text that may be a whole page, or the whole prompt; patterns are slow on more
 _LOWEST_ERROR, _HIGHEST_ERROR = 400, 599
 _RELAYED = re.compile(r"^(?:(?:litellm\.)?\w*(?:Error|Exception)\s*(?::|-)\s*)+")
-_RELAY_NOTES = re.compile(r"\s*(?:model=\S+ context_window_fallbacks=|LiteLLM: |Received Model Group=).*", re.DOTALL)
+_RELAY_NOTES = re.compile(r"(?:model=\S+ context_window_fallbacks=|LiteLLM: |Received Model Group=).*", re.DOTALL)
 _VAGUE = re.compile(r"^(?:provider returned error|error|unknown error|bad request)?\.?$", re.IGNORECASE)
 
 
@@ -119,7 +119,7 @@ def _layers(body: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - as above
 
 def _message_of(body: Any, layers: list[dict[str, Any]], metadata: Mapping[str, Any]) -> str:  # noqa: ANN401 - as above
     message = next(filter(None, (_words_of(each) for each in layers)), "") if layers else _words(body)
-    message = _RELAY_NOTES.sub("", _RELAYED.sub("", message.strip()))
+    message = _RELAY_NOTES.sub("", _RELAYED.sub("", message.strip()[:_LONGEST_BODY_CHARS])).strip()
     if _VAGUE.match(message) and not metadata.get("flagged_input"):
         raw = _words(_parsed(metadata.get("raw")))
         return f"{message.rstrip('.')}: {raw}" if message and raw else message or raw
@@ -156,7 +156,7 @@ def _status_of(layer: dict[str, Any]) -> int | None:
     for name in _STATUS_FIELDS:
         value = layer.get(name)
         if isinstance(value, str) and value.strip().isdecimal():
-            value = int(value[:9])
+            value = int(value.strip()[:9])
         if isinstance(value, int) and _LOWEST_ERROR <= value <= _HIGHEST_ERROR:
             return value
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.testing.answers import answer
+from adapters.testing.answers import answer, reply
 from adapters.testing.case import Success, WireCase
 from adapters.testing.cases.common import HISTORY
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _USER, _CALL, _RESULT = HISTORY
 _SYSTEM = {"role": "system", "content": "Be brief."}
+_LATE_SYSTEM = {"role": "system", "content": "The door opened."}
+_O1_REFUSAL = "Unsupported value: 'messages[0].role' does not support 'system' with this model."
 
 
 def _history(
@@ -173,16 +175,27 @@ CASES: Final = (
             and "Be kind." in messages[0]["content"]
         ),
     ),
-    _history(
-        "gemma-history-late-system",
-        "a system message in the middle is sent as the user's",
-        [_SYSTEM, _USER, {"role": "assistant", "content": "Yes?"}, {"role": "system", "content": "The door opened."}],
-        lambda messages: (
-            _roles(messages).count("system") == 1
-            and messages[-1]["role"] == "user"
-            and "The door opened." in messages[-1]["content"]
-        ),
-    ),
+    *[
+        WireCase(
+            case_id,
+            "the template of the model refuses a role: asked once more with the user's words in its place",
+            [reply({"error": {"message": message, "code": 400}}, "400 Bad Request"), answer("Hi there")],
+            Success(text="Hi there"),
+            ways=("chat", "chat_stream"),
+            messages=[_SYSTEM, _USER, {"role": "assistant", "content": "Yes?"}, _LATE_SYSTEM],
+            turns=2,
+            requests=3,
+            saw=lambda seen, roles=roles: all(
+                _roles(body["messages"]) == roles and "The door opened." in body["messages"][-1]["content"]
+                for body in seen.bodies[1:]
+            ),
+        )
+        for case_id, message, roles in (
+            ("qwen-late-system", "System message must be at the beginning.", ["system", "user", "assistant", "user"]),
+            ("gemma-no-system", "System role not supported", ["user", "user", "assistant", "user"]),
+            ("openai-o1-no-system", _O1_REFUSAL, ["user", "user", "assistant", "user"]),
+        )
+    ],
     _history(
         "history-image-parts",
         "parts of a user's message are sent as they are",

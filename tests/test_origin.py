@@ -1,0 +1,47 @@
+"""``wire.origin``: whom a request goes to, what is sent of it, and what must stay secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adapters import ProviderConfig
+from adapters.wire.origin import NO_KEY, Origin, headers_of, key_of, origin_of
+
+KEY = "wire-KEY-0123456789"
+
+
+def config(**options: Any) -> ProviderConfig:
+    """Settings of a server of one's own."""
+    settings = {"name": "shop", "model": "m", "base_url": "http://localhost:1/v1", **options}
+    return ProviderConfig.create("openai_compatible", **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "secrets"),
+    [
+        pytest.param({}, (), id="no key"),
+        pytest.param({"api_key": KEY}, (KEY,), id="key"),
+        pytest.param({"api_key": NO_KEY}, (), id="the word that stands for no key"),
+        pytest.param({"headers": {"X-Token": "abcdefgh"}}, ("abcdefgh",), id="header"),
+        pytest.param({"api_key": KEY, "headers": {"X-Token": "abcdefgh"}}, (KEY, "abcdefgh"), id="key and header"),
+        pytest.param({"headers": {"X-Team": "voice"}}, (), id="a header too short for a secret"),
+        pytest.param(
+            {"headers": {"HTTP-Referer": "https://example.org", "x-title": "My agent"}}, (), id="who asks is no secret"
+        ),
+    ],
+)
+def test_secrets(options: dict[str, Any], secrets: tuple[str, ...]) -> None:
+    """The key and every header that may hold one are secrets; who asks, and words that everybody knows, are not."""
+    assert origin_of(config(**options)) == Origin("shop", "m", secrets)
+
+
+def test_what_is_sent() -> None:
+    """Key and headers are sent as they were written, and a server that wants no key gets a word in its place."""
+    with_both = config(api_key=KEY, headers={"X-Team": "voice"})
+
+    assert key_of(with_both) == KEY
+    assert headers_of(with_both) == {"X-Team": "voice"}
+    assert key_of(config()) == NO_KEY
+    assert headers_of(config()) == {}
