@@ -147,6 +147,13 @@ def compat(session: nox.Session, version: str) -> None:
     session.run("pytest", *IN_PARALLEL, *WIRE_TESTS, *session.posargs)
 
 
+@nox.session(default=False, venv_backend="uv")
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that ``pyproject.toml`` allows; arguments go to pytest."""
+    session.install("--resolution", "lowest-direct", "-e", ".[local,livekit,dev]")
+    session.run("pytest", *IN_PARALLEL, *session.posargs)
+
+
 @nox.session
 def package(session: nox.Session) -> None:
     """Build the package, look into it, and use it where nothing else is installed."""

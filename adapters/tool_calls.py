@@ -45,6 +45,18 @@ class _OpenCall:
         objects = [piece for piece in self.pieces if not isinstance(piece, str)]
         return objects[-1] if objects else "".join(self.pieces)
 
+    @property
+    def has_arguments(self) -> bool:
+        """Whether any part of them has come."""
+        return any(self.pieces)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether they are a complete object; seldom looked at closely, because it is asked after each piece."""
+        last = self.pieces[-1] if self.pieces else None
+        may_end = not isinstance(last, str) or last.strip()[-1:] in ("}", "")
+        return may_end and is_whole(self.arguments)
+
     def add(self, fragment: CallFragment) -> None:
         self.id = self.id or fragment.id
         if fragment.arguments is not None:
@@ -134,18 +146,26 @@ class CallAssembler:
         candidates = [call for call in self._open if fragment.index is None or call.index in (fragment.index, None)]
         if fragment.id:
             same = [call for call in candidates if call.id == fragment.id]
-            nameless = [call for call in candidates[-1:] if call.id is None and not call.arguments]
-            return next(reversed(same or nameless), None)
+            nameless = [call for call in candidates[-1:] if call.id is None and not call.has_arguments]
+            candidates = same or nameless
         call = candidates[-1] if candidates else None
         if call is None or not fragment.name:
             return call
-        return call if self._repeats_name(call, fragment.name) else None
+        return call if self._goes_on(call, fragment, fragment.name) else None
 
-    def _repeats_name(self, call: _OpenCall, name: str) -> bool:
-        """Whether a name that comes without an id belongs to the call that is open, not to a new one."""
+    def _goes_on(self, call: _OpenCall, fragment: CallFragment, name: str) -> bool:
+        """Whether a fragment with a name belongs to the call that is open, not to a new one."""
         if call.name == name:
-            return not is_whole(call.arguments)
-        return not call.pieces and (not call.name or f"{call.name}{name}" in self._tools)
+            # A server that repeats the name in each piece; without an id, the same name may also be called twice.
+            return bool(fragment.id) or not fragment.arguments or not call.is_whole
+        if call.has_arguments:
+            return False
+        joined = f"{call.name}{name}"
+        return (
+            not call.name
+            or (call.id is not None and call.id == fragment.id)
+            or any(each.startswith(joined) for each in self._tools)
+        )
 
 
 def clean_name(name: str, tool_names: Collection[str] = ()) -> str:

@@ -100,6 +100,7 @@ def pieces_of(whole: str, places: Sequence[int]) -> list[str]:
     bounds = [0, *places, len(whole)]
     return [whole[start:end] for start, end in itertools.pairwise(bounds)]
 
+
 JSON_VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), _TEXTS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),

@@ -104,7 +104,7 @@ def test_readable(raw: Any, arguments: dict[str, Any]) -> None:
         pytest.param('{"x": NaN}', "The arguments hold a value that is no JSON.", id="not-a-number"),
         pytest.param('{"x": 1e999}', "The arguments hold a value that is no JSON.", id="more-than-any-number"),
         pytest.param('{"x":' * _DEEP + "1" + "}" * _DEEP, "The arguments are nested too deeply.", id="deep-json"),
-        pytest.param("{'x':" * _DEEP + "1" + "}" * _DEEP, "The arguments are nested too deeply.", id="deep-python"),
+        pytest.param("{'x':" * _DEEP + "1" + "}" * _DEEP, "The arguments are cut off or no JSON.", id="deep-python"),
         pytest.param("{'x': " + "-" * 100_000 + "1}", "The arguments are cut off or no JSON.", id="endless-minus"),
         pytest.param("{'x': \0}", "The arguments are cut off or no JSON.", id="zero-byte"),
     ],

@@ -36,7 +36,9 @@ def _script(capture: bytes) -> Script:
     start = head + b"\r\n\r\n"
     if b"transfer-encoding: chunked" in head.lower():
         return (start, *map(http_chunk, _EVENT.findall(body)), SSE_END)
-    return (start, body, "eof")
+    if head.startswith(b"HTTP/1.0") or b"connection: close" in head.lower():
+        return (start, body, "eof")
+    return (start, body)
 
 
 def _expectation(row: dict[str, Any]) -> Success | Failure:

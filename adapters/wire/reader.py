@@ -100,21 +100,23 @@ async def _significant_head(source: AsyncIterator[bytes]) -> bytes:
     """Read until something other than white space and the byte order mark is there; b"" if nothing is."""
     head = b""
     async for data in source:
-        head += data
-        if _BOM.startswith(head[: len(_BOM)]) and len(head) < len(_BOM):
+        head = (head + data).lstrip()
+        if len(head) < len(_BOM) and _BOM.startswith(head):
             continue
         head = head.removeprefix(_BOM).lstrip()
         if head:
             return head
-    return head.lstrip()
+    return head
 
 
 def _documents(content: bytes) -> Iterator[Payload]:
     """One JSON document, or a stream of one on each line, as servers with an API of their own write it."""
     document = _document(content)
-    lines = [_event(line, "") for line in content.decode("utf-8", "replace").split("\n")]
-    if document.kind == "garbled" and len(lines) > 1 and all(line is None or line.kind != "garbled" for line in lines):
-        yield from (line for line in lines if line is not None)
+    lines: list[Payload] = []
+    if document.kind == "garbled":
+        lines = [said for line in content.decode("utf-8", "replace").split("\n") if (said := _event(line, ""))]
+    if len(lines) > 1 and all(line.kind != "garbled" for line in lines):
+        yield from lines
     else:
         yield document
 
@@ -171,6 +173,8 @@ class _EventBytes(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self.head
         async for data in self._source:
+            if len(self.head) < _PROSE_CHARS:
+                self.head += data
             self.tail = (self.tail + data)[-_TAIL_BYTES:]
             yield data
         yield b"\n\n"

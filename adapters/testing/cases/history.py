@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from adapters.testing.answers import Json
+    from adapters.testing.server import Seen
     from adapters.types import Message
 
 _USER, _CALL, _RESULT = HISTORY
 _SYSTEM = {"role": "system", "content": "Be brief."}
-_LATE_SYSTEM = {"role": "system", "content": "The door opened."}
-_O1_REFUSAL = "Unsupported value: 'messages[0].role' does not support 'system' with this model."
+_YES = {"role": "assistant", "content": "Yes?"}
 
 
 def _history(
@@ -52,6 +52,16 @@ def _valid(messages: list[Json]) -> bool:
             and all(isinstance(result["content"], str) for result in results)
         )
     return fine
+
+
+def _without_system(allowed: int) -> Callable[[Seen], bool]:
+    """Make the condition that all requests but the first have at most so many system messages, and lose no word."""
+    return lambda seen: all(
+        "Be brief." in str(body)
+        and "The door opened." in body["messages"][-1]["content"]
+        and _roles(body["messages"]).count("system") <= allowed
+        for body in seen.bodies[1:]
+    )
 
 
 def _roles(messages: list[Json]) -> list[str]:
@@ -178,22 +188,19 @@ CASES: Final = (
     *[
         WireCase(
             case_id,
-            "the template of the model refuses a role: asked once more with the user's words in its place",
+            "the model refuses a role: asked once more with the user's words in its place",
             [reply({"error": {"message": message, "code": 400}}, "400 Bad Request"), answer("Hi there")],
             Success(text="Hi there"),
             ways=("chat", "chat_stream"),
-            messages=[_SYSTEM, _USER, {"role": "assistant", "content": "Yes?"}, _LATE_SYSTEM],
+            messages=[_SYSTEM, _USER, _YES, {**_SYSTEM, "content": "The door opened."}],
             turns=2,
             requests=3,
-            saw=lambda seen, roles=roles: all(
-                _roles(body["messages"]) == roles and "The door opened." in body["messages"][-1]["content"]
-                for body in seen.bodies[1:]
-            ),
+            saw=_without_system(allowed),
         )
-        for case_id, message, roles in (
-            ("qwen-late-system", "System message must be at the beginning.", ["system", "user", "assistant", "user"]),
-            ("gemma-no-system", "System role not supported", ["user", "user", "assistant", "user"]),
-            ("openai-o1-no-system", _O1_REFUSAL, ["user", "user", "assistant", "user"]),
+        for case_id, message, allowed in (
+            ("qwen-late-system", "System message must be at the beginning.", 1),
+            ("gemma-no-system", "System role not supported", 0),
+            ("openai-o1-no-system", "'messages[0].role' does not support 'system' with this model", 0),
         )
     ],
     _history(
