@@ -23,7 +23,7 @@ LOCK = ".ci/dev.lock"
 IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
 PYTHON_FILES = ("adapters", "noxfile.py", "tests")
 
-LITELLM_VERSIONS = ("1.98.1", "1.100.5", "1.102.4", "1.104.9", "1.105.7", "1.106.10", "1.109.1")
+LITELLM_VERSIONS = ("1.100.5", "1.102.4", "1.104.9", "1.105.7", "1.106.10")
 """What ``compat`` tries; the range in ``pyproject.toml`` is never wider than what passes and can be installed."""
 
 WIRE_TESTS = (

@@ -62,17 +62,21 @@ class Concessions:
         """
         body = {self._renamed.get(name, name): value for name, value in body.items()}
         body = {name: value for name, value in body.items() if name not in self._dropped}
+        if ask.wants_text and self.text_without_tools:
+            body = {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
+        return self._messages(ask), body
+
+    def _messages(self, ask: Ask) -> list[Message]:
         messages = history.mend(ask.messages)
         if ask.wants_text and self.text_without_tools:
             messages = history.without_tools(messages)
-            body = {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
         if "systems_first" in self._rewrites:
             messages = history.systems_first(messages)
         if "no_system" in self._rewrites:
             messages = history.systems_first(messages, keep_first=False)
         if "short_ids" in self._rewrites:
             messages = history.with_short_ids(messages)
-        return messages, body
+        return messages
 
     def learn(self, failure: UpstreamError, ask: Ask, sent: dict[str, Any]) -> bool:
         """Look for something in a refusal that the next request can avoid.
@@ -95,8 +99,10 @@ class Concessions:
             ("short_ids", _SHORT_IDS),
         ):
             if pattern.search(failure.message) and rewrite not in self._rewrites:
+                refused = self._messages(ask)
                 self._rewrites.add(rewrite)
-                return True
+                if self._messages(ask) != refused:
+                    return True
         return self._learn_parameter(failure, sent)
 
     def forbid_tools_in_text(self) -> bool:

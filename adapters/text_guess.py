@@ -64,6 +64,7 @@ class Guesser:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._keys = (*NAME_KEYS, *ARGUMENT_KEYS, *LIST_KEYS, *_OTHER_KEYS, *tools)
+        self._gave_up = False
         self._brackets = Brackets()
         self._inside: Guess | None = None  # what is in the brackets, once they are closed
 
@@ -75,7 +76,7 @@ class Guesser:
             start: Where one of ``FIRST_CHARS`` stands; after a ``wait`` the same one is meant.
             in_sentence: Whether text stands before it on the same line; then the line must end behind a call.
         """
-        if not self._tools:
+        if not self._tools or self._gave_up:
             return _TEXT
         judged = self._fence(text, start) if text[start] == "`" else self._bracket(text, start)
         if in_sentence and judged.verdict == "call":
@@ -84,6 +85,7 @@ class Guesser:
                 judged = _WAIT if not text[start + judged.length :].strip(" \t") else Guess("text", judged.length)
         length = len(text) - start if judged.verdict == "wait" else judged.length
         if length > _LONGEST_CHARS:
+            self._gave_up = True  # it is a document; each bracket in it would be looked at as long as this one
             judged = _TEXT
         if judged.verdict != "wait":
             self._brackets, self._inside = Brackets(), None

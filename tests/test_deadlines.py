@@ -122,7 +122,7 @@ async def test_useful_data_moves_the_next_pause() -> None:
     clock = Deadlines(limits(stall_s=0.35, total_s=0.4), streamed=True)
 
     with pytest.raises(DeadlineMissed) as caught:
-        await listen(clock, useful)
+        await listen(clock, Deadlines.useful)
 
     assert caught.value.limit == "total_s"
 
@@ -133,7 +133,7 @@ async def test_the_finish_is_noted_once(monkeypatch: pytest.MonkeyPatch) -> None
     clock = Deadlines(limits(), streamed=True)
 
     with pytest.raises(DeadlineMissed) as caught:
-        await listen(clock, finished)
+        await listen(clock, Deadlines.finished)
 
     assert caught.value.limit == "linger"
 

@@ -6,8 +6,6 @@ A client belongs to the loop it was made on, and an agent may run several loops 
 from __future__ import annotations
 
 import asyncio
-import logging
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from adapters.local import LocalServer
     from adapters.types import Message
 
-logger = logging.getLogger(__name__)
-
 _FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
 
 
@@ -43,7 +39,7 @@ class Connection:
     def __init__(self, config: ProviderConfig, server: LocalServer | None) -> None:
         self._config = config
         self._server = server
-        self._routes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, engine.Route] = weakref.WeakKeyDictionary()
+        self._routes: dict[asyncio.AbstractEventLoop, engine.Route] = {}
         self.origin = origin_of(config)
 
     async def send(
@@ -110,8 +106,10 @@ class Connection:
         prefix = KINDS[self._config.kind].prefix
         await engine.rehearsed(prefix)
         loop = asyncio.get_running_loop()
-        route = self._routes.get(loop)
+        route = former = self._routes.get(loop)
         if route is None or route.base_url != base_url:
+            for ended in [each for each in list(self._routes) if each.is_closed()]:
+                self._routes.pop(ended, None)  # nobody can close its client any more; its sockets go with it
             route = self._routes[loop] = engine.create_route(
                 prefix,
                 create_client(base_url, self._config.timeouts.connect_s),
@@ -119,6 +117,8 @@ class Connection:
                 api_key=key_of(self._config),
                 headers=headers_of(self._config),
             )
+            if former is not None:  # the embedded server was started anew, on another port
+                await former.http.aclose()
         return route
 
     async def _judge(self, exchange: Exchange, trouble: Exception | None, deadlines: Deadlines) -> APIError | None:

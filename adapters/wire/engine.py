@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
-_LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+_LOG_LEVELS = {
+    # With the root logger at DEBUG they print prompts; what matters reaches the caller as an exception.
+    **dict.fromkeys(("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"), logging.CRITICAL),
+    "openai": logging.INFO,  # below it are the prompt and the headers of each request
+}
 _DRY_URL = "http://prewarm.invalid/v1"
 _CALL_TIMEOUT_S = 6000.0  # LiteLLM insists on a number; our own deadlines are far shorter
 
@@ -142,6 +146,8 @@ def _import_litellm() -> ModuleType:
     # Both are read while LiteLLM is imported: no download of a price list, no .env file of whoever runs us.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     collecting = gc.isenabled()
     gc.disable()  # half a million new objects: collecting among them stalls the event loop for 100 ms and more
     try:
@@ -153,9 +159,6 @@ def _import_litellm() -> ModuleType:
     module: ModuleType = litellm
     for switch, value in (("suppress_debug_info", True), ("telemetry", False)):
         setattr(module, switch, value)
-    for name in _LOGGERS:
-        # With the root logger at DEBUG they print prompts; what matters reaches the caller as an exception.
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     return module
 
 
