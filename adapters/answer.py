@@ -141,7 +141,10 @@ class Answer:
     def flush(self) -> str:
         """Return the text that was held back, now that nothing can follow."""
         text = self._say(self._filter.finish() + self._rescued_text)
-        self._finished = self._calls.finish(cut=self._is_cut) + self._leaked() + self._rescued
+        calls = self._calls.finish(cut=self._is_cut)
+        known = [(call.tool_call.name, call.tool_call.arguments) for call in calls]  # vLLM may send one both ways
+        leaked = [call for call in self._leaked() if (call.tool_call.name, call.tool_call.arguments) not in known]
+        self._finished = calls + leaked + self._rescued
         self._finished, said = without_pseudo_tools(self._finished, self._tools)
         return text + self._say("" if self.spoke else said)
 

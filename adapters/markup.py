@@ -159,6 +159,12 @@ class Span:
         return self._may_be_talk and not (_CALL_HEAD.match(self.head) or _OPEN_HEAD.fullmatch(self.head))
 
     @property
+    def has_opener_of_its_own(self) -> bool:
+        """Whether the text begins with the opening mark that was thought to be missing."""
+        opened = mark_at(self.head, 0) if not self.opener else None
+        return opened is not None and opened[1].role == "reasoning"
+
+    @property
     def only_word(self) -> str | None:
         """The word behind a mark that somebody may talk about, if there is nothing else: a tool's name, or no call."""
         word = _OPEN_HEAD.fullmatch(self.head) if self._may_be_talk else None

@@ -113,13 +113,14 @@ class TextFilter:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _finish_text(self, rest: str) -> None:
-        is_call = bool(rest) and rest[0] in text_guess.FIRST_CHARS and bool(self._tools)
-        if is_call and read_leaked_calls(rest, self._tools):
+        if not rest or rest[0] not in text_guess.FIRST_CHARS or not self._tools:
+            self._say(rest)
+        elif read_leaked_calls(rest, self._tools):
             self._leak(rest, is_whole=True)
-        elif is_call and self._guesser.is_cut_call(rest):
+        elif self._guesser.is_cut_call(rest):
             self._leak(rest, is_whole=False)
         else:
-            self._say(rest)
+            self._settle(rest)
 
     def _scan(self) -> bool:
         """Speak up to the next possible mark and deal with it; False if more must be seen."""
@@ -144,9 +145,19 @@ class TextFilter:
         text = self._take(judged.length)
         if judged.verdict == "call":
             self._leak(text, is_whole=True)
+        elif len(text) > 1:
+            self._settle(text)
         else:
             self._say(text)
         return True
+
+    def _settle(self, text: str) -> None:
+        """Speak text whose brackets mean nothing; marks inside of them still do."""
+        inside = TextFilter({})
+        said = inside.feed(text) + inside.finish()
+        self._reasoning.append(inside.reasoning)
+        self.leaks += inside.leaks
+        self._say(said)
 
     def _enter(self, opener: str, mark: Mark) -> None:
         if mark.role == "stray_end":
@@ -161,7 +172,7 @@ class TextFilter:
     def _go_on(self, span: Span) -> bool:
         """Look for the end of what is held back; False if more must be seen."""
         rest = span.feed(self._take(len(self._pending) - self._read))
-        if span.is_talk or (not span.opener and self._opens_reasoning(span.head)):
+        if span.is_talk or span.has_opener_of_its_own:
             self._say(span.opener)
             self._leave(span, rest or "")
             return True
@@ -179,11 +190,6 @@ class TextFilter:
     def _leave(self, span: Span, rest: str) -> None:
         """Take what was held back for ordinary text."""
         self._span, self._pending, self._read = None, span.body + span.closer + rest, 0
-
-    @staticmethod
-    def _opens_reasoning(text: str) -> bool:
-        marked = mark_at(text, 0)
-        return marked is not None and marked[1].role == "reasoning"
 
     def _take(self, length: int) -> str:
         taken = self._pending[self._read : self._read + length]

@@ -13,7 +13,7 @@ from adapters.markup import MARKS
 from adapters.text_guess import FIRST_CHARS as GUESS_FIRST_CHARS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 TOOLS: dict[str, dict[str, Any]] = {
     "get_weather": {"city": {"type": "string"}, "days": {"type": "integer"}},
@@ -120,3 +120,130 @@ ANYTHING = st.one_of(
     st.dictionaries(st.integers() | st.text(st.characters(), max_size=3), st.floats() | st.text(), max_size=2),
 )
 """What a server might put where arguments belong."""
+
+
+GARBAGE = st.one_of(
+    st.binary(min_size=1, max_size=12),
+    st.sampled_from((
+        b"\n", b"\n\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b"\x00", b"\xff", b"data: ", b"data:[DONE]\n\n",
+        b"event: error\n", b": comment\n\n", b"id: 1\n", b"null", b"{", b"}", b"[", b'"', b"\\", b"\\ud83d",
+        b"<think>", b"</think>", b"<tool_call>", b"<html><title>Sign in</title>",
+        b'data: {"error": {"message": "Overloaded", "code": 503}}\n\n',
+        b'{"error": "no"}', b'"finish_reason": "stop"', b"0" * 400, b"1e999", b"[" * 2_000,
+    )),
+)  # fmt: skip
+
+
+@st.composite
+def mutated(draw: st.DrawFn, bodies: Sequence[bytes]) -> bytes:
+    """Draw a body and damage it: cut, flip, remove, repeat, splice, or change a value of its JSON."""
+    body = draw(st.sampled_from(bodies))
+    for damage in draw(st.lists(st.sampled_from(_DAMAGES), max_size=4)):
+        body = damage(draw, body, bodies)
+    return body
+
+
+def _place(draw: st.DrawFn, body: bytes) -> int:
+    return draw(st.integers(0, len(body)))
+
+
+def _span_of(draw: st.DrawFn, body: bytes) -> tuple[int, int]:
+    start = _place(draw, body)
+    return start, start + draw(st.integers(0, 200))
+
+
+def _cut(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    return body[: _place(draw, body)]
+
+
+def _flip(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    place = _place(draw, body)
+    return body[:place] + draw(st.binary(min_size=1, max_size=1)) + body[place + 1 :]
+
+
+def _remove(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    start, end = _span_of(draw, body)
+    return body[:start] + body[end:]
+
+
+def _repeat(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    start, end = _span_of(draw, body)
+    return body[:end] + body[start:]
+
+
+def _insert(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    place = _place(draw, body)
+    return body[:place] + draw(GARBAGE) + body[place:]
+
+
+def _splice(draw: st.DrawFn, body: bytes, bodies: Sequence[bytes]) -> bytes:
+    other = draw(st.sampled_from(bodies))
+    return body[: _place(draw, body)] + other[_place(draw, other) :]
+
+
+def _change_line_ends(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    return body.replace(b"\n", draw(st.sampled_from((b"\r\n", b"\r", b"\n\n", b" \n"))))
+
+
+_KEYS = tuple(
+    f'"{name}"'.encode()
+    for name in ("content", "delta", "message", "tool_calls", "choices", "finish_reason", "reasoning_content")
+)
+
+
+def _rename(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    keys = (
+        b'"content"',
+        b'"delta"',
+        b'"message"',
+        b'"tool_calls"',
+        b'"choices"',
+        b'"finish_reason"',
+        b'"reasoning_content"',
+    )
+    return body.replace(draw(st.sampled_from(keys)), draw(st.sampled_from((*keys, b'"error"', b'"x"'))))
+
+
+def _change_value(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
+    """Put another value in the place of one in the JSON of a line."""
+    lines = body.split(b"\n")
+    number = draw(st.integers(0, len(lines) - 1))
+    head, brace, text = lines[number].partition(b"{")
+    try:
+        value = json.loads(brace + text)
+    except ValueError:
+        return body
+    paths = list(_paths(value))
+    if not paths:
+        return body
+    path = draw(st.sampled_from(paths))
+    target = value
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = draw(_OTHER_VALUES)
+    lines[number] = head + json.dumps(value).encode()
+    return b"\n".join(lines)
+
+
+def _paths(value: Any) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (key,)
+        yield from ((key, *path) for path in _paths(inner))
+
+
+_OTHER_VALUES = st.one_of(
+    st.sampled_from(
+        (None, True, False, 0, -1, 10**30, 1.5, "", " ", [], {}, [None], [{}], {"text": "x"}, "stop", "error")
+    ),
+    JSON_VALUES,
+    st.sampled_from(CALLS_AS_TEXT),
+    st.sampled_from(
+        ({"message": "x", "code": 429}, {"code": "rate_limit"}, "Overloaded", [{"type": "text", "text": "x"}])
+    ),
+)
+
+_DAMAGES = (
+    _cut, _flip, _flip, _remove, _repeat, _insert, _insert, _splice, _change_line_ends, _rename,
+    _change_value, _change_value,
+)  # fmt: skip

@@ -75,7 +75,7 @@ class Observer(logging.Handler):
             self.rehearsals += 1
             return await send(transport, request)
 
-        httpx.MockTransport.handle_async_request = counted  # type: ignore[method-assign]  # a process of its own
+        httpx.MockTransport.handle_async_request = counted  # type: ignore[assignment, method-assign]  # a process of its own
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note what is logged."""
@@ -252,7 +252,7 @@ async def test_what_is_sent(server: ScriptedServer, prefix: str, stream: bool) -
     response = await ask(prefix, base_url, stream=stream, model="org/gpt-5:free", body=body)
 
     seen = server.seen["case"]
-    added = {"stream": stream} if stream else {}
+    added: dict[str, Any] = {"stream": stream} if stream else {}
     added |= {"usage": {"include": True}} if prefix == "openrouter/" else {}
     sent = {name: value for name, value in seen.bodies[0].items() if name != "stream" or value}
     assert response is not None

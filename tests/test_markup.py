@@ -167,3 +167,21 @@ def test_word_behind_a_mark(opener: str, text: str, word: str | None) -> None:
     span.feed(text)
 
     assert span.only_word == word
+
+
+@pytest.mark.parametrize(
+    ("opener", "text", "has"),
+    [
+        pytest.param("", "\n<think>so", True, id="reasoning"),
+        pytest.param("", "<tool_call>", False, id="call"),
+        pytest.param("", "so", False, id="words"),
+        pytest.param("<think>", "<think>", False, id="opener-is-known"),
+    ],
+)
+def test_opener_that_was_thought_to_be_missing(opener: str, text: str, *, has: bool) -> None:
+    """Where the opening mark is thought to be missing, a text that begins with one has it."""
+    span = Span(opener, MARKS["<think>"])
+
+    span.feed(text)
+
+    assert span.has_opener_of_its_own is has

@@ -141,6 +141,8 @@ def test_noise_in_every_spelling(mark: str) -> None:
         pytest.param(
             "Hi \N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "Hi İ", "", [], id="letter-that-grows-in-lower-case"
         ),
+        pytest.param('{"id": "<think>a</think>b"}', '{"id": "b"}', "a", [], id="reasoning-in-json"),
+        pytest.param('{"id": "<think>a', '{"id": "', "a", [], id="reasoning-in-unclosed-json"),
         # Characters in halves
         pytest.param(f"a{_FIRST_HALF}{_SECOND_HALF}b", f"a{_GRIN}b", "", [], id="pair-of-halves"),
         pytest.param(f"a{_FIRST_HALF}b", f"a{_HALF}b", "", [], id="first-half"),

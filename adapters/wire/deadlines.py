@@ -61,8 +61,9 @@ class Deadlines:
         """
         limit, seconds, left_s = self._nearest()
         began = time.monotonic()
+        scope = asyncio.timeout(left_s)
         try:
-            async with asyncio.timeout(left_s) as scope:
+            async with scope:
                 return await awaitable
         except TimeoutError:
             if not scope.expired():

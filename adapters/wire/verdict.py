@@ -24,9 +24,11 @@ from adapters.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adapters.wire.upstream import UpstreamError
 
-_BY_STATUS: dict[int, type[APIError]] = {
+_BY_STATUS: Mapping[int, type[APIError]] = {
     401: AuthenticationError,
     402: PaymentRequiredError,
     403: PermissionDeniedError,

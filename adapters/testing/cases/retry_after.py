@@ -10,9 +10,9 @@ from adapters.testing.answers import reply
 from adapters.testing.case import Failure, WireCase
 
 _SLOW = "429 Too Many Requests"
-_SOON_S = 3600
+_SOON_S = 36_000
 _NOW_S = time.time()
-_SOON = (_SOON_S - 300.0, _SOON_S + 5.0)  # tables are built once; a slow test run may come a few minutes later
+_SOON = (_SOON_S - 3_600.0, _SOON_S + 5.0)  # tables are built once; a slow test run may come much later
 _SOON_DATE = email.utils.formatdate(_NOW_S + _SOON_S, usegmt=True)
 _SOON_MS = str(int((_NOW_S + _SOON_S) * 1000))
 
