@@ -209,12 +209,12 @@ def _keywords(parentheses: str, parameter_names: list[str]) -> dict[str, Any] | 
     """The arguments between the parentheses of a call, or None if they are not all plain values."""
     try:
         call = read_expression(f"call{parentheses}")
-        if isinstance(call, ast.Call):
-            values = list(map(ast.literal_eval, call.args))
-            named = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
-            if len(values) == 1 and isinstance(values[0], dict) and values[0].keys() <= set(parameter_names):
-                return values[0] | named  # get_weather({"city": "Oslo"})
-            return dict(zip(parameter_names, values, strict=False)) | named
+        if not isinstance(call, ast.Call):
+            return None  # a comment hid a parenthesis
+        values = list(map(ast.literal_eval, call.args))
+        named = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+        if len(values) == 1 and isinstance(values[0], dict) and values[0].keys() <= set(parameter_names):
+            return values[0] | named  # get_weather({"city": "Oslo"})
+        return dict(zip(parameter_names, values, strict=False)) | named
     except (ValueError, TypeError, RecursionError):
-        pass
-    return None
+        return None

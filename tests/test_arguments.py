@@ -224,4 +224,4 @@ def test_loop_of_a_model(unit: str) -> None:
     for text in (unit, f"{{{unit}", f"{{{unit}}}"):
         read_arguments(text.replace(unit, unit * (50_000 // len(unit))))
 
-    assert time.process_time() - began_s < 3.0
+    assert time.process_time() - began_s < 20  # a hang, not a benchmark

@@ -225,7 +225,7 @@ async def test_a_large_event_costs_no_more_than_its_length(size: int) -> None:
     said_it = await payloads(*(body[at : at + size] for at in range(0, len(body), size)))
 
     assert said_it == [told({"text": text})]
-    assert time.process_time() - began_s < 5
+    assert time.process_time() - began_s < 20  # a hang, not a benchmark
 
 
 @pytest.mark.parametrize(

@@ -222,4 +222,4 @@ def test_text_of_single_letters(text: str) -> None:
 
     _judged(list(letters))
 
-    assert time.process_time() - began_s < 3.0
+    assert time.process_time() - began_s < 20  # a hang, not a benchmark

@@ -320,4 +320,4 @@ def test_long_call_whose_name_is_repeated() -> None:
     calls = _assembled([_part(0, None, "play", piece) for piece in pieces_of(text, range(4, len(text), 4))])
 
     assert calls == [("*", "play", json.loads(text))]
-    assert time.process_time() - began_s < 3.0
+    assert time.process_time() - began_s < 20  # a hang, not a benchmark

@@ -206,7 +206,7 @@ def test_a_huge_message_is_read_at_once(piece: str, wrap: Any) -> None:
 
     failure = upstream_error(body, status=500)
 
-    assert time.process_time() - began_s < 1
+    assert time.process_time() - began_s < 20  # a hang, not a benchmark
     assert len(failure.message) <= 1_000
 
 

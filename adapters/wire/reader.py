@@ -77,16 +77,20 @@ async def read(response: httpx.Response) -> AsyncGenerator[Payload, None]:
 async def _payloads(response: httpx.Response) -> AsyncGenerator[Payload, None]:
     async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes())) as source:
         head = await _significant_head(source)
-        if head[:1] in (b"{", b"["):
-            rest = [data async for data in source]
-            for payload in _documents(head + b"".join(rest)):
-                yield payload
-        elif head[:1] == b"<":
-            rest = [data async for data in source]
-            yield Payload("prose", (head + b"".join(rest))[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)
-        elif head:
-            async for payload in _events(head, source):
-                yield payload
+        read_on = _whole if head[:1] in (b"{", b"[") else _page if head[:1] == b"<" else _events
+        async for payload in read_on(head, source):
+            yield payload
+
+
+async def _whole(head: bytes, source: AsyncIterator[bytes]) -> AsyncIterator[Payload]:
+    rest = [data async for data in source]
+    for payload in _documents(head + b"".join(rest)):
+        yield payload
+
+
+async def _page(head: bytes, source: AsyncIterator[bytes]) -> AsyncIterator[Payload]:
+    rest = [data async for data in source]
+    yield Payload("prose", (head + b"".join(rest))[:_PROSE_CHARS].decode("utf-8", "replace"), whole=True)
 
 
 def read_whole(content: bytes) -> Payload:
@@ -131,6 +135,8 @@ def _document(content: bytes) -> Payload:
 
 
 async def _events(head: bytes, source: AsyncIterator[bytes]) -> AsyncIterator[Payload]:
+    if not head:
+        return
     stream = _EventBytes(head, source)
     events = EventSource(httpx.Response(200, headers=_EVENT_STREAM, stream=stream)).aiter_sse()
     named = False
