@@ -11,7 +11,7 @@ from adapters.testing.cases.common import GARBLED, LIGHTS, OSLO, SUNNY, WEATHER
 _HALF = '{"city": "Os'
 
 
-def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401
+def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401 - whatever a server sends
     return called({"index": index, **call(name, arguments, call_id)})
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HI = Success(text="Hi there")
 
 
-def _refusal(message: str, status: str = "400 Bad Request", param: str | None = None, code: str | None = None) -> Any:  # noqa: ANN401
+def _refusal(message: str, status: str = "400 Bad Request", param: str | None = None, code: str | None = None) -> Any:  # noqa: ANN401 - whatever a server sends
     return reply({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}, status)
 
 
@@ -31,7 +31,7 @@ def _without(name: str, instead: str | None = None) -> Any:  # noqa: ANN401 - a 
     return holds
 
 
-def _drops(name: str, case_id: str, refusal: Any, instead: str | None = None, **fields: Any) -> Sequence[WireCase]:  # noqa: ANN401
+def _drops(name: str, case_id: str, refusal: Any, instead: str | None = None, **fields: Any) -> Sequence[WireCase]:  # noqa: ANN401 - whatever a server sends
     """Make the cases of one refused parameter: dropped once, and remembered in the next turn."""
     steps = [refusal, answer("Hi there")]
     why = f"{name} is refused by name"

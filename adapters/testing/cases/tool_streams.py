@@ -28,7 +28,7 @@ def _pieces(case_id: str, why: str, *events: Any, **expect: Any) -> WireCase:
     return WireCase(case_id, why, [stream(*events, CALLED)], Success(**expect), ways=STREAM_EVENTS, tools=True)
 
 
-def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401
+def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401 - whatever a server sends
     return called({"index": index, **call(name, arguments, call_id)})
 
 
