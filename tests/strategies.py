@@ -211,7 +211,7 @@ def _change_value(draw: st.DrawFn, body: bytes, _: Sequence[bytes]) -> bytes:
     head, brace, text = lines[number].partition(b"{")
     try:
         value = json.loads(brace + text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
     paths = list(_paths(value))
     if not paths:
