@@ -6,12 +6,13 @@ contract ``LLMProvider``; ``FallbackProvider`` is the other, over several of the
 a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its failures are ``AdapterError``.
 
 Importing this loads nothing that is slow to load: the HTTP client comes with the first provider, LiteLLM with
-``prewarm`` or else the first request. ``adapters.agent``, ``adapters.livekit``, ``adapters.openrouter`` and
+``prewarm`` or else the first request. ``adapters.agent``, ``adapters.livekit``, ``adapters.models`` and
 ``adapters.testing`` are imported by their own names.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from adapters.config import ProviderConfig, load_config
@@ -76,6 +77,9 @@ __all__ = [
     "load_config",
 ]
 
+
+# Who configures no logging gets none: Python would print our warnings to stderr, in the middle of a terminal's page.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not TYPE_CHECKING:  # pragma: no branch - type checkers alone go past it, or they would believe in any name
 

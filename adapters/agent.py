@@ -8,15 +8,15 @@ is made is the provider's.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from adapters.messages import text_of
-from adapters.streams import closing, stream_text_events
+from adapters.provider import closing
+from adapters.request.messages import text_of
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ async def run_turn(
             also if the turn fails or is stopped halfway: no call is without a result, and an unfinished text is
             there as far as it was yielded.
         tools: Tools that the model may call.
-        call_tool: Runs one tool. If it raises, the model is told so in one line and the turn goes on.
+        call_tool: Runs one tool. If it raises, the model is told so in one line and the turn goes on; ``SystemExit``
+            and ``KeyboardInterrupt`` end it, when all calls have their results.
         max_rounds: Requests that may call tools. One that may not follows them, so that there is an answer.
         **kwargs: Sampling parameters of every request of this turn.
 
@@ -85,15 +86,16 @@ async def run_turn(
     """
     responses: list[LLMResponse] = []
     while True:
-        ask = provider.stream_events if len(responses) < max_rounds else partial(stream_text_events, provider)
+        is_last = len(responses) == max_rounds
+        stream = provider.stream_events(messages, tools, **(kwargs | {"tool_choice": "none"} if is_last else kwargs))
         lead = "\n" if any(response.content for response in responses) else ""
-        async with aclosing(_stream_answer(ask(messages, tools, **kwargs), messages, lead)) as events:
+        async with aclosing(_stream_answer(stream, messages, lead, may_call=not is_last)) as events:
             async for event in events:
                 if isinstance(event, ResponseDone):
                     responses.append(event.response)
                 else:
                     yield event
-        if not responses[-1].tool_calls:
+        if is_last or not responses[-1].tool_calls:
             break
         async with aclosing(_run_tools(provider, responses[-1], messages, call_tool)) as results:
             async for result in results:
@@ -102,11 +104,12 @@ async def run_turn(
 
 
 async def _stream_answer(
-    stream: AsyncIterator[StreamEvent], messages: list[Message], lead: str
+    stream: AsyncIterator[StreamEvent], messages: list[Message], lead: str, *, may_call: bool
 ) -> AsyncGenerator[StreamEvent, None]:
     """Pass one answer on, ``lead`` before its first text, and write what was said into the history.
 
-    A whole answer with calls is left to ``_run_tools``, which writes it together with the results.
+    A whole answer with calls is left to ``_run_tools``, which writes it together with the results. Where there may be
+    none, a provider of an agent's own that calls all the same is not heeded.
     """
     said: list[str] = []
     event: StreamEvent | None = None
@@ -118,8 +121,9 @@ async def _stream_answer(
                     if lead and not said:
                         yield TextDelta(lead)
                     said.append(event.text)
-                yield event
-        tools_follow = isinstance(event, ResponseDone) and bool(event.response.tool_calls)
+                if may_call or not isinstance(event, ToolCallDone):
+                    yield event
+        tools_follow = may_call and isinstance(event, ResponseDone) and bool(event.response.tool_calls)
     finally:
         if said and not tools_follow:
             messages.append({"role": "assistant", "content": "".join(said)})
@@ -130,7 +134,8 @@ async def _run_tools(
 ) -> AsyncGenerator[ToolResult, None]:
     """Run the calls of an answer at the same time and write calls and results into the history, in order."""
     calls = response.tool_calls
-    tasks = [asyncio.create_task(_run_tool(call, call_tool)) for call in calls]
+    exits: list[BaseException] = []
+    tasks = [asyncio.create_task(_run_tool(call, call_tool, exits)) for call in calls]
     try:
         for call, task in zip(calls, tasks, strict=True):
             await asyncio.wait([task])  # not ``await task``: a tool that cancels itself must not cancel the turn
@@ -142,19 +147,34 @@ async def _run_tools(
             await asyncio.wait(tasks)  # no tool outlives the turn
         finally:
             results = [_result_of(call, task).content for call, task in zip(calls, tasks, strict=True)]
-            messages.append(provider.format_tool_call_message(response.content, calls))
-            for call, content in zip(calls, results, strict=True):
-                messages.append(provider.format_tool_result(content, call.id, call.name))
+            messages += [
+                provider.format_tool_call_message(response.content, calls),
+                *(
+                    provider.format_tool_result(content, call.id, call.name)
+                    for call, content in zip(calls, results, strict=True)
+                ),
+            ]
+            if exits:
+                raise exits[0]
 
 
-async def _run_tool(call: ToolCall, call_tool: CallTool) -> ToolResult:
-    """Run one call; a failure of the tool becomes a sentence for the model."""
+async def _run_tool(call: ToolCall, call_tool: CallTool, exits: list[BaseException]) -> ToolResult:
+    """Run one call; a failure of the tool becomes a sentence for the model.
+
+    What ends the program is kept in ``exits``: raised in a task it would stop the event loop before the history is
+    whole.
+    """
     if call.error is not None:
         return ToolResult(call, f"The tool {call.name} was not run: {call.error}", failed=True)
     try:
-        content = text_of(await call_tool(call.name, call.arguments))
-    except Exception as error:
+        # A copy, because the history repeats the arguments as the model wrote them.
+        content = text_of(await call_tool(call.name, copy.deepcopy(call.arguments)))
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # whatever a tool raises, its call needs a result
         _logger.info("The tool %s failed", call.name, exc_info=True)  # a warning would be printed by default
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            exits.append(error)
         reason = " ".join(str(error).split()) or type(error).__name__
         return ToolResult(call, f"The tool {call.name} failed: {reason}"[:_MAX_FAILURE_CHARS], failed=True)
     return ToolResult(call, content, failed=False)
@@ -164,6 +184,8 @@ def _result_of(call: ToolCall, task: asyncio.Task[ToolResult]) -> ToolResult:
     """Return what the task found; a task without a result was interrupted."""
     if not task.done() or task.cancelled():
         return ToolResult(call, _INTERRUPTED, failed=True)
+    if task.exception() is not None:  # the tool raised what cannot even be told: its text raises something else
+        return ToolResult(call, f"The tool {call.name} failed.", failed=True)
     return task.result()
 
 

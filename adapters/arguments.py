@@ -9,19 +9,34 @@ import ast
 import json
 import re
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 _DECODER = json.JSONDecoder(strict=False)  # raw newlines inside strings are common
-_SPECIAL = re.compile(r"\\.?|[\"'{}\[\]()]", re.DOTALL)
+_OPEN_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+'  # possessive, for what a model wrote must not send a search into a loop
+_STRING = rf'{_OPEN_STRING}"'
+_QUOTED = _STRING.replace('"', "'")
+_END = r"\\?\Z"  # of the text, in the middle of a string
+_STRINGS = re.compile(f"{_STRING}|{_QUOTED}|[\"'].*", re.DOTALL)
+_TOKENS = re.compile(rf"{_STRING}|{_QUOTED}|\\.|([{{\[(])|([}}\])])|([\"'\\])", re.DOTALL)
+_OPENED, _CLOSED = 1, 2  # groups of it; the third is what goes on behind the end
+_REST_OF_STRING = {
+    quote: re.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+(?:({quote})|(\\?))", re.DOTALL) for quote in "\"'"
+}
 _TO_MEND = re.compile(
-    r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'  # a string, so that nothing inside of one is taken for what follows here
+    rf'{_OPEN_STRING}(?:"|{_END})'  # a string, so that nothing inside of one is taken for what follows here
     r"|,(?=\s*[}\]])|//[^\n]*|/\*.*?(?:\*/|\Z)",  # a trailing comma, comments
     re.DOTALL,
 )
 _ESCAPE = re.compile(r"""\\(?:([\\/"bfnrt]|u[0-9a-fA-F]{4})|(')|)""")
 _CONSTANTS = {"true": True, "false": False, "null": None}
-_QUOTES, _OPENING, _CLOSING = frozenset("\"'"), frozenset("{[("), frozenset("}])")
-_GAPS = frozenset(" \n\r\t,;")
+_GAP = re.compile(r"[ \n\r\t,;]*")
+_MOST_SLOPPY_CHARS = 65_536  # what is longer is read if it is JSON, and not at all if it only resembles it
+_MOST_CODE_CHARS = 5_000  # of Python outside of strings: parsing it costs far more than reading JSON
+_MOST_OBJECTS = 20
+_COST_CHARS = 100  # what a look costs beside the characters
 _MOST_LAYERS = 3  # arguments that were encoded twice occur, more often than that never
 
 
@@ -29,7 +44,7 @@ class _UnreadableError(ValueError):
     """The arguments cannot be read; the text says why."""
 
 
-def read_arguments(raw: Any) -> tuple[dict[str, Any], str | None]:  # noqa: ANN401 - whatever a server sent
+def read_arguments(raw: Json) -> tuple[dict[str, Json], str | None]:
     """Read arguments; never raises.
 
     Args:
@@ -47,7 +62,7 @@ def read_arguments(raw: Any) -> tuple[dict[str, Any], str | None]:  # noqa: ANN4
         return {}, "The arguments are nested too deeply."
 
 
-def is_whole(raw: Any) -> bool:  # noqa: ANN401 - as above
+def is_whole(raw: Json) -> bool:
     """Whether arguments are a complete object as they stand, so that nothing can be missing at their end."""
     if isinstance(raw, str):
         text = raw.strip()
@@ -66,24 +81,50 @@ def read_value(text: str, start: int = 0) -> tuple[Any, int] | None:
     Returns:
         The value and where it ends, or None if there is none.
     """
-    try:
-        return _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        end = Brackets().closed_at(text, start)
-    if end is None:
-        return None
-    try:
-        return _loose(text[start:end]), end
-    except _UnreadableError:
-        return None
+    return Values(text).read(start)
+
+
+class Values:
+    """Reads the values in a text: JSON for nothing, what only resembles it for so much work and no more.
+
+    Args:
+        text: The text.
+        most_chars: How many characters may be looked at for what is no JSON.
+    """
+
+    def __init__(self, text: str, most_chars: int = _MOST_SLOPPY_CHARS) -> None:
+        self._text = text
+        self._most_chars = most_chars
+
+    def read(self, start: int) -> tuple[Any, int] | None:
+        """Read the value at a place; return it and where it ends, or None if there is none."""
+        try:
+            return _DECODER.raw_decode(self._text, start)
+        except (ValueError, RecursionError):
+            written = self.brackets(start)
+        if written is None:
+            return None
+        try:
+            return _loose(written), start + len(written)
+        except _UnreadableError:
+            return None
+
+    def brackets(self, start: int) -> str | None:
+        """Return the text from the bracket at a place to the one that closes it, or None if there is none."""
+        rest = self._text[start : start + self._most_chars]
+        end = Brackets().closed_at(rest)
+        self._most_chars = max(self._most_chars - (len(rest) if end is None else end) - _COST_CHARS, 0)
+        return None if end is None else rest[:end]
 
 
 def read_expression(text: str) -> ast.expr:
     """Parse a Python expression, in which ``true``, ``false`` and ``null`` may stand too.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is none, or a very long one.
     """
+    if len(text) > _MOST_CODE_CHARS and len(_STRINGS.sub("", text)) > _MOST_CODE_CHARS:
+        raise ValueError("It is too long for an expression.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns about escapes and numbers that a model wrote
@@ -100,6 +141,7 @@ class Brackets:
         self._seen = 0
         self._depth = 0
         self._quote = ""
+        self._is_escaped = False  # a backslash was the end of what has come
 
     def closed_at(self, text: str, start: int = 0) -> int | None:
         """Return where the bracket is closed, or None if it is not yet; not to be asked again once it was.
@@ -108,27 +150,51 @@ class Brackets:
             text: The text, which may have grown since the last call.
             start: Where the bracket stands in it.
         """
-        while (match := _SPECIAL.search(text, start + self._seen)) is not None:
-            if match.group() == "\\":  # the end of what has come: what it escapes follows
-                self._seen = match.start() - start
-                return None
-            self._seen = match.end() - start
-            self._take(match.group())
-            if self._depth <= 0:
-                return match.end()
+        end = self.feed(text, start + self._seen)
         self._seen = len(text) - start
+        return end
+
+    def feed(self, text: str, start: int = 0) -> int | None:
+        """Take the next piece of a text, and return where in it the bracket is closed, or None."""
+        if self._is_escaped and start < len(text):
+            self._is_escaped, start = False, start + 1
+        behind = self._behind_string(text, start)
+        if behind is None:
+            return None
+        for token in _TOKENS.finditer(text, behind):
+            if token.lastindex == _OPENED:
+                self._depth += 1
+            elif token.lastindex == _CLOSED:
+                self._depth -= 1
+                if self._depth <= 0:
+                    return token.end()
+            elif token.lastindex is not None:
+                self._go_on_behind(token)
+                return None
         return None
 
-    def _take(self, char: str) -> None:
-        if self._quote:
-            self._quote = "" if char == self._quote else self._quote
-        elif char in _QUOTES:
-            self._quote = char
+    def _behind_string(self, text: str, start: int) -> int | None:
+        """Return where the string ends that a place is in; None if it does not end."""
+        if not self._quote:
+            return start
+        rest = _REST_OF_STRING[self._quote].match(text, start)
+        assert rest is not None  # noqa: S101 - it matches nothing at least
+        if rest.group(1):
+            self._quote = ""
+            return rest.end()
+        self._is_escaped = bool(rest.group(2))
+        return None
+
+    def _go_on_behind(self, token: re.Match[str]) -> None:
+        """Note that the text ends in a string, or behind a backslash."""
+        if token.group() == "\\":
+            self._is_escaped = True
         else:
-            self._depth += (char in _OPENING) - (char in _CLOSING)
+            self._quote = token.group()
+            self._behind_string(token.string, token.end())
 
 
-def _object(raw: Any) -> dict[Any, Any]:  # noqa: ANN401 - as above
+def _object(raw: Json) -> dict[Json, Json]:
     value = raw
     for _ in range(_MOST_LAYERS):
         if not isinstance(value, str):
@@ -153,7 +219,7 @@ def _as_json(arguments: dict[Any, Any]) -> dict[str, Any]:
     return values
 
 
-def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
+def _parse(text: str) -> Json:
     text = text.strip()
     if not text:
         return None
@@ -175,16 +241,19 @@ def _parse(text: str) -> Any:  # noqa: ANN401 - JSON
 
 def _objects(text: str, position: int) -> list[Any]:
     """All objects that follow each other directly; whatever stands behind them is a server's litter."""
-    values = []
-    while text.startswith("{", position) and (found := read_value(text, position)) is not None:
-        value, position = found
-        values.append(value)
-        while text[position : position + 1] in _GAPS:
-            position += 1
+    values: list[Any] = []
+    reader = Values(text)
+    while text.startswith("{", position) and (found := reader.read(position)) is not None:
+        values.append(found[0])
+        if len(values) > _MOST_OBJECTS:
+            raise _UnreadableError("The arguments are very many objects.")
+        gap = _GAP.match(text, found[1])
+        assert gap is not None  # noqa: S101 - it matches nothing at least
+        position = gap.end()
     return values
 
 
-def _loose(text: str) -> Any:  # noqa: ANN401 - a value
+def _loose(text: str) -> Json:
     """Read JSON with bad escapes, trailing commas or comments, or a Python literal."""
     try:
         return _DECODER.decode(_TO_MEND.sub(_mended, text))

@@ -1,191 +1,118 @@
-"""One try: send the question, turn the chunks into events, and know whether another way of asking is worth a try."""
+"""One try: send the request, turn payloads into events, and end well or with the error that says why not."""
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from adapters.answer import Answer, CallInsteadOfText
-from adapters.errors import APIError
-from adapters.request import body_of
+from adapters.answer.chunks import chunk_of
+from adapters.errors import APIConnectionError, APIError
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
-from adapters.wire import failures
-from adapters.wire.chunks import chunk_of
-from adapters.wire.deadlines import DeadlineMissed, Deadlines
-from adapters.wire.reader import BrokenBody, read
-from adapters.wire.redact import is_html
-from adapters.wire.upstream import UpstreamError, upstream_error
+from adapters.wire.errors.upstream import UpstreamError
+from adapters.wire.origin import Hidden
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
-    from adapters.concessions import Concessions
-    from adapters.config import ProviderConfig
-    from adapters.request import Ask
-    from adapters.types import StreamEvent
-    from adapters.wire.chunks import Chunk
+    from adapters.answer.answer import Answer
+    from adapters.request.build import Request
+    from adapters.types import Json, StreamEvent
+    from adapters.wire.body import Body
     from adapters.wire.connection import Connection
-    from adapters.wire.reader import Payload
-
-_SIGN_IN = "sent a web page instead of an answer. Please check base_url, or sign in to the network."
+    from adapters.wire.deadlines import Deadlines
 
 
-class Attempt:
-    """One request and its answer.
+async def attempt(
+    connection: Connection, request: Request, answer: Answer, deadlines: Deadlines
+) -> AsyncGenerator[StreamEvent, None]:
+    """Send one request and read its answer.
 
     Args:
-        config: The provider.
-        connection: The way to it.
-        concessions: What its server does not take.
-        ask: The question.
+        connection: The way to the server.
+        request: What is sent.
+        answer: Grows with what comes; good for one try.
+        deadlines: The clock of this try.
 
-    Attributes:
-        events: The answer, event by event.
-        extras: After the last event: call id -> fields of the provider's own.
-        details: After the last event: ``reasoning_details`` of the message.
+    Yields:
+        ``TextDelta`` as it comes, then ``ToolCallDone`` for each call, then one ``ResponseDone``. Texts that arrived
+        together are one.
+
+    Raises:
+        CallInsteadOfText: If text was wanted, and the model wants to call a tool instead; before any event.
+        APIError: If it failed, also after some text.
     """
-
-    def __init__(self, config: ProviderConfig, connection: Connection, concessions: Concessions, ask: Ask) -> None:
-        self._config = config
-        self._connection = connection
-        self._concessions = concessions
-        self._ask = ask
-        self._origin = connection.origin
-        self._deadlines = Deadlines(config.timeouts, streamed=ask.stream)
-        self._answer = Answer(
-            self._origin, ask.schemas, wants_text=ask.wants_text, reasoning_first=concessions.reasoning_first
-        )
-        self._sent: dict[str, Any] = {}
-        self.extras: dict[str, dict[str, Any]] = {}
-        self.details: list[dict[str, Any]] = []
-        self.events: AsyncGenerator[StreamEvent, None] = self._run()
-
-    def is_worth_another(self, error: BaseException) -> bool:
-        """Whether the same question, asked in another way, may succeed where this try failed.
-
-        Args:
-            error: What ended the try before its first event.
-
-        Raises:
-            APIError: If the model insists on calling a tool where text is wanted.
-        """
-        if isinstance(error, CallInsteadOfText):
-            if self._concessions.forbid_tools_in_text() and self._mentions_tools():
-                return True
-            raise failures.incomplete(failures.NO_CALL, self._origin) from None
-        cause = error.__cause__
-        return (
-            isinstance(error, APIError)
-            and isinstance(cause, UpstreamError)
-            and self._concessions.learn(cause, self._ask, self._sent)
-        )
-
-    def _mentions_tools(self) -> bool:
-        return bool(self._ask.tools) or any(message.get("role") == "tool" for message in self._ask.messages)
-
-    async def _run(self) -> AsyncGenerator[StreamEvent, None]:
-        messages, self._sent = self._concessions.apply(self._ask, body_of(self._ask, self._config))
+    body: Body | None = None
+    trouble: APIError | None = None
+    try:
         try:
-            exchange = await self._connection.send(
-                messages, self._sent, stream=self._ask.stream, deadlines=self._deadlines
+            body = await connection.ask(
+                Hidden({"messages": request.messages, **request.body}),
+                Hidden(request.headers),
+                stream=request.stream,
+                deadlines=deadlines,
             )
         except APIError as error:
-            if not isinstance(error.__cause__, UpstreamError) or not self._answer.rescue(error.__cause__):
-                raise
-            for event in self._close():
-                yield event
-            return
-        assert exchange.response is not None  # noqa: S101 - send returns no other exchange
-        payloads = read(exchange.response)
-        try:
-            async with aclosing(self._read(payloads)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            if self._answer.is_over:
-                exchange.drain(payloads)
-            else:
-                await payloads.aclose()
-                await exchange.aclose()
-
-    async def _read(self, payloads: AsyncGenerator[Payload, None]) -> AsyncGenerator[StreamEvent, None]:
-        trouble: APIError | None = None
-        while trouble is None and not self._answer.has_ended:
-            try:
-                payload = await self._deadlines.wait(anext(payloads, None))
-            except (DeadlineMissed, BrokenBody) as error:
-                trouble = self._broken(error)
-                break
-            if payload is None:
-                break
-            text, trouble = self._take(payload)
+            trouble = _unless_rescued(error, answer)
+        while body is not None and trouble is None and not answer.has_ended:
+            payloads = await body.read()
+            text = _take(payloads, answer, deadlines, whole=body.is_whole)
+            trouble = _trouble_of(body, answer)
             if text:
+                deadlines.hold()
                 yield TextDelta(text)
-        for event in self._close(trouble):
+                deadlines.resume()
+            if not payloads:
+                break
+        for event in _end(answer, trouble):
             yield event
+    finally:
+        if body is not None and answer.is_over:
+            body.release()
+        elif body is not None:
+            body.close()
 
-    def _broken(self, error: DeadlineMissed | BrokenBody) -> APIError | None:
-        """The error for a body that did not go on; None if the answer had said before that it was finished."""
-        if self._answer.is_over:
-            return None
-        if isinstance(error, DeadlineMissed):
-            return failures.caused(failures.late(error, self._origin), error)
-        return failures.caused(failures.disconnected(None, self._origin), error)
 
-    def _take(self, payload: Payload) -> tuple[str, APIError | None]:
-        """Read one payload: the text that it brings, and the error."""
-        if payload.kind == "done":
-            self._answer.end()
-        elif payload.kind == "garbled":
-            return "", failures.incomplete("sent an answer that is cut or garbled. Please ask again.", self._origin)
-        elif payload.kind == "json":
-            return self._take_chunk(chunk_of(payload.value, payload.event), whole=payload.whole)
-        elif payload.whole or payload.event == "error":
-            return "", self._no_answer(payload.value)
-        return "", None
-
-    def _take_chunk(self, chunk: Chunk, *, whole: bool) -> tuple[str, APIError | None]:
-        text = self._answer.feed(chunk, whole=whole)
+def _take(payloads: list[Json], answer: Answer, deadlines: Deadlines, *, whole: bool) -> str:
+    """Feed the answer; returns the text that it may speak now."""
+    texts = []
+    for payload in payloads:
+        chunk = chunk_of(payload)
+        texts.append(answer.feed(chunk, whole=whole))
         if chunk.is_useful:
-            self._deadlines.useful()
-        trouble = self._failure_in(chunk)
-        if trouble is None and whole:
-            self._answer.end()
-        if self._answer.is_over:
-            self._deadlines.finished()
-        return text, trouble
+            deadlines.useful()
+    if answer.is_over:
+        deadlines.finished()
+    return "".join(texts)
 
-    def _failure_in(self, chunk: Chunk) -> APIError | None:
-        """The error that a chunk of a success carries, unless it holds an answer all the same."""
-        if chunk.error is not None:
-            failure = upstream_error(chunk.error, secrets=self._origin.secrets)
-            if self._answer.rescue(failure):
-                return None
-            return failures.caused(failures.rejected(failure, self._origin), failure)
-        if chunk.finish_reason == "error":
-            return self._answer.failed()
-        return None
 
-    def _no_answer(self, prose: str) -> APIError:
-        if is_html(prose):
-            return failures.incomplete(_SIGN_IN, self._origin)
-        failure = upstream_error(prose, secrets=self._origin.secrets)
-        return failures.caused(failures.no_answer(failure, self._origin), failure)
+def _trouble_of(body: Body, answer: Answer) -> APIError | None:
+    """The error that what was read last amounts to, or None if it is, or may become, a good answer."""
+    if body.trouble is None:
+        if body.has_ended:
+            answer.end()
+        return answer.failed() if answer.finish_reason == "error" else None
+    if answer.is_over and isinstance(body.trouble, APIConnectionError):
+        return None  # it had said before that it was finished
+    return _unless_rescued(body.trouble, answer)
 
-    def _close(self, trouble: APIError | None = None) -> Iterator[StreamEvent]:
-        """The end of the answer: what was held back, then the calls and the whole, or the error.
 
-        Before the first text, words that are held back are not worth more than another try.
-        """
-        if trouble is not None and not self._answer.spoke:
-            raise trouble
-        if text := self._answer.flush():
-            yield TextDelta(text)
-        if trouble is not None:
-            raise trouble
-        outcome = self._answer.finish()
-        self._concessions.reasoning_first = outcome.began_with_reasoning
-        self.extras, self.details = outcome.extras, outcome.details
-        for tool_call in outcome.response.tool_calls:
-            yield ToolCallDone(tool_call)
-        yield ResponseDone(outcome.response)
+def _unless_rescued(error: APIError, answer: Answer) -> APIError | None:
+    """The error, unless the server put into it what the model wrote and it could not read (Groq)."""
+    cause = error.__cause__
+    return None if isinstance(cause, UpstreamError) and answer.rescue(cause) else error
+
+
+def _end(answer: Answer, trouble: APIError | None) -> Iterator[StreamEvent]:
+    """The end of the answer: what was held back, then the calls and the whole, or the error.
+
+    Before the first text, words that are held back are not worth more than another try.
+    """
+    if trouble is not None and not answer.spoke:
+        raise trouble
+    if text := answer.flush():
+        yield TextDelta(text)
+    if trouble is not None:
+        raise trouble
+    response = answer.finish().response
+    for tool_call in response.tool_calls:
+        yield ToolCallDone(tool_call)
+    yield ResponseDone(response)

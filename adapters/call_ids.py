@@ -14,7 +14,7 @@ import string
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterator
 
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 9
@@ -28,7 +28,7 @@ def is_short_id(call_id: str) -> bool:
 
 def make_call_id() -> str:
     """Make a random id for a call that arrived without one."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
+    return _written(secrets.randbelow(len(_ALPHABET) ** _LENGTH))
 
 
 def derive_call_id(source: str, taken: Container[str]) -> str:
@@ -41,10 +41,18 @@ def derive_call_id(source: str, taken: Container[str]) -> str:
     Returns:
         An id that is not in ``taken``.
     """
-    candidates = (_digest(f"{attempt} {source}") for attempt in itertools.count())
-    return next(candidate for candidate in candidates if candidate not in taken)
+    return next(candidate for candidate in derived_call_ids(source) if candidate not in taken)
+
+
+def derived_call_ids(source: str) -> Iterator[str]:
+    """Make the ids that belong to a text, one after the other: for several calls that nothing else tells apart."""
+    return (_digest(f"{attempt} {source}") for attempt in itertools.count())
 
 
 def _digest(text: str) -> str:
-    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return _written(int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()))
+
+
+def _written(number: int) -> str:
+    """Write a number, or its lower part, in letters and digits."""
     return "".join(_ALPHABET[number // len(_ALPHABET) ** place % len(_ALPHABET)] for place in range(_LENGTH))

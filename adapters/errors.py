@@ -1,25 +1,26 @@
-"""Every error that this library raises, and nothing else: no HTTP, no translation (see ``adapters.wire.failures``).
+"""Every error that this library raises, and nothing else: no HTTP, no translation (see ``wire.errors``).
 
 ::
 
     AdapterError
     ├── ConfigError (also ValueError)        a bad configuration, an unknown provider, a missing key
-    ├── APIError                             a request to a provider failed            status        retryable
-    │   ├── AuthenticationError              the key is missing or wrong               401           no
-    │   ├── PaymentRequiredError             no credits left                           402           no (1)
-    │   ├── PermissionDeniedError            the key may not do this                   403           no
-    │   ├── BadRequestError                  the server refused the request            400 413 422   no
-    │   │   ├── ContextWindowExceededError   the conversation is too long              400 413 422   no
-    │   │   └── ContentFilterError           moderation stopped it                     400 403 200   no
-    │   ├── NotFoundError                    no such model, or no such address         404 405       no
-    │   ├── RateLimitError                   too many requests                         429           yes
-    │   ├── InternalServerError              the server failed                         5xx 408 409 … yes
-    │   ├── APIConnectionError               no connection, or it broke                none          yes
-    │   │   └── APITimeoutError              no answer in time                         none          yes
-    │   └── IncompleteResponseError          an answer that is empty, cut or garbled   none or 200   yes
-    └── AllProvidersFailedError              each provider of a FallbackProvider failed
+    └── APIError                             a request to a provider failed            status        retryable
+        ├── AuthenticationError              the key is missing or wrong               401           no
+        ├── PaymentRequiredError             no credits left                           402           no (1)
+        ├── PermissionDeniedError            the key may not do this                   403           no
+        ├── BadRequestError                  the server refused the request            400 413 422   no
+        │   ├── ContextWindowExceededError   the conversation is too long              400 413 422   no
+        │   └── ContentFilterError           moderation stopped it                     400 403 200   no
+        ├── NotFoundError                    no such model, or no such address         404 405       no
+        ├── RateLimitError                   too many requests                         429           yes
+        ├── InternalServerError              the server failed                         5xx 408 409 … yes
+        ├── APIConnectionError               no connection, or it broke                none          yes
+        │   └── APITimeoutError              no answer in time                         none          yes
+        ├── IncompleteResponseError          an answer that is empty, cut or garbled   none or 200   yes
+        └── AllProvidersFailedError          each provider of a FallbackProvider       the last's    (2)
 
 (1) unless the server says that the money is only held by requests in flight and names a time to come back.
+(2) if one of them is.
 
 ``str(error)`` is spoken to a person: one or two short sentences that name the provider and what to do, never a
 key, a prompt, HTML, or the name of a library.
@@ -27,14 +28,24 @@ key, a prompt, HTML, or the name of a library.
 
 from __future__ import annotations
 
+import copyreg
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 
 class AdapterError(Exception):
-    """Anything that this library raises on purpose."""
+    """Anything that this library raises on purpose.
+
+    It can be copied and pickled with all its fields, for agents that run in worker processes; its cause stays behind,
+    as Python's exceptions leave theirs.
+    """
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        # Python's own way calls the class with ``args`` alone, which lack what stands behind the text.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]  # not in typeshed
 
 
 class ConfigError(AdapterError, ValueError):
@@ -121,13 +132,26 @@ class IncompleteResponseError(APIError):
     """The answer is empty, cut off or cannot be read; what was already streamed stays valid."""
 
 
-class AllProvidersFailedError(AdapterError):
+class AllProvidersFailedError(APIError):
     """Each provider of a ``FallbackProvider`` failed.
+
+    Provider, model, status and request id are those of the last one asked. It is retryable if one of the errors is,
+    after the shortest wait that one of these names.
 
     Attributes:
         errors: What each provider raised, in the order in which they were asked.
     """
 
     def __init__(self, errors: Sequence[APIError]) -> None:
-        super().__init__(f"No language model could answer. {errors[-1]}")
+        last = errors[-1]
+        passing = [error for error in errors if error.retryable]
+        super().__init__(
+            str(last) if isinstance(last, AllProvidersFailedError) else f"No language model could answer. {last}",
+            provider=last.provider,
+            model=last.model,
+            status_code=last.status_code,
+            retryable=bool(passing),
+            retry_after_s=min((wait for each in passing if (wait := each.retry_after_s) is not None), default=None),
+            request_id=last.request_id,
+        )
         self.errors = tuple(errors)

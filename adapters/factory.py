@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from adapters.litellm_provider import LiteLLMProvider
     from adapters.local import LocalServer
+    from adapters.types import Json
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ _SETTINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     },
     "local": {"temperature": ("temperature", 0.7)},
 }
+
+_CAAL = {"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title": "CAAL"}  # as CAAL introduces itself there
 
 
 def create_provider(provider_name: str | ProviderConfig, **options: Any) -> LiteLLMProvider:
@@ -104,10 +107,10 @@ def create_provider_from_settings(settings: Mapping[str, Any]) -> LiteLLMProvide
     if kind == "openai_compatible" and options["api_key"] is None:
         # As CAAL does. create_provider does not: it would hand an OpenAI key to whatever server it is pointed at.
         options["api_key"] = os.environ.get("OPENAI_API_KEY")
-    return create_provider(kind, **options)
+    return create_provider(kind, headers=_CAAL if kind == "openrouter" else None, **options)
 
 
-def _setting(settings: Mapping[str, Any], key: str, default: Any) -> Any:  # noqa: ANN401 - a value of any type
+def _setting(settings: Mapping[str, Json], key: str, default: Json) -> Json:
     value = settings.get(key)
     return default if value is None or (isinstance(value, str) and not value.strip()) else value
 

@@ -1,32 +1,38 @@
 """``LiteLLMProvider``: the one adapter. It builds one request, has LiteLLM send it, and shapes the answer.
 
 ``chat``, ``chat_stream`` and ``stream_events`` are one flow: ask, read chunk by chunk, close the answer. What a
-body means is read in ``wire`` and ``answer``, what a server does not take is remembered in ``concessions``.
+body means is read in ``wire`` and ``answer``, what a server does not take is remembered in ``request``.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from adapters.arguments import read_arguments
-from adapters.attempt import Attempt
-from adapters.concessions import Concessions
+from adapters.answer.answer import Answer, CallInsteadOfText
+from adapters.attempt import attempt
 from adapters.errors import APIError
-from adapters.extras import Extras
 from adapters.provider import LLMProvider
-from adapters.request import Ask
+from adapters.request.build import build_request
+from adapters.request.extras import Extras
+from adapters.request.learned import Learned
+from adapters.request.question import question_of
 from adapters.retry import with_retries
 from adapters.types import ResponseDone, TextDelta
 from adapters.wire.connection import Connection
+from adapters.wire.deadlines import Deadlines
+from adapters.wire.errors import failures
+from adapters.wire.errors.upstream import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from adapters.config import ProviderConfig
+    from adapters.config import ProviderConfig, RetryConfig
     from adapters.local import LocalServer
+    from adapters.request.question import Question
     from adapters.types import LLMResponse, Message, StreamEvent, ToolCall, ToolSpec
 
 logger = logging.getLogger(__name__)
@@ -43,8 +49,10 @@ class LiteLLMProvider(LLMProvider):
     def __init__(self, config: ProviderConfig, *, server: LocalServer | None = None) -> None:
         self._config = config
         self._connection = Connection(config, server)
-        self._concessions = Concessions()
+        self._learned = Learned(config.name)
         self._extras = Extras()
+        if config.prewarm:
+            self._connection.begin_loading()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.provider_name!r}, model={self.model!r})"
@@ -81,9 +89,10 @@ class LiteLLMProvider(LLMProvider):
 
     async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
         """Ask once and wait for the whole answer; see ``LLMProvider.chat``."""
-        ask = Ask(messages, self.prepare_tools(tools or []), "auto", stream=False, options=kwargs)
+        question = self._question(messages, tools, kwargs, stream=False)
+        del messages, tools, kwargs  # tracebacks with the values of variables would show them
         response: LLMResponse | None = None
-        async with aclosing(self._events(ask)) as events:
+        async with aclosing(self._events(question)) as events:
             async for event in events:
                 if isinstance(event, ResponseDone):
                     response = event.response
@@ -94,35 +103,32 @@ class LiteLLMProvider(LLMProvider):
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
         """Stream the text of one answer, without calls; see ``LLMProvider.chat_stream``."""
-        ask = Ask(messages, self.prepare_tools(tools or []), "none", stream=True, options=kwargs)
-        async with aclosing(self._events(ask)) as events:
+        question = self._question(messages, tools, {**kwargs, "tool_choice": "none"}, stream=True)
+        del messages, tools, kwargs  # as in ``chat``
+        async with aclosing(self._events(question)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     yield event.text
 
-    async def stream_events(
+    def stream_events(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[StreamEvent]:
         """Stream text and calls of one answer, from one request; see ``LLMProvider.stream_events``."""
-        ask = Ask(messages, self.prepare_tools(tools or []), "auto", stream=True, options=kwargs)
-        async with aclosing(self._events(ask)) as events:
-            async for event in events:
-                yield event
+        return self._events(self._question(messages, tools, kwargs, stream=True))
 
     async def prewarm(self) -> None:
         """Load LiteLLM and open the connection; a server that cannot be reached is only logged."""
         try:
-            await self._connection.prewarm()
+            await self._prewarm()
         except APIError as error:
             logger.warning("Warming up failed; the first request will tell more: %s", error)
+
+    async def _prewarm(self) -> None:
+        await self._connection.prewarm()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and stop the embedded server."""
         await self._connection.aclose()
-
-    def parse_tool_arguments(self, arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a server sent
-        """Read a tool call's arguments in every form that servers use; never raises."""
-        return read_arguments(arguments)[0]
 
     def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
         """Build the assistant message of these calls, with what the provider wants back beside them.
@@ -132,29 +138,92 @@ class LiteLLMProvider(LLMProvider):
         """
         return self._extras.attach(super().format_tool_call_message(content, tool_calls))
 
-    async def _events(self, ask: Ask) -> AsyncGenerator[StreamEvent, None]:
+    def _question(
+        self, messages: list[Message], tools: list[ToolSpec] | None, options: dict[str, Any], *, stream: bool
+    ) -> Question:
+        """Read the caller's arguments; ``tool_choice`` "none" among the options asks for text alone."""
+        choice: Literal["auto", "none"] = "auto"
+        if options.get("tool_choice") == "none":
+            choice = "none"
+            options = {name: value for name, value in options.items() if name != "tool_choice"}
+        prepared = self.prepare_tools(tools or [])
+        return question_of(messages, prepared, tool_choice=choice, stream=stream, options=options)
+
+    async def _events(self, question: Question) -> AsyncGenerator[StreamEvent, None]:
         """One answer; a try that fails before its first event is repeated if the policy allows it."""
-        self._last_usage = None
-        first, attempt = await with_retries(self._config.retry, partial(self._begin, ask))
-        async with aclosing(attempt.events) as events:
-            yield self._noted(first, attempt)
+        self._last_usage = self._last_response = None
+        first, events, answer = await with_retries(
+            self._policy_for(question), partial(self._begin, question, time.monotonic())
+        )
+        async with aclosing(events):
+            yield self._noted(first, answer)
             async for event in events:
-                yield self._noted(event, attempt)
+                yield self._noted(event, answer)
 
-    async def _begin(self, ask: Ask) -> tuple[StreamEvent, Attempt]:
-        """Ask until the first event is there; what the server refuses by name is left out and asked again."""
+    def _policy_for(self, question: Question) -> RetryConfig:
+        """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""
+        policy = self._config.retry
+        total_s = self._config.timeouts.total_s if question.timeout_s is None else question.timeout_s
+        update: dict[str, float] = {"deadline_s": min(policy.deadline_s, total_s)}
+        if question.max_retries is not None:
+            update["attempts"] = question.max_retries + 1
+        return policy.model_copy(update=update)
+
+    async def _begin(
+        self, question: Question, began_s: float, number: int
+    ) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
+        """Ask until the first event is there; what the server refuses by name is left out and asked again.
+
+        Args:
+            question: What is asked.
+            began_s: When the call began, on the monotonic clock.
+            number: Which try it is, from 1.
+        """
+        request = build_request(question, self._config, self._learned)
         while True:
-            attempt = Attempt(self._config, self._connection, self._concessions, ask)
+            answer = self._new_answer(question)
+            deadlines = Deadlines(
+                self._config.timeouts,
+                streamed=question.stream,
+                total_s=question.timeout_s,
+                began_s=began_s,
+                retry_s=self._config.retry.deadline_s if number > 1 else None,
+            )
+            events = attempt(self._connection, request, answer, deadlines)
+            error: APIError
             try:
-                return await anext(attempt.events), attempt
-            except BaseException as error:
-                await attempt.events.aclose()
-                if not attempt.is_worth_another(error):
-                    raise
+                return await anext(events), events, answer
+            except CallInsteadOfText:
+                self._learned.learn_from_call()
+                error = failures.incomplete(failures.NO_CALL, self._connection.origin)
+            except APIError as failed:
+                if isinstance(failed.__cause__, UpstreamError):
+                    self._learned.learn_from_refusal(failed.__cause__, request)
+                error = failed
+            refused, request = request, build_request(question, self._config, self._learned)
+            if request == refused:
+                raise error
 
-    def _noted(self, event: StreamEvent, attempt: Attempt) -> StreamEvent:
-        """Remember what the last event brings: usage, and extras that must come back."""
+    def _new_answer(self, question: Question) -> Answer:
+        return Answer(
+            self._connection.origin,
+            question.schemas,
+            wants_text=question.wants_text,
+            reasoning_first=self._learned.reasoning_first,
+            most_calls=self._config.limits.calls,
+            most_reasoning_chars=self._config.limits.reasoning_chars,
+        )
+
+    def _noted(self, event: StreamEvent, answer: Answer) -> StreamEvent:
+        """Remember what the last event brings: the answer, its usage, and what the provider wants back."""
         if isinstance(event, ResponseDone):
-            self._last_usage = event.response.usage
-            self._extras.remember(event.response.tool_calls, attempt.extras, attempt.details)
+            outcome = answer.outcome
+            assert outcome is not None  # noqa: S101 - the answer made the event of it
+            self._last_response, self._last_usage = event.response, event.response.usage
+            self._learned.learn_reasoning(first=outcome.began_with_reasoning)
+            self._extras.remember(
+                event.response.tool_calls,
+                outcome.extras,
+                outcome.echo,
+            )
         return event

@@ -11,8 +11,8 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never
 
-from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError
-from adapters.streams import stream_text_events
+from adapters.arguments import is_whole
+from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
 try:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters.provider import LLMProvider
-    from adapters.types import Message, StreamEvent, TokenUsage, ToolSpec
+    from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolSpec
 
+_ARGUMENTS = {"messages": "chat_ctx", "tools": "tools"}  # what a provider takes as such -> what it is called here
 _CLIENT_CLOSED_REQUEST = 499  # LiveKit takes this status for an answer that nobody waits for, and ends without error
 
 
@@ -74,12 +75,17 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
             conn_options: Not used but for LiveKit's metrics: timeouts and retries are set at the provider.
             parallel_tool_calls: Whether the model may call several tools at once.
             tool_choice: "auto", "required", "none" or one function.
-            extra_kwargs: Sampling parameters of this request alone.
+            extra_kwargs: Sampling parameters of this request alone, in OpenAI format.
 
         Returns:
             The running answer.
+
+        Raises:
+            ConfigError: If one of ``extra_kwargs`` cannot be sent.
         """
         kwargs = dict(extra_kwargs or {})
+        for name, value in kwargs.items():
+            _check_extra(name, value)
         if utils.is_given(parallel_tool_calls) and tools:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # which providers do anyway
@@ -121,7 +127,7 @@ class _Stream(llm.LLMStream):
             async for event in self._events():
                 self._event_ch.send_nowait(_chunk(self._chunk_id, event))
                 started = True
-        except (APIError, AllProvidersFailedError) as error:
+        except APIError as error:
             # Without the cause: LiveKit would append its text to ours, and ours is made to be spoken.
             raise _translated(error, started=started) from None
 
@@ -129,11 +135,25 @@ class _Stream(llm.LLMStream):
         messages: list[Message] = self.chat_ctx.to_provider_format("openai")[0]
         messages = [_with_extras(self._provider, message) for message in messages]
         specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=False)
-        tools = self._provider.prepare_tools(specs) if specs else None
-        if self._kwargs.get("tool_choice") == "none":
-            kwargs = {key: value for key, value in self._kwargs.items() if key != "tool_choice"}
-            return stream_text_events(self._provider, messages, tools, **kwargs)
-        return self._provider.stream_events(messages, tools, **self._kwargs)
+        return self._provider.stream_events(messages, specs or None, **self._kwargs)
+
+
+def _check_extra(name: str, value: Json) -> None:
+    """Refuse what would fail deep inside a request, far from where it was written.
+
+    Raises:
+        ConfigError: If it is an argument of the call, or no JSON.
+    """
+    if name in _ARGUMENTS:
+        raise ConfigError(f"{name} is no option of extra_kwargs: it is an argument of chat ({_ARGUMENTS[name]}).")
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        message = (
+            f"{name} in extra_kwargs is no JSON but {found}. Write it in OpenAI format, as a dict or a plain value."
+        )
+        raise ConfigError(message) from error
 
 
 def _with_extras(provider: LLMProvider, message: Message) -> Message:
@@ -145,8 +165,15 @@ def _with_extras(provider: LLMProvider, message: Message) -> Message:
         for call in calls
     ]
     formatted = provider.format_tool_call_message(message.get("content"), tool_calls)
-    merged = [{**old, **new} for old, new in zip(calls, formatted["tool_calls"], strict=True)]
+    merged = [
+        {**old, **new, "function": _function(old, new)} for old, new in zip(calls, formatted["tool_calls"], strict=True)
+    ]
     return {**message, **formatted, "tool_calls": merged}
+
+
+def _function(old: Json, new: Json) -> Json:
+    """Leave arguments as they were written: other white space would cost the server what it has cached."""
+    return old["function"] if is_whole(old["function"]["arguments"]) else new["function"]
 
 
 def _chunk(chunk_id: str, event: StreamEvent) -> llm.ChatChunk:
@@ -175,12 +202,12 @@ def _usage(usage: TokenUsage | None) -> llm.CompletionUsage | None:
     )
 
 
-def _translated(error: APIError | AllProvidersFailedError, *, started: bool) -> agents.APIError:
+def _translated(error: APIError, *, started: bool) -> agents.APIError:
     """Return LiveKit's error for ours; nothing that was started may be asked for again."""
     message = str(error)
-    if isinstance(error, AllProvidersFailedError):
-        return agents.APIError(message, retryable=not started and any(each.retryable for each in error.errors))
     retryable = not started and error.retryable
+    if isinstance(error, AllProvidersFailedError):  # no status speaks for several servers
+        return agents.APIError(message, retryable=retryable)
     if isinstance(error, APITimeoutError):
         return agents.APITimeoutError(message, retryable=retryable)
     if isinstance(error, APIConnectionError):

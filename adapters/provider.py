@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapters.types import LLMResponse, ResponseDone, TextDelta, ToolCallDone
+from adapters.arguments import read_arguments
+from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -19,15 +22,42 @@ if TYPE_CHECKING:
 
     from adapters.types import Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
 
+_Item = TypeVar("_Item")
+
+
+@asynccontextmanager
+async def closing(stream: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_Item]]:
+    """Close a stream at the end of the block: only that ends the request behind it when a listener walks away.
+
+    Unlike ``contextlib.aclosing`` it takes iterators that cannot be closed; the contract allows them.
+
+    Args:
+        stream: What ``chat_stream`` or ``stream_events`` returned.
+
+    Yields:
+        The same stream.
+    """
+    try:
+        yield stream
+    finally:
+        if aclose := getattr(stream, "aclose", None):
+            await aclose()
+
 
 class LLMProvider(ABC):
     """What an agent may ask of any language model.
 
     Only ``provider_name``, ``model``, ``chat`` and ``chat_stream`` must be written by a subclass; everything else
-    has a default that works with them.
+    has a default that works with them. A subclass notes what it learned of each answer in ``_last_usage`` and
+    ``_last_response``.
+
+    Requests may run at the same time. What belongs to one of them stands in its answer: what ``chat`` returned, or
+    the ``ResponseDone`` of ``stream_events``. ``last_usage`` and ``last_response`` are those of whichever request
+    came last, so they are for agents that ask one question after the other.
     """
 
     _last_usage: TokenUsage | None = None  # the name is CAAL's: it reads it after chat and after chat_stream
+    _last_response: LLMResponse | None = None
 
     @property
     @abstractmethod
@@ -46,8 +76,13 @@ class LLMProvider(ABC):
 
     @property
     def last_usage(self) -> TokenUsage | None:
-        """Usage of the latest finished request, or None if the server sent none."""
+        """Usage of the latest request, or None if it has not finished or its server sent none."""
         return self._last_usage
+
+    @property
+    def last_response(self) -> LLMResponse | None:
+        """Answer to the latest request, or None if it has not finished; ``finish_reason`` after ``chat_stream``."""
+        return self._last_response
 
     @abstractmethod
     async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
@@ -55,8 +90,9 @@ class LLMProvider(ABC):
 
         Args:
             messages: The conversation, in OpenAI format.
-            tools: Tools that the model may call; with them ``tool_choice`` is "auto".
-            **kwargs: Sampling parameters of this request alone, such as ``temperature``.
+            tools: Tools that the model may call, as the agent wrote them; with them ``tool_choice`` is "auto".
+            **kwargs: Sampling parameters of this request alone, such as ``temperature``. ``tool_choice="none"``
+                forbids tool calls, as for ``chat_stream``.
 
         Returns:
             The answer.
@@ -89,12 +125,14 @@ class LLMProvider(ABC):
     ) -> AsyncIterator[StreamEvent]:
         """Stream text and tool calls of one answer, from one request.
 
-        The default asks ``chat`` and emits its parts, so that a provider that cannot do better still works.
+        The default asks ``chat`` and emits its parts, so that a provider that cannot do better still works. With
+        ``tool_choice`` "none" it asks ``chat_stream``.
 
         Args:
             messages: The conversation, in OpenAI format.
-            tools: Tools that the model may call.
-            **kwargs: Sampling parameters of this request alone.
+            tools: Tools that the model may call, as the agent wrote them.
+            **kwargs: Sampling parameters of this request alone. With ``tool_choice="none"`` tool calls are forbidden,
+                as for ``chat_stream``, and there is a ``ResponseDone`` all the same.
 
         Yields:
             ``TextDelta`` as it comes, then ``ToolCallDone`` for each call, then one ``ResponseDone``.
@@ -102,6 +140,17 @@ class LLMProvider(ABC):
         Raises:
             APIError: If the request failed, also after some text: what was yielded stays valid.
         """
+        if kwargs.get("tool_choice") == "none":
+            del kwargs["tool_choice"]
+            said = []
+            self._last_usage = self._last_response = None  # a subclass that notes nothing has not that of this answer
+            async with closing(self.chat_stream(messages, tools, **kwargs)) as texts:
+                async for text in texts:
+                    said.append(text)
+                    yield TextDelta(text)
+            known = self.last_response or LLMResponse(None, usage=self.last_usage)
+            yield ResponseDone(replace(known, content="".join(said) or None, tool_calls=[]))
+            return
         response = await self.chat(messages, tools, **kwargs)
         if response.content:
             yield TextDelta(response.content)
@@ -110,7 +159,18 @@ class LLMProvider(ABC):
         yield ResponseDone(response)
 
     async def prewarm(self) -> None:  # noqa: B027 - optional: a provider with nothing to load keeps this
-        """Load what is slow to load and open the connection, so that the first turn is as fast as the rest."""
+        """Load what is slow to load and open the connection, so that the first turn is as fast as the rest.
+
+        A server that cannot be reached is no error yet: it may be there at the first turn. It is told in the log.
+        """
+
+    async def _prewarm(self) -> None:
+        """Do what ``prewarm`` does, and raise what it only logs: for who has another provider to ask.
+
+        Raises:
+            APIError: If the server cannot be reached. A subclass whose ``prewarm`` logs that overrides this too.
+        """
+        await self.prewarm()
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
         """Give back connections, and stop a server that this provider started."""
@@ -124,11 +184,15 @@ class LLMProvider(ABC):
         await self.aclose()
 
     def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
-        """Return the tools as this provider wants them; unchanged by default."""
+        """Return the tools as this provider wants them; unchanged by default.
+
+        A provider calls this itself, once for each request, for the tools that it was given. Who asks a provider, an
+        agent or a ``FallbackProvider``, passes them on as they are.
+        """
         return tools
 
-    def parse_tool_arguments(self, arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever a server sent
-        """Read a tool call's arguments; never raises.
+    def parse_tool_arguments(self, arguments: Json) -> dict[str, Json]:
+        """Read a tool call's arguments in every form that servers use; never raises.
 
         Args:
             arguments: A JSON string, an object, None, or anything else.
@@ -136,12 +200,7 @@ class LLMProvider(ABC):
         Returns:
             The arguments as an object; ``{}`` if they are empty or unreadable.
         """
-        if isinstance(arguments, str):
-            try:
-                arguments = json.loads(arguments)
-            except (ValueError, RecursionError):
-                return {}
-        return arguments if isinstance(arguments, dict) else {}
+        return read_arguments(arguments)[0]
 
     def format_tool_result(self, content: str, tool_call_id: str | None, tool_name: str | None = None) -> Message:
         """Build the message that carries a tool's result back to the model.

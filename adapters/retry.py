@@ -6,12 +6,14 @@ wire. Whether an error is worth a retry is the error's own knowledge (``APIError
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
 from adapters.errors import APIError
+from adapters.wire.deadlines import DeadlineMissed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def with_retries(policy: RetryConfig, attempt: Callable[[], Awaitable[T]]) -> T:
+async def with_retries(policy: RetryConfig, attempt: Callable[[int], Awaitable[T]]) -> T:
     """Call until it succeeds, the policy is used up, or the error says that trying again is of no use.
 
     A wait that the server asks for (``Retry-After``) is kept. If it is longer than ``max_wait_s`` or than what is
@@ -31,13 +33,13 @@ async def with_retries(policy: RetryConfig, attempt: Callable[[], Awaitable[T]])
 
     Args:
         policy: How often, how long between, and until when a new try may begin.
-        attempt: Makes one try.
+        attempt: Makes one try; it is told which, from 1.
 
     Returns:
         What the first successful try returned.
 
     Raises:
-        APIError: What the last try raised.
+        APIError: What the last try raised that was not cut off by ``deadline_s``.
     """
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, policy)),
@@ -46,7 +48,25 @@ async def with_retries(policy: RetryConfig, attempt: Callable[[], Awaitable[T]])
         before_sleep=_log,
         reraise=True,
     )
-    return await retrying(attempt)
+    numbers = itertools.count(1)
+    failed: APIError | None = None
+
+    async def numbered() -> T:
+        nonlocal failed
+        try:
+            return await attempt(next(numbers))
+        except APIError as error:
+            if failed is not None and _was_cut_off(error):
+                raise failed from failed.__cause__  # what went wrong is told by the try before
+            failed = error
+            raise
+
+    return await retrying(numbered)
+
+
+def _was_cut_off(error: APIError) -> bool:
+    """Whether a try ended because the time for repeating was over."""
+    return isinstance(error.__cause__, DeadlineMissed) and error.__cause__.limit == "deadline_s"
 
 
 def _is_worth_it(error: BaseException, policy: RetryConfig) -> bool:

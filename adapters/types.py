@@ -9,6 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+Json: TypeAlias = Any
+"""JSON of any shape, as a server, a model, an agent or a file wrote it: whoever reads it checks what it is.
+
+``Any`` and not a recursive type, because each reader narrows it with ``isinstance`` and a recursive type would have
+all of them cast."""
+
 Message: TypeAlias = dict[str, Any]
 """One chat message in OpenAI format: ``{"role": …, "content": …}``, with ``tool_calls`` or ``tool_call_id``."""
 

@@ -6,7 +6,9 @@ out of it, is told in ``servers/cassettes.py``.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import pytest
 from hypothesis import HealthCheck, settings
 
+from adapters.wire import engine
 from tests.servers import cassettes
 
 if TYPE_CHECKING:
@@ -25,13 +28,17 @@ if TYPE_CHECKING:
     from vcr.cassette import Cassette  # type: ignore[import-untyped]  # as above
     from vcr.request import Request  # type: ignore[import-untyped]  # as above
 
+# A run in the background ignores Ctrl-C, and so would each program that a test starts to interrupt it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 CASSETTES = Path(__file__).parent.parent / "cassettes"
 
 _UNCLEAN_PREFIXES = ("ADAPTERS_", "GROQ_", "LITELLM_PROXY_", "OLLAMA_", "OPENAI_", "OPENROUTER_")
 _PROXIES = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
 
 # The same examples at every run, so that nobody's change fails by chance; `nox -s fuzz` goes where nobody was before.
-settings.register_profile("tests", max_examples=300, deadline=None, derandomize=True)
+settings.register_profile("tests", max_examples=60, deadline=None, derandomize=True)
 settings.register_profile(
     "fuzz", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
@@ -93,3 +100,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.upper() in _PROXIES or name.upper().startswith(_UNCLEAN_PREFIXES):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def litellm_is_loaded() -> None:
+    """Load LiteLLM before a test whose time is looked at; on a busy machine that alone takes ten seconds."""
+    for prefix in ("openai/", "openrouter/"):
+        asyncio.run(engine.rehearsed(prefix))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,14 +35,22 @@ WEATHER_MESSAGE = {
 }
 CLOCK_MESSAGE = {"id": "call00002", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
 
-Step = str | ToolCall | TokenUsage | BaseException | float
+
+@dataclass(frozen=True)
+class Finish:
+    """Why an answer ended."""
+
+    reason: str
+
+
+Step = str | ToolCall | TokenUsage | Finish | BaseException | float
 
 
 class ScriptedProvider(LLMProvider):
     """Answers each request with the next script; the last one repeats.
 
-    In a script a ``str`` is text, a ``float`` a pause in seconds, an exception is raised, and the rest are the calls
-    and the usage of the answer.
+    In a script a ``str`` is text, a ``float`` a pause in seconds, an exception is raised, and the rest are the calls,
+    the usage and the end of the answer.
     """
 
     provider_name = "scripted"
@@ -60,7 +69,7 @@ class ScriptedProvider(LLMProvider):
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[StreamEvent]:
         """Play the next script as events."""
-        script = self._next("stream_events", messages, tools, kwargs)
+        script = self._next(messages, tools, kwargs)
         try:
             async for text in self._play(script):
                 yield TextDelta(text)
@@ -68,6 +77,7 @@ class ScriptedProvider(LLMProvider):
                 content="".join(step for step in script if isinstance(step, str)) or None,
                 tool_calls=[step for step in script if isinstance(step, ToolCall)],
                 usage=next((step for step in script if isinstance(step, TokenUsage)), None),
+                finish_reason=next((step.reason for step in script if isinstance(step, Finish)), None),
             )
             for call in response.tool_calls:
                 yield ToolCallDone(call)
@@ -75,22 +85,14 @@ class ScriptedProvider(LLMProvider):
         finally:
             self.closed += 1
 
-    async def chat_stream(
+    def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
-        """Play the text of the next script."""
-        script = self._next("chat_stream", messages, tools, kwargs)
-        try:
-            async for text in self._play(script):
-                yield text
-            self._last_usage = next((step for step in script if isinstance(step, TokenUsage)), None)
-        finally:
-            self.closed += 1
+        """Not asked by ``run_turn``, which wants to know how an answer ended."""
+        raise NotImplementedError
 
-    def _next(
-        self, method: str, messages: list[Message], tools: list[ToolSpec] | None, kwargs: dict[str, Any]
-    ) -> Sequence[Step]:
-        self.requests.append({"method": method, "messages": list(messages), "tools": tools, "kwargs": kwargs})
+    def _next(self, messages: list[Message], tools: list[ToolSpec] | None, kwargs: dict[str, Any]) -> Sequence[Step]:
+        self.requests.append({"messages": list(messages), "tools": tools, "kwargs": kwargs})
         return self.scripts[min(len(self.requests), len(self.scripts)) - 1]
 
     async def _play(self, script: Sequence[Step]) -> AsyncIterator[str]:
@@ -136,9 +138,7 @@ async def test_plain_answer() -> None:
 
     assert events == [TextDelta("Hel"), TextDelta("lo"), ResponseDone(LLMResponse("Hello", usage=TokenUsage(3, 2)))]
     assert messages == [*ask(), {"role": "assistant", "content": "Hello"}]
-    assert provider.requests == [
-        {"method": "stream_events", "messages": ask(), "tools": TOOLS, "kwargs": {"temperature": 0.1}}
-    ]
+    assert provider.requests == [{"messages": ask(), "tools": TOOLS, "kwargs": {"temperature": 0.1}}]
 
 
 async def test_tool_turn() -> None:
@@ -241,12 +241,25 @@ async def test_unreadable_call_is_not_run() -> None:
     assert ToolResult(broken, "The tool weather was not run: its arguments are not JSON", failed=True) in events
 
 
+class SpeechlessError(Exception):
+    """An error whose own text raises another one."""
+
+    def __init__(self, *, raises: type[BaseException] = AttributeError) -> None:
+        super().__init__()
+        self.raises = raises
+
+    def __str__(self) -> str:
+        raise self.raises
+
+
 @pytest.mark.parametrize(
     ("error", "content"),
     [
         pytest.param(ValueError("no city\n  of that name"), "The tool weather failed: no city of that name", id="text"),
         pytest.param(TimeoutError(), "The tool weather failed: TimeoutError", id="no text"),
         pytest.param(ValueError("x" * 1000), "The tool weather failed: " + "x" * 275, id="long"),
+        pytest.param(SpeechlessError(), "The tool weather failed.", id="an error that cannot be told"),
+        pytest.param(GeneratorExit(), "The tool weather failed: GeneratorExit", id="no error at all"),
         pytest.param(
             asyncio.CancelledError(),
             "The turn was interrupted before this tool finished; it may or may not have taken effect.",
@@ -268,6 +281,89 @@ async def test_failing_tool(error: BaseException, content: str) -> None:
     assert messages[2:] == [result("call00001", "weather", content), {"role": "assistant", "content": "Sorry."}]
 
 
+@pytest.mark.parametrize(
+    ("error", "raised", "seen", "content"),
+    [
+        pytest.param(SystemExit(3), SystemExit, SystemExit, "The tool weather failed: 3", id="SystemExit"),
+        pytest.param(
+            KeyboardInterrupt(),
+            KeyboardInterrupt,
+            KeyboardInterrupt,
+            "The tool weather failed: KeyboardInterrupt",
+            id="KeyboardInterrupt",
+        ),
+        pytest.param(
+            SpeechlessError(raises=SystemExit),
+            SystemExit,
+            asyncio.CancelledError,
+            "The tool weather failed.",
+            id="SystemExit while the error is told",
+        ),
+    ],
+)
+@pytest.mark.parametrize("late", [pytest.param(False, id="at once"), pytest.param(True, id="when it is cancelled")])
+def test_a_tool_that_ends_the_program(
+    error: BaseException, raised: type[BaseException], seen: type[BaseException], content: str, *, late: bool
+) -> None:
+    """The program ends as the tool wants, but first the history is whole."""
+    messages = ask()
+    outcomes: list[BaseException] = []
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        if name == "clock":
+            return "noon"
+        try:
+            await asyncio.sleep(60 if late else 0)
+        finally:
+            raise error
+
+    async def turn() -> None:
+        """Note what the turn itself raises, and that all is written by then."""
+        try:
+            async with asyncio.timeout(0.01 if late else None):
+                await collect(ScriptedProvider([WEATHER, CLOCK]), messages, tool)
+        except BaseException as caught:
+            outcomes.append(caught)
+            assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool"]
+            raise
+
+    with pytest.raises(raised):
+        asyncio.run(turn())
+
+    assert [type(outcome) for outcome in outcomes] == [seen]
+    assert messages[2] == result("call00001", "weather", content)
+    assert messages[3] == result("call00002", "clock", "noon")
+
+
+async def test_what_a_tool_does_to_its_arguments() -> None:
+    """The history says what the model asked for, whatever the tool made of it."""
+
+    async def tool(name: str, arguments: dict[str, Any]) -> str:
+        arguments["city"] = object()
+        return "ok"
+
+    messages = ask()
+
+    await collect(ScriptedProvider([WEATHER], ["Sunny."]), messages, tool)
+
+    assert messages[1]["tool_calls"] == [WEATHER_MESSAGE]
+
+
+async def test_a_provider_that_cannot_format_a_result() -> None:
+    """Calls without their results never stand in the history, not even if the provider fails to write one."""
+
+    class Broken(ScriptedProvider):
+        def format_tool_result(self, *_args: Any, **_kwargs: Any) -> Message:
+            raise LookupError
+
+    messages = ask()
+
+    with pytest.raises(LookupError):
+        await collect(Broken([WEATHER]), messages)
+
+    assert messages == ask()
+
+
 async def test_result_that_is_not_text() -> None:
     """What is not a string goes to the model as JSON."""
 
@@ -280,16 +376,32 @@ async def test_result_that_is_not_text() -> None:
 
 
 async def test_last_round_may_not_call() -> None:
-    """After the allowed rounds the answer is asked for with calls forbidden, and its usage counts."""
-    provider = ScriptedProvider([WEATHER, TokenUsage(1, 1)], [CLOCK, TokenUsage(1, 1)], ["Enough.", TokenUsage(5, 1)])
+    """After the allowed rounds the answer is asked for with calls forbidden; its usage counts, its end is known."""
+    last: list[Step] = ["Enough.", TokenUsage(5, 1), Finish("length")]
+    provider = ScriptedProvider([WEATHER, TokenUsage(1, 1)], [CLOCK, TokenUsage(1, 1)], last)
     messages = ask()
 
-    events = await collect(provider, messages, max_rounds=2, temperature=0.0)
+    events = await collect(provider, messages, max_rounds=2, tool_choice="required", temperature=0.0)
 
-    assert [request["method"] for request in provider.requests] == ["stream_events", "stream_events", "chat_stream"]
-    assert (provider.requests[2]["tools"], provider.requests[2]["kwargs"]) == (TOOLS, {"temperature": 0.0})
-    assert events[-1] == ResponseDone(LLMResponse("Enough.", usage=TokenUsage(7, 3)))
+    assert [request["kwargs"]["tool_choice"] for request in provider.requests] == ["required", "required", "none"]
+    assert (provider.requests[2]["tools"], provider.requests[2]["kwargs"]["temperature"]) == (TOOLS, 0.0)
+    assert events[-1] == ResponseDone(LLMResponse("Enough.", usage=TokenUsage(7, 3), finish_reason="length"))
     assert messages[-1] == {"role": "assistant", "content": "Enough."}
+
+
+async def test_a_provider_that_calls_in_the_last_round() -> None:
+    """A provider that does not know how to forbid calls cannot keep the turn going, and its text is kept."""
+    provider, messages = ScriptedProvider(["Hm.", WEATHER]), ask()
+
+    events = await collect(provider, messages, max_rounds=1)
+
+    assert len(provider.requests) == 2
+    assert [type(event) for event in events].count(ToolCallDone) == 1
+    assert events[-1] == ResponseDone(LLMResponse("Hm.\nHm."))
+    assert messages[-2:] == [
+        result("call00001", "weather", "weather says Paris"),
+        {"role": "assistant", "content": "Hm."},
+    ]
 
 
 async def test_provider_without_streams_of_its_own() -> None:

@@ -112,7 +112,7 @@ def test_contract_of_a_provider(provider: type[adapters.LLMProvider], method: st
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("name", ["provider_name", "model", "supports_think", "last_usage"])
+@pytest.mark.parametrize("name", ["provider_name", "model", "supports_think", "last_usage", "last_response"])
 def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: str) -> None:
     """What an agent reads of a provider are properties."""
     assert isinstance(getattr(provider, name), property)

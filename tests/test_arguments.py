@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.arguments import Brackets, is_whole, read_arguments, read_expression, read_value
-from tests.strategies import ANYTHING, JSON_OBJECTS, MARKED_TEXTS, cuts, pieces_of
+from tests.property.strategies import ANYTHING, JSON_OBJECTS, MARKED_TEXTS, cuts, pieces_of
 
 _DEEP = 5_000  # levels, more than Python's own limit
 
@@ -225,3 +225,11 @@ def test_loop_of_a_model(unit: str) -> None:
         read_arguments(text.replace(unit, unit * (50_000 // len(unit))))
 
     assert time.process_time() - began_s < 20  # a hang, not a benchmark
+
+
+def test_backslash_between_two_pieces() -> None:
+    """A backslash outside of strings takes the next character with it, also if that comes later."""
+    brackets = Brackets()
+
+    assert brackets.feed("{\\") is None
+    assert brackets.feed("}}") == len("}}")

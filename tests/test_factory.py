@@ -54,18 +54,46 @@ async def test_request_of_a_kind(server: ScriptedServer, name: str, options: dic
     assert (headers.get("authorization") == "Bearer k") is ("api_key" in options)
 
 
-async def test_openrouter_is_told_who_asks(server: ScriptedServer) -> None:
-    """The attribution headers reach the wire once, with the user's own value in place of ours."""
+_OURS = {"http-referer": "https://caal-llm-adapters.invalid", "x-title": "caal-llm-adapters"}
+_CAAL = {"http-referer": "https://github.com/CoreWorxLab/CAAL", "x-title": "CAAL"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        pytest.param({}, _OURS, id="nothing set"),
+        pytest.param({"x-title": "Mine", "X-Team": "voice"}, {**_OURS, "x-title": "Mine", "x-team": "voice"}, id="own"),
+        pytest.param(
+            {"HTTP-Referer": "https://example.org", "X-Title": "Mine"},
+            {"http-referer": "https://example.org", "x-title": "Mine"},
+            id="all own",
+        ),
+    ],
+)
+async def test_openrouter_is_told_who_asks(
+    server: ScriptedServer, headers: dict[str, str], told: dict[str, str]
+) -> None:
+    """The attribution headers reach the wire once, with the user's own value in place of ours, and are not CAAL's."""
     base_url = server.add("case", answer("Hi"))
-    provider = create_provider(
-        "openrouter", model="m", api_key="k", base_url=base_url, headers={"x-title": "Mine", "X-Team": "voice"}
+
+    _, sent = await _ask(
+        create_provider("openrouter", model="m", api_key="k", base_url=base_url, headers=headers), server
     )
 
-    _, headers = await _ask(provider, server)
+    assert {name: sent[name] for name in told} == told
 
-    assert headers["http-referer"] == "https://github.com/CoreWorxLab/CAAL"
-    assert headers["x-title"] == "Mine"
-    assert headers["x-team"] == "voice"
+
+def test_openrouter_is_told_of_caal_by_caal_alone() -> None:
+    """What is made from CAAL's settings asks in CAAL's name, and what is made otherwise does not."""
+    caal = create_provider_from_settings({"llm_provider": "openrouter", "openrouter_api_key": "k"})
+    groq = create_provider_from_settings({"llm_provider": "groq", "groq_api_key": "k"})
+
+    assert _headers_of(caal) == _CAAL
+    assert _headers_of(groq) == {}
+
+
+def _headers_of(provider: LiteLLMProvider) -> dict[str, str]:
+    return {name.lower(): value.get_secret_value() for name, value in _config_of(provider).headers.items()}
 
 
 def test_provider_shows_its_options() -> None:

@@ -23,6 +23,7 @@ from adapters.errors import (
     NotFoundError,
     RateLimitError,
 )
+from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.provider import LLMProvider
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
@@ -91,7 +92,8 @@ class Scripted(LLMProvider):
             self._last_usage = TokenUsage(len(self._name), 1)
             texts = [step for step in script if isinstance(step, str)]
             calls = [step for step in script if isinstance(step, ToolCall)]
-            yield ResponseDone(LLMResponse("".join(texts) or None, calls, self._last_usage))
+            self._last_response = LLMResponse("".join(texts) or None, calls, self._last_usage)
+            yield ResponseDone(self._last_response)
         finally:
             self.stopped = True
 
@@ -289,7 +291,7 @@ async def test_it_speaks_for_whoever_answered_last() -> None:
 
 
 async def test_usage_is_known_with_the_last_event() -> None:
-    """A listener that stops at ``ResponseDone`` finds the usage of this answer."""
+    """A listener that stops at ``ResponseDone`` finds this answer and its usage."""
     provider = FallbackProvider([Scripted("first")])
 
     async for event in provider.stream_events(_MESSAGES):
@@ -297,6 +299,42 @@ async def test_usage_is_known_with_the_last_event() -> None:
             break
 
     assert provider.last_usage == TokenUsage(5, 1)
+    assert provider.last_response == LLMResponse("Hello from first.", usage=TokenUsage(5, 1))
+
+
+async def test_the_answer_is_known_after_each_way_to_ask() -> None:
+    """The answer that was given, or that its provider noted behind a stream of text, is kept until the next request."""
+    provider = FallbackProvider([Scripted("first", *[["Hi."]] * 3)])
+    answer = LLMResponse("Hi.", usage=TokenUsage(5, 1))
+
+    assert await provider.chat(_MESSAGES) == provider.last_response == answer
+    assert await _texts(provider) == ["Hi."]
+    assert provider.last_response == answer
+    assert (await _events(provider))[-1] == ResponseDone(provider.last_response)
+
+
+async def test_after_a_failure_the_answer_before_is_forgotten() -> None:
+    """Nobody takes the usage of an older answer for that of a request that failed."""
+    provider = FallbackProvider([Scripted("first", ["Hi."], [_error(BadRequestError)])])
+    await provider.chat(_MESSAGES)
+
+    with pytest.raises(AllProvidersFailedError):
+        await provider.chat(_MESSAGES)
+
+    assert (provider.last_response, provider.last_usage) == (None, None)
+
+
+async def test_concurrent_turns_keep_their_own_usage() -> None:
+    """What belongs to an answer stands in it, whoever else asks the same providers meanwhile."""
+    provider = FallbackProvider([Scripted("first", ["One."], [_error(BadRequestError)]), Scripted("second")])
+    early: Any = provider.stream_events(_MESSAGES)
+    await anext(early)
+
+    late = await provider.chat(_MESSAGES)
+
+    assert [event async for event in early] == [ResponseDone(LLMResponse("One.", usage=TokenUsage(5, 1)))]
+    assert late == LLMResponse("Hello from second.", usage=TokenUsage(6, 1))
+    assert provider.provider_name == "first"  # which moved last
 
 
 async def test_leaving_closes_the_stream_below_at_once() -> None:
@@ -311,15 +349,66 @@ async def test_leaving_closes_the_stream_below_at_once() -> None:
     assert first.stopped
 
 
-async def test_each_provider_prepares_the_tools_its_own_way() -> None:
-    """The tools that a provider gets are those of its own ``prepare_tools``."""
+@pytest.mark.parametrize("way", ["chat", "chat_stream", "stream_events"])
+async def test_tools_are_left_to_the_provider_that_asks(way: str) -> None:
+    """Every provider gets the tools as the agent wrote them: whoever sends a request prepares them for it."""
     first, second = Scripted("first", [_error()]), Scripted("second")
     provider = FallbackProvider([first, second])
 
-    await provider.chat(_MESSAGES, provider.prepare_tools(_TOOLS))
+    asked = getattr(provider, way)(_MESSAGES, _TOOLS)
+    await asked if way == "chat" else [each async for each in asked]
 
-    assert [tools for _, tools, _ in first.asked] == [[{**_TOOLS[0], "for": "first"}]]
-    assert [tools for _, tools, _ in second.asked] == [[{**_TOOLS[0], "for": "second"}]]
+    assert [tools for _, tools, _ in first.asked + second.asked] == [_TOOLS, _TOOLS]
+
+
+def _group(name: str, *errors: APIError | None) -> FallbackProvider:
+    """A group whose providers fail once each with these errors, or answer."""
+    return FallbackProvider([Scripted(f"{name} {at}", *[[error]] if error else []) for at, error in enumerate(errors)])
+
+
+@pytest.mark.parametrize("way", ["chat", "chat_stream", "stream_events"])
+async def test_a_group_may_be_one_of_a_group(way: str) -> None:
+    """When each of an inner group failed, the outer one asks its next provider."""
+    inner = _group("inner", _error(APITimeoutError), _error(BadRequestError))
+    provider = FallbackProvider([inner, Scripted("second")])
+
+    asked = getattr(provider, way)(_MESSAGES)
+    await asked if way == "chat" else [each async for each in asked]
+
+    assert provider.provider_name == "second"
+
+
+async def test_a_group_in_a_group_formats_its_calls() -> None:
+    """The maker of a call is found through both groups."""
+    call = ToolCall("call00001", "weather", {})
+    inner = FallbackProvider([Scripted("first", [_error()]), Scripted("second", [call])])
+    provider = FallbackProvider([inner, Scripted("third")])
+    await provider.chat(_MESSAGES)
+
+    assert provider.format_tool_call_message(None, [call])["by"] == "second"
+
+
+async def test_all_failed_in_all_groups_is_said_once() -> None:
+    """The error of groups in a group is one sentence of its own and the last provider's."""
+    with pytest.raises(AllProvidersFailedError) as caught:
+        await FallbackProvider([_group("a", _error()), _group("b", _error(RateLimitError))]).chat(_MESSAGES)
+
+    assert str(caught.value) == "No language model could answer. RateLimitError."
+
+
+@pytest.mark.parametrize(
+    ("errors", "asked_first"),
+    [
+        pytest.param([_error(APITimeoutError), _error(AuthenticationError)], "second", id="all are down"),
+        pytest.param([_error(APITimeoutError), _error(BadRequestError)], "inner 1", id="one refused the request"),
+    ],
+)
+async def test_a_group_rests_if_all_of_it_do(errors: list[APIError], asked_first: str) -> None:
+    """A group of which one is there is asked first again: it refused the request, not all requests."""
+    provider = FallbackProvider([_group("inner", *errors), Scripted("second")])
+    await provider.chat(_MESSAGES)
+
+    assert (await provider.chat(_MESSAGES)).content == f"Hello from {asked_first}."
 
 
 @pytest.mark.parametrize("streamed", [pytest.param(False, id="chat"), pytest.param(True, id="stream_events")])
@@ -361,6 +450,39 @@ async def test_prewarm_reaches_all_and_an_unreachable_one_rests() -> None:
     assert (await provider.chat(_MESSAGES)).content == "Hello from second."
 
 
+async def test_prewarm_learns_of_a_server_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    """A real provider tells an agent only in the log that its server is away; in a group of groups it rests for it."""
+    away = create_provider(
+        "openai_compatible", model="m", name="away", base_url="http://127.0.0.1:9/v1", retry={"attempts": 1}
+    )
+
+    async with FallbackProvider([FallbackProvider([away]), Scripted("here", [_error(BadRequestError)])]) as provider:
+        await provider.prewarm()
+        with pytest.raises(AllProvidersFailedError) as caught:
+            await provider.chat(_MESSAGES)
+
+    assert [type(error) for error in caught.value.errors] == [BadRequestError, AllProvidersFailedError]
+    assert "away could not be reached" in caplog.text
+
+
+async def test_a_group_of_which_one_is_there_is_asked_first() -> None:
+    """A group rests after warming up only if none of it can be reached."""
+    provider = FallbackProvider([_group("inner", _error(), None), Scripted("second")])
+
+    await provider.prewarm()
+
+    assert (await provider.chat(_MESSAGES)).content == "Hello from inner 1."
+
+
+async def test_prewarm_is_no_error_although_all_are_down() -> None:
+    """The servers may be there at the first turn."""
+    provider = FallbackProvider([Scripted("first", [_error()])])
+
+    await provider.prewarm()
+
+    assert (provider.provider_name, provider.last_response) == ("first", None)
+
+
 async def test_prewarm_raises_a_bad_configuration() -> None:
     """What the user must repair is said at the start."""
     with pytest.raises(ConfigError, match="No key"):
@@ -392,3 +514,26 @@ def test_it_needs_a_provider() -> None:
     """Without providers there is nothing to fall back to, which is said at once."""
     with pytest.raises(ConfigError, match="at least one provider"):
         FallbackProvider([])
+
+
+async def test_the_log_tells_each_switch_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Who failed and why, who answers while it rests, and that it is back: a line each, without the server's words."""
+    said = InternalServerError("first failed. It said: secret words", provider="first", model="m", status_code=500)
+    plain = IncompleteResponseError("cut: secret words", provider="first", model="m")
+    group = FallbackProvider([Scripted("first", [said], ["Hi."], [plain]), Scripted("second")])
+    with caplog.at_level("INFO", logger="adapters"):
+        for _ in range(2):
+            await group.chat(_MESSAGES)
+        group._rests_until_s = [0.0, 0.0]
+        await group.chat(_MESSAGES)
+        [piece async for piece in group.chat_stream(_MESSAGES)]
+        group._told = 0
+        group._rests_until_s = [float("inf"), 0.0]
+        await group.chat(_MESSAGES)
+
+    assert caplog.messages == [
+        "first (InternalServerError, status 500) failed; second answers now.",
+        "first answers again, in place of second.",
+        "first (IncompleteResponseError) failed; second answers now.",
+        "second answers while first rests.",
+    ]

@@ -16,6 +16,7 @@ pytest.importorskip("livekit.agents")
 
 from livekit import agents
 from livekit.agents import llm
+from pydantic import BaseModel
 
 from adapters.errors import (
     AllProvidersFailedError,
@@ -55,7 +56,7 @@ class Scripted(LLMProvider):
     def __init__(self, *scripts: Sequence[str | ToolCall | Exception], usage: TokenUsage | None = None) -> None:
         self._scripts = list(scripts)
         self._usage = usage
-        self.asked: list[tuple[str, list[Message], list[ToolSpec] | None, dict[str, Any]]] = []
+        self.asked: list[tuple[list[Message], list[ToolSpec] | None, dict[str, Any]]] = []
         self.stopped = self.closed = False
         self.hangs, self.prewarmed = asyncio.Event(), asyncio.Event()
 
@@ -63,16 +64,13 @@ class Scripted(LLMProvider):
         """Not asked here."""
         raise NotImplementedError
 
-    async def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
-        """Speak the texts of a script."""
-        self.asked.append(("chat_stream", messages, tools, kwargs))
-        for step in self._scripts.pop(0):
-            yield str(step)
-        self._last_usage = self._usage
+    def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
+        """Not asked here."""
+        raise NotImplementedError
 
     async def stream_events(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[StreamEvent]:
         """Play a script."""
-        self.asked.append(("stream_events", messages, tools, kwargs))
+        self.asked.append((messages, tools, kwargs))
         try:
             for step in self._scripts.pop(0):
                 if isinstance(step, Exception):
@@ -94,8 +92,8 @@ class Scripted(LLMProvider):
         self.closed = True
 
     def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
-        """Leave a mark."""
-        return [{**tool, "prepared": True} for tool in tools]
+        """Not asked by LiveKit's side: the provider itself does it."""
+        raise NotImplementedError
 
     def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
         """Add what this provider wants back with its calls."""
@@ -149,7 +147,7 @@ async def test_usage_that_the_server_did_not_count_stays_unknown() -> None:
 
 
 async def test_the_request_is_made_in_openai_format() -> None:
-    """Messages and tools reach the provider as it wants them, with the sampling parameters of this request."""
+    """Messages and tools reach the provider in OpenAI format, with the sampling parameters of this request."""
     provider = Scripted(["Hi."])
 
     await _chunks(
@@ -160,11 +158,9 @@ async def test_the_request_is_made_in_openai_format() -> None:
         extra_kwargs={"temperature": 0},
     )
 
-    [(method, messages, tools, kwargs)] = provider.asked
-    assert method == "stream_events"
+    [(messages, tools, kwargs)] = provider.asked
     assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How warm is it?"}]
     assert tools is not None
-    assert tools[0]["prepared"] is True
     assert tools[0]["function"]["name"] == "get_weather"
     assert tools[0]["function"]["description"] == "Tell the weather of a city."
     assert list(tools[0]["function"]["parameters"]["properties"]) == ["city"]
@@ -186,7 +182,7 @@ async def test_without_tools_nothing_is_said_about_them(options: dict[str, Any])
 
     await _chunks(provider, **options)
 
-    assert [(method, tools, kwargs) for method, _, tools, kwargs in provider.asked] == [("stream_events", None, {})]
+    assert [(tools, kwargs) for _, tools, kwargs in provider.asked] == [(None, {})]
 
 
 async def test_auto_is_left_to_the_provider() -> None:
@@ -195,10 +191,10 @@ async def test_auto_is_left_to_the_provider() -> None:
 
     await _chunks(provider, tools=[get_weather], tool_choice="auto")
 
-    assert provider.asked[0][3] == {}
+    assert provider.asked[0][2] == {}
 
 
-async def test_forbidden_calls_make_it_plain_text() -> None:
+async def test_forbidden_calls_are_forbidden_by_the_provider() -> None:
     """With tool choice "none" the provider is asked for text alone, and the tools of the history go with it."""
     provider = Scripted(["It is ", "12 C."], usage=TokenUsage(3, 4))
 
@@ -206,9 +202,48 @@ async def test_forbidden_calls_make_it_plain_text() -> None:
 
     assert [chunk.delta.content for chunk in chunks if chunk.delta] == ["It is ", "12 C."]
     assert chunks[-1].usage == llm.CompletionUsage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
-    [(method, _, tools, kwargs)] = provider.asked
-    assert (method, kwargs) == ("chat_stream", {"temperature": 0})
+    [(_, tools, kwargs)] = provider.asked
+    assert kwargs == {"temperature": 0, "tool_choice": "none"}
     assert tools
+
+
+class _Weather(BaseModel):
+    """What an agent's author would like to get."""
+
+    city: str
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        pytest.param({"tools": []}, "tools is no option of extra_kwargs: it is an argument of chat", id="tools"),
+        pytest.param(
+            {"messages": []},
+            "messages is no option of extra_kwargs: it is an argument of chat (chat_ctx)",
+            id="messages",
+        ),
+        pytest.param(
+            {"response_format": _Weather},
+            "response_format in extra_kwargs is no JSON but the class _Weather. Write it in OpenAI format, as a dict",
+            id="a class",
+        ),
+        pytest.param(
+            {"temperature": 0, "stop": {"."}},
+            "stop in extra_kwargs is no JSON but a set. Write it in OpenAI format",
+            id="a set",
+        ),
+        pytest.param({"user": lambda: "me"}, "user in extra_kwargs is no JSON but a function.", id="a function"),
+    ],
+)
+async def test_extra_kwargs_that_cannot_be_sent(extra: dict[str, Any], told: str) -> None:
+    """What no request can carry is refused where it was written, and nothing is asked."""
+    provider = Scripted(["Hi."])
+
+    with pytest.raises(ConfigError) as caught:
+        LLM(provider).chat(chat_ctx=_context(), extra_kwargs=extra)
+
+    assert str(caught.value).startswith(told)
+    assert provider.asked == []
 
 
 async def test_calls_of_the_history_get_their_extras_back() -> None:
@@ -226,7 +261,7 @@ async def test_calls_of_the_history_get_their_extras_back() -> None:
 
     function = {"name": "get_weather", "arguments": '{"city": "Rome"}'}
     call = {"id": "abcDEF123", "type": "function", "function": function, "extra_content": extra, "signature": "c2ln"}
-    assert provider.asked[0][1][2:] == [
+    assert provider.asked[0][0][2:] == [
         {
             "role": "assistant",
             "content": None,
@@ -235,6 +270,30 @@ async def test_calls_of_the_history_get_their_extras_back() -> None:
         },
         {"role": "tool", "tool_call_id": "abcDEF123", "content": "20 C"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        pytest.param('{"city":"Rome"}', '{"city":"Rome"}', id="written tightly"),
+        pytest.param('{ "city": "Rome"\n}', '{ "city": "Rome"\n}', id="written widely"),
+        pytest.param('["it was cut off"]', "{}", id="no object"),
+        pytest.param('{"city": "Ro', "{}", id="cut off"),
+    ],
+)
+async def test_arguments_of_the_history_stay_as_they_were(arguments: str, sent: str) -> None:
+    """Other white space would be another text to the server, which would then read the whole history anew."""
+    provider, context = Scripted(["Hi."]), _context()
+    context.insert(
+        [
+            llm.FunctionCall(call_id="abcDEF123", name="get_weather", arguments=arguments),
+            llm.FunctionCallOutput(call_id="abcDEF123", name="get_weather", output="20 C", is_error=False),
+        ]
+    )
+
+    await LLM(provider).chat(chat_ctx=context).collect()
+
+    assert provider.asked[0][0][2]["tool_calls"][0]["function"]["arguments"] == sent
 
 
 @pytest.mark.parametrize(
@@ -382,7 +441,7 @@ async def test_a_real_session_runs_a_whole_turn() -> None:
     turn.expect.next_event().is_function_call(name="get_weather")
     turn.expect.next_event().is_function_call_output(output="12 C in Zürich")
     turn.expect.next_event().is_message(role="assistant")
-    history = provider.asked[1][1]
+    history = provider.asked[1][0]
     assert [message["role"] for message in history] == ["system", "user", "assistant", "tool"]
     assert history[2]["content"] == "Let me see."
 
@@ -397,7 +456,7 @@ async def test_a_call_that_could_not_be_read_is_not_run() -> None:
         await session.run(user_input="How warm is it?")
 
     assert agent.ran_with == []
-    result = provider.asked[1][1][-1]
+    result = provider.asked[1][0][-1]
     assert result["role"] == "tool"
     assert "cut off" in result["content"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import APIConnectionError
-from adapters.provider import LLMProvider
+from adapters.provider import LLMProvider, closing
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Minimal(LLMProvider):
         self.asked = (messages, tools, kwargs)
         if not isinstance(self.answer, LLMResponse):
             raise self.answer or NotImplementedError
-        self._last_usage = self.answer.usage
+        self._last_response, self._last_usage = self.answer, self.answer.usage
         return self.answer
 
     def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
@@ -52,6 +52,99 @@ def test_the_contract_cannot_be_used_by_itself() -> None:
     """A provider that does not say how to ask is refused."""
     with pytest.raises(TypeError, match="abstract"):
         LLMProvider()  # type: ignore[abstract]  # the point of the test
+
+
+class Talker(Minimal):
+    """Says some texts and notes how it was asked, that it was closed, and of its answer what it is told to note."""
+
+    def __init__(self, *texts: str, noted: LLMResponse | TokenUsage | None = None) -> None:
+        super().__init__(LLMResponse("An older answer.", usage=TokenUsage(99, 99)))
+        self.texts = texts
+        self.noted = noted
+        self.stopped = False
+
+    async def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
+        """Say the texts."""
+        self.asked = (messages, tools, kwargs)
+        try:
+            for text in self.texts:
+                yield text
+            if isinstance(self.noted, TokenUsage):
+                self._last_usage = self.noted
+            elif self.noted is not None:
+                self._last_response = self.noted
+        finally:
+            self.stopped = True
+
+
+async def test_a_stream_is_closed_when_its_listener_leaves_early() -> None:
+    """Leaving the block closes a generator that is not read to its end."""
+    provider = Talker("one", "two")
+
+    async with closing(provider.chat_stream([])) as texts:
+        assert await anext(texts) == "one"
+        assert not provider.stopped
+
+    assert provider.stopped
+
+
+async def test_an_iterator_that_cannot_be_closed_is_left_alone() -> None:
+    """An iterator without ``aclose`` works like a generator."""
+
+    class Countdown:
+        left = 2
+
+        def __aiter__(self) -> AsyncIterator[str]:
+            return self
+
+        async def __anext__(self) -> str:
+            self.left -= 1
+            if self.left < 0:
+                raise StopAsyncIteration
+            return str(self.left)
+
+    async with closing(Countdown()) as texts:
+        assert [text async for text in texts] == ["1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "noted", "whole"),
+    [
+        pytest.param(
+            ["It is ", "12 C."],
+            TokenUsage(3, 4),
+            LLMResponse("It is 12 C.", usage=TokenUsage(3, 4)),
+            id="the usage was noted",
+        ),
+        pytest.param(
+            ["It is ", "12 C."],
+            LLMResponse("as sent", [_CALL], TokenUsage(3, 4), "It is cold.", "length", "tiny-2"),
+            LLMResponse("It is 12 C.", [], TokenUsage(3, 4), "It is cold.", "length", "tiny-2"),
+            id="the answer was noted",
+        ),
+        pytest.param(["Hi."], None, LLMResponse("Hi."), id="nothing was noted"),
+        pytest.param([], None, LLMResponse(None), id="nothing was said"),
+    ],
+)
+async def test_text_alone_is_asked_for_by_tool_choice(texts: list[str], noted: Any, whole: LLMResponse) -> None:
+    """With tool choice "none" ``chat_stream`` is told as events, and the last one holds what is known of the answer."""
+    provider = Talker(*texts, noted=noted)
+    await provider.chat([])
+
+    events = [event async for event in provider.stream_events([], [{"type": "function"}], tool_choice="none", seed=1)]
+
+    assert events == [*(TextDelta(text) for text in texts), ResponseDone(whole)]
+    assert provider.asked == ([], [{"type": "function"}], {"seed": 1})
+
+
+async def test_closing_the_events_closes_the_text_below() -> None:
+    """A listener that walks away ends the request behind the text."""
+    provider = Talker("one", "two")
+
+    async with closing(provider.stream_events([], tool_choice="none")) as events:
+        await anext(events)
+
+    assert provider.stopped
 
 
 @pytest.mark.parametrize(
@@ -95,7 +188,8 @@ async def test_usage_is_that_of_the_latest_request() -> None:
     await provider.chat([])
 
     assert provider.last_usage == provider._last_usage == TokenUsage(3, 4)
-    assert Minimal().last_usage is None
+    assert provider.last_response is provider.answer
+    assert (Minimal().last_usage, Minimal().last_response) == (None, None)
 
 
 async def test_optional_parts_have_quiet_defaults() -> None:
@@ -104,6 +198,7 @@ async def test_optional_parts_have_quiet_defaults() -> None:
 
     async with provider as entered:
         await provider.prewarm()
+        await provider._prewarm()
         assert entered is provider
         assert provider.supports_think is False
         assert provider.prepare_tools(tools) == tools
@@ -128,6 +223,8 @@ async def test_a_block_that_fails_closes_the_provider_too() -> None:
     [
         pytest.param('{"city": "Paris"}', {"city": "Paris"}, id="object as string"),
         pytest.param({"city": "Paris"}, {"city": "Paris"}, id="object"),
+        pytest.param('"{\\"city\\": \\"Paris\\"}"', {"city": "Paris"}, id="encoded twice"),
+        pytest.param("{'city': 'Paris'}", {"city": "Paris"}, id="as Python writes it"),
         pytest.param("", {}, id="empty"),
         pytest.param(None, {}, id="None"),
         pytest.param("null", {}, id="null"),

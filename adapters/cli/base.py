@@ -6,7 +6,10 @@ import io
 import json
 import sys
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 import click
 
@@ -32,7 +35,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 class Command(click.Command):
     """A command that ends with 1 and no traceback when the library raises, and with 130 after Ctrl-C."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
+    def invoke(self, ctx: click.Context) -> Json:
         """Run the command."""
         allow_any_text()
         try:
@@ -61,7 +64,7 @@ def report(error: AdapterError, *, as_json: bool) -> None:
         click.echo(f"Error: {printable(line)}", err=True)
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401 - anything that JSON can hold
+def print_json(value: Json) -> None:
     """Print a value on stdout; JSON in ASCII carries no control character to a terminal."""
     click.echo(json.dumps(value))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from adapters.config import ProviderConfig
-    from adapters.openrouter import ModelInfo
+    from adapters.models import ModelInfo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +79,7 @@ def _key_state(row: ProviderConfig) -> str:
 @json_option
 def models(provider_name: str | None, config_path: str | None, tools: bool, free: bool, as_json: bool) -> None:
     """List the models that a provider offers."""
-    from adapters.openrouter import list_models  # it brings the HTTP client, and help should come at once
+    from adapters.models import list_models  # it brings the HTTP client, and help should come at once
 
     row = load_config(config_path).provider(provider_name)
     if row.kind == "local":

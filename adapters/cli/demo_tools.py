@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.types import ToolSpec
+    from adapters.types import Json, ToolSpec
 
 DEMO_TOOLS: list[ToolSpec] = [
     {
@@ -45,7 +45,7 @@ DEMO_TOOLS: list[ToolSpec] = [
 """What the model is told about the tools, in OpenAI format."""
 
 
-async def call_demo_tool(name: str, arguments: dict[str, Any]) -> Any:  # noqa: ANN401 - each tool returns its own JSON
+async def call_demo_tool(name: str, arguments: dict[str, Json]) -> Json:
     """Run one of the demo tools.
 
     Args:

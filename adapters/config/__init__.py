@@ -9,6 +9,16 @@ from __future__ import annotations
 from adapters.config.file import Config, load_config
 from adapters.config.kinds import KINDS, Kind, KindName
 from adapters.config.provider import ProviderConfig
-from adapters.config.sections import RetryConfig, TimeoutConfig
+from adapters.config.sections import LimitConfig, RetryConfig, TimeoutConfig
 
-__all__ = ["KINDS", "Config", "Kind", "KindName", "ProviderConfig", "RetryConfig", "TimeoutConfig", "load_config"]
+__all__ = [
+    "KINDS",
+    "Config",
+    "Kind",
+    "KindName",
+    "LimitConfig",
+    "ProviderConfig",
+    "RetryConfig",
+    "TimeoutConfig",
+    "load_config",
+]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
@@ -46,7 +49,7 @@ class Config(Section):
 
     @field_validator("providers", mode="before")
     @classmethod
-    def _name_rows(cls, rows: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+    def _name_rows(cls, rows: Json) -> Json:
         if not isinstance(rows, dict):
             return rows
         return {name: {"name": name} | row if isinstance(row, dict) else row for name, row in rows.items()}
@@ -88,7 +91,7 @@ def _find_file(path: str | Path | None) -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
-def _problems_between_rows(data: Any) -> list[Problem]:  # noqa: ANN401 - whatever stands in the file
+def _problems_between_rows(data: Json) -> list[Problem]:
     """Find what no single value shows; the rest is told by the models."""
     rows = data.get("providers") if isinstance(data, dict) else None
     if not isinstance(rows, dict) or not rows:

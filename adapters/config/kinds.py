@@ -48,7 +48,9 @@ KINDS: Mapping[KindName, Kind] = {
         prefix="openrouter/",
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
-        headers={"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title": "CAAL"},
+        # Who asks, for its statistics; the project has no site, so its address is one that leads nowhere by definition.
+        # Without them LiteLLM would say that it is LiteLLM.
+        headers={"HTTP-Referer": "https://caal-llm-adapters.invalid", "X-Title": "caal-llm-adapters"},
     ),
     # Not LiteLLM's own groq/ route: it fails on answers without service_tier.
     "groq": Kind(prefix="openai/", base_url="https://api.groq.com/openai/v1", key_variable="GROQ_API_KEY"),

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 from pydantic import (
     Field,
@@ -23,14 +26,14 @@ from pydantic import (
 
 from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url
 from adapters.config.problems import KeyPath, Problem, Source, read_problems
-from adapters.config.sections import RetryConfig, Section, TimeoutConfig
+from adapters.config.sections import LimitConfig, RetryConfig, Section, TimeoutConfig
 from adapters.config.values import HeaderName, Secret, UserPath, is_reference, look_up_all
 from adapters.errors import ConfigError
 
-_SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig}
+_SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig, "limits": LimitConfig}
 _ONLY_FOR = {"num_ctx": ("ollama", "local"), "model_path": ("local",)}
 _KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
-_NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts"}
+_NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"}
 
 
 class ProviderConfig(Section):
@@ -50,6 +53,8 @@ class ProviderConfig(Section):
     extra_body: dict[str, JsonValue] = Field(default_factory=dict, description="Added to each request as it is.")
     retry: RetryConfig = Field(default_factory=RetryConfig)
     timeouts: TimeoutConfig = Field(default_factory=TimeoutConfig)
+    limits: LimitConfig = Field(default_factory=LimitConfig)
+    prewarm: bool = Field(default=False, description="Begin to load in the background when the provider is made.")
     think: bool | None = Field(default=None, description="Switch thinking on or off; null leaves it to the model.")
     num_ctx: int | None = Field(default=None, ge=1, description="Wanted context in tokens (kinds local, ollama).")
     model_path: UserPath = Field(default=None, description="A GGUF file (kind local); none: the scripted demo.")
@@ -84,8 +89,8 @@ class ProviderConfig(Section):
         """Copy these settings with other values for some of them.
 
         Args:
-            **options: The fields to replace, but not ``kind``; ``retry`` and ``timeouts`` may be dicts that hold the
-                values that change, and no others.
+            **options: The fields to replace, but not ``kind``; ``retry``, ``timeouts`` and ``limits`` may be dicts that
+                hold the values that change, and no others.
 
         Returns:
             The changed copy.
@@ -144,7 +149,7 @@ class ProviderConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_empty(cls, fields: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+    def _drop_empty(cls, fields: Json) -> Json:
         return _without_empty(fields) if isinstance(fields, dict) else fields
 
     @field_validator("name")
@@ -187,7 +192,7 @@ class ProviderConfig(Section):
 
     @field_validator("num_ctx", "model_path")
     @classmethod
-    def _check_use(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - one check for two types
+    def _check_use(cls, value: Json, info: ValidationInfo) -> Json:
         kinds = _ONLY_FOR[str(info.field_name)]
         if value is not None and info.data.get("kind", kinds[0]) not in kinds:
             raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")

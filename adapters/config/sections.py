@@ -1,4 +1,4 @@
-"""The base of all blocks of settings, and the two small ones inside a provider: ``retry`` and ``timeouts``."""
+"""The base of all blocks of settings, and the small ones inside a provider: ``retry``, ``timeouts``, ``limits``."""
 
 from __future__ import annotations
 
@@ -31,3 +31,16 @@ class TimeoutConfig(Section):
     first_token_s: Seconds = Field(default=8.0, description="Until the first useful piece of a stream.")
     stall_s: Seconds = Field(default=8.0, description="Between two useful pieces of a stream.")
     total_s: Seconds = Field(default=60.0, description="Until the whole answer is there.")
+
+
+class LimitConfig(Section):
+    """How much one answer may be; beyond a limit the connection is closed, and the error names it.
+
+    The defaults are far above what models say and far below what hurts: JSON of 2 MB is read in less than 50 ms.
+    """
+
+    answer_bytes: int = Field(default=64_000_000, ge=1, description="Of the whole answer, after decompression.")
+    event_bytes: int = Field(default=2_000_000, ge=1, description="Of one event, or of an answer in one piece.")
+    error_bytes: int = Field(default=64_000, ge=1, description="Read of an error; the rest is left.")
+    calls: int = Field(default=128, ge=1, description="Tool calls in one answer.")
+    reasoning_chars: int = Field(default=1_000_000, ge=0, description="Kept of the reasoning; the rest is dropped.")

@@ -17,7 +17,7 @@ Action: TypeAlias = bytes | float | Literal["eof", "rst", "hang"]
 Script: TypeAlias = Sequence[Action]
 """What is played for one request."""
 
-Json: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
 """A JSON object of a chat completion."""
 
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -87,19 +87,19 @@ def raw_stream(*parts: bytes) -> Script:
     return (SSE_HEAD, *map(http_chunk, parts), SSE_END)
 
 
-def stream(*events: Json | bytes, done: bool = True) -> Script:
+def stream(*events: JsonObject | bytes, done: bool = True) -> Script:
     """Script an event stream, one HTTP chunk an event, with a role-only event first; bytes are written raw."""
     parts = [part if isinstance(part, bytes) else event(part) for part in (chunk({"role": "assistant"}), *events)]
     return raw_stream(*parts, DONE) if done else raw_stream(*parts)
 
 
-def chunk(delta: object, finish: str | None = None, **extra: object) -> Json:
+def chunk(delta: object, finish: str | None = None, **extra: object) -> JsonObject:
     """Build one ``chat.completion.chunk``."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return {**_ENVELOPE, "object": "chat.completion.chunk", "choices": [choice], **extra}
 
 
-def said(text: object, **extra: Any) -> Json:
+def said(text: object, **extra: Any) -> JsonObject:
     """Build the chunk of a piece of text."""
     return chunk({"content": text}, **extra)
 
@@ -111,29 +111,29 @@ CALLED = chunk({}, "tool_calls")
 """The chunk that ends an answer with calls."""
 
 
-def call(name: object, arguments: object, call_id: object = "call00001", **extra: object) -> Json:
+def call(name: object, arguments: object, call_id: object = "call00001", **extra: object) -> JsonObject:
     """Build one tool call, whole or a piece of one (give ``index=`` then)."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}, **extra}
 
 
-def called(*calls: Json, **extra: Any) -> Json:
+def called(*calls: JsonObject, **extra: Any) -> JsonObject:
     """Build the chunk of some pieces of tool calls."""
     return chunk({"tool_calls": list(calls)}, **extra)
 
 
-def more(arguments: str, index: int = 0) -> Json:
+def more(arguments: str, index: int = 0) -> JsonObject:
     """Build the chunk of some more arguments of a call that has begun."""
     return called({"index": index, "function": {"arguments": arguments}})
 
 
-def completion(message: Mapping[str, object], finish: str | None = "stop", **extra: object) -> Json:
+def completion(message: Mapping[str, object], finish: str | None = "stop", **extra: object) -> JsonObject:
     """Build one ``chat.completion``; ``usage=`` replaces the usual count."""
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
     return {**_ENVELOPE, "object": "chat.completion", "choices": [choice], "usage": USAGE, **extra}
 
 
 def answer(
-    *pieces: str, calls: Sequence[Json] = (), finish: str | None = None, usage: object = USAGE, **message: object
+    *pieces: str, calls: Sequence[JsonObject] = (), finish: str | None = None, usage: object = USAGE, **message: object
 ) -> Answer:
     """Script one good answer in both shapes.
 

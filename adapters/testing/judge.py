@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from adapters.testing.case import Outcome, WireCase
     from adapters.testing.server import Seen
+    from adapters.types import Json
 
 _MAX_SPOKEN_CHARACTERS = 300
 
@@ -110,7 +111,7 @@ def _spoken_problems(expect: Failure, error: BaseException) -> Iterator[str]:
         yield f"an error of {len(said)} characters cannot be spoken"
 
 
-def _attribute_problems(expect: Failure, error: Any) -> Iterator[str]:  # noqa: ANN401 - attributes may be missing
+def _attribute_problems(expect: Failure, error: Json) -> Iterator[str]:
     names = {base.__name__ for base in type(error).__mro__}
     kinds = {expect.kinds} if isinstance(expect.kinds, str) else set(expect.kinds)
     if not names & kinds or "AdapterError" not in names:

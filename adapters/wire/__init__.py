@@ -1,1 +1,1 @@
-"""Everything that touches HTTP: the client, the witness of a call, the reader of answers, and their failures."""
+"""Across: LiteLLM, the connection, the deadlines; what comes back is payloads or one of our errors."""

@@ -1,4 +1,4 @@
-"""One provider's way to its server: a client for each event loop, and sending one request over it.
+"""One provider's way to its server: a client for each event loop, and one way of asking and of failing.
 
 A client belongs to the loop it was made on, and an agent may run several loops one after the other, or in threads.
 """
@@ -6,26 +6,34 @@ A client belongs to the loop it was made on, and an agent may run several loops 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
-
-from adapters.config.kinds import KINDS
+from adapters.errors import IncompleteResponseError
 from adapters.wire import engine
+from adapters.wire.body import Body
+from adapters.wire.client import Client, Trouble
 from adapters.wire.deadlines import DeadlineMissed, Deadlines
-from adapters.wire.exchange import Exchange, create_client, watch
-from adapters.wire.failures import caused, disconnected, late, rejected, unbuildable, without_request
-from adapters.wire.origin import headers_of, key_of, origin_of
-from adapters.wire.reader import read_whole
-from adapters.wire.upstream import upstream_error
+from adapters.wire.errors import failures
+from adapters.wire.errors.upstream import upstream_error
+from adapters.wire.exchange import Exchange
+from adapters.wire.origin import Hidden, Origin, origin_of
+from adapters.wire.payloads import read_error_body
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from typing import TypeVar
+
     from adapters.config import ProviderConfig
-    from adapters.errors import APIError
     from adapters.local import LocalServer
-    from adapters.types import Message
+    from adapters.types import Json
+    from adapters.wire.client import Response
+
+    T = TypeVar("T")
 
 _FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
+_LONGEST_LIST_BYTES = 4_000_000  # of models: OpenRouter's is 1 MB; read to its end, the connection can be used again
+_NO_JSON = "sent no JSON. Please check base_url."
+_ERROR_BODY_S = 1.0  # an error says at once what is wrong; what dribbles in after that is not waited for
 
 
 class Connection:
@@ -36,44 +44,76 @@ class Connection:
         server: The embedded server to start first, or None.
     """
 
-    def __init__(self, config: ProviderConfig, server: LocalServer | None) -> None:
+    def __init__(self, config: ProviderConfig, server: LocalServer | None = None) -> None:
         self._config = config
         self._server = server
-        self._routes: dict[asyncio.AbstractEventLoop, engine.Route] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[str, Client]] = {}
         self.origin = origin_of(config)
 
-    async def send(
-        self, messages: list[Message], body: dict[str, Any], *, stream: bool, deadlines: Deadlines
-    ) -> Exchange:
-        """Send one request and wait for the head of the answer.
+    def begin_loading(self) -> None:
+        """Begin to load in a thread what the first request would wait for."""
+        engine.begin_loading(self.origin.prefix)
+
+    async def ask(
+        self, body: Mapping[str, Json], headers: Mapping[str, str], *, stream: bool, deadlines: Deadlines
+    ) -> Body:
+        """Send one chat completion request through LiteLLM and wait for the head of the answer.
 
         Args:
-            messages: The conversation.
-            body: All other fields.
+            body: All fields but model and ``stream``.
+            headers: Headers of this request alone, beside the provider's.
             stream: Whether the answer is streamed.
             deadlines: The clock of this try.
 
         Returns:
-            An exchange whose response is a success. Whoever gets it closes it.
+            The body of a success. Whoever gets it closes or releases it.
 
         Raises:
             APIError: If there is no such response.
         """
-        route = await self._ready()
-        with watch(stream=stream) as exchange:
-            trouble: Exception | None = None
-            try:
-                await deadlines.wait(engine.acompletion(route, self._config.model, messages, body, stream=stream))
-            except asyncio.CancelledError:
-                await exchange.aclose()
-                raise
-            except Exception as error:  # noqa: BLE001 - LiteLLM raises anything; what counts is the exchange
-                trouble = error
-        failure = await self._judge(exchange, trouble, deadlines)
-        if failure is not None:
-            await exchange.aclose()
-            raise failure
-        return exchange
+        client, origin = await self._under(deadlines, self._ready())
+        exchange = Exchange(client.send, origin)
+        problem = ""
+        deadlines.asked()
+        try:
+            headers = Hidden({**origin.headers, **headers})
+            await deadlines.wait(engine.acompletion(exchange, origin, body, headers, stream=stream))
+        except asyncio.CancelledError:
+            exchange.close()
+            raise
+        except DeadlineMissed as missed:
+            exchange.close()
+            raise failures.late(missed, origin) from missed
+        except Exception as error:  # noqa: BLE001 - LiteLLM raises anything; what counts is the exchange
+            problem = type(error).__name__  # not itself: prompt and key hang on it
+        if exchange.response is not None:
+            return await self._judged(exchange.response, deadlines)
+        if exchange.trouble is not None:
+            raise failures.disconnected(origin, exchange.trouble) from exchange.trouble
+        cause = TypeError(problem)
+        raise failures.unbuildable("please check the messages, the tools and the model name.", origin) from cause
+
+    async def get(self, path: str) -> Json:
+        """Get a JSON document past LiteLLM, once: nobody waits for it in the middle of a conversation.
+
+        Args:
+            path: Path below the provider's base URL, with a query or without.
+
+        Raises:
+            APIError: If the server could not be asked, refused, or sent no JSON.
+        """
+        deadlines = Deadlines(self._config.timeouts, streamed=False)
+        client, origin = await self._under(deadlines, self._open())
+        body = await self._judged(await self._send_get(client, origin, path, deadlines), deadlines)
+        try:
+            documents = await body.read()
+        finally:
+            body.close()
+        if body.trouble is not None and not isinstance(body.trouble, IncompleteResponseError):
+            raise body.trouble
+        if not body.has_ended or not body.is_whole:
+            raise failures.incomplete(_NO_JSON, self.origin)
+        return documents[0]
 
     async def prewarm(self) -> None:
         """Load LiteLLM with all that it loads late, then open the connection that the first request will use.
@@ -81,68 +121,82 @@ class Connection:
         Raises:
             APIError: If the server cannot be reached.
         """
-        route = await self._ready()
-        try:
-            limit = Deadlines(self._config.timeouts, streamed=True)
-            # Any answer will do: it is the open connection that counts, and the key must not go astray for it.
-            await limit.wait(route.http.head(f"{route.base_url}/models", headers=route.all_headers))
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise disconnected(error, self.origin) from without_request(error)
-        except DeadlineMissed as missed:
-            raise late(missed, self.origin) from missed
+        deadlines = Deadlines(self._config.timeouts, streamed=True)
+        client, origin = await self._ready()
+        # Any answer will do: it is the open connection that counts, and the key must not go astray for it. With HEAD a
+        # server that sends a body all the same would break the next request.
+        response = await self._send_get(client, origin, "/models", deadlines)
+        read_bytes = 0
+        while read_bytes < _LONGEST_LIST_BYTES and (data := await self._under(deadlines, response.read())):
+            read_bytes += len(data)
+        response.release()
 
     async def aclose(self) -> None:
         """Close this loop's client and stop the embedded server; another request opens both anew."""
-        route = self._routes.pop(asyncio.get_running_loop(), None)
+        _, client = self._clients.pop(asyncio.get_running_loop(), ("", None))
         try:
-            if route is not None:
-                await route.http.aclose()
+            if client is not None:
+                await client.aclose()
         finally:
             if self._server is not None:
                 await self._server.stop()
 
-    async def _ready(self) -> engine.Route:
-        base_url = await self._server.start() if self._server is not None else self._config.base_url
-        prefix = KINDS[self._config.kind].prefix
-        await engine.rehearsed(prefix)
+    async def _send_get(self, client: Client, origin: Origin, path: str, deadlines: Deadlines) -> Response:
+        """Send a request past LiteLLM and wait for the head of its answer."""
+        deadlines.asked()
+        return await self._under(deadlines, client.send("GET", f"{origin.base_url}{path}", origin.all_headers))
+
+    async def _ready(self) -> tuple[Client, Origin]:
+        """What a request through LiteLLM needs; at the first one LiteLLM is loaded."""
+        await engine.rehearsed(self.origin.prefix)
+        return await self._open()
+
+    async def _open(self) -> tuple[Client, Origin]:
+        """The client of this loop, and where it goes: an embedded server has another address each time it starts."""
+        base_url = await self._server.start() if self._server is not None else self.origin.base_url
         loop = asyncio.get_running_loop()
-        route = former = self._routes.get(loop)
-        if route is None or route.base_url != base_url:
-            for ended in [each for each in list(self._routes) if each.is_closed()]:
-                self._routes.pop(ended, None)  # nobody can close its client any more; its sockets go with it
-            route = self._routes[loop] = engine.create_route(
-                prefix,
-                create_client(base_url, self._config.timeouts.connect_s),
-                base_url=base_url,
-                api_key=key_of(self._config),
-                headers=headers_of(self._config),
-            )
-            if former is not None:  # the embedded server was started anew, on another port
-                await former.http.aclose()
-        return route
+        opened, client = self._clients.get(loop, ("", None))
+        if client is None or opened != base_url:
+            for ended in [each for each in list(self._clients) if each.is_closed()]:
+                self._clients.pop(ended, None)
+            # Making a client waits for nothing, so that first calls at once share one.
+            former, client = client, await Client.open(base_url, self._config.timeouts.connect_s)
+            self._clients[loop] = base_url, client
+            if former is not None:
+                await former.aclose()
+        return client, self.origin.at(base_url)
 
-    async def _judge(self, exchange: Exchange, trouble: Exception | None, deadlines: Deadlines) -> APIError | None:
-        """The error that an exchange amounts to, or None if it brought a response to read."""
-        response = exchange.response
-        if isinstance(trouble, DeadlineMissed):
-            return caused(late(trouble, self.origin), trouble)
-        if exchange.error is not None:
-            return caused(disconnected(exchange.error, self.origin), without_request(exchange.error))
-        if response is None:
-            # LiteLLM's exception is named, not kept: the prompt and the key hang on it.
-            error = unbuildable("please check the messages, the tools and the model name.", self.origin)
-            return caused(error, TypeError(type(trouble).__name__))
-        if response.status_code < _FIRST_FAILURE:
-            return None
+    async def _under(self, deadlines: Deadlines, awaitable: Awaitable[T]) -> T:
         try:
-            content = await deadlines.wait(response.aread())
-        except (httpx.HTTPError, httpx.StreamError, DeadlineMissed):
-            content = b""  # the status alone says what happened
-        return self._refusal(response, content)
+            return await deadlines.wait(awaitable)
+        except Trouble as trouble:
+            raise failures.disconnected(self.origin, trouble) from trouble
+        except DeadlineMissed as missed:
+            raise failures.late(missed, self.origin) from missed
 
-    def _refusal(self, response: httpx.Response, content: bytes) -> APIError:
-        said = read_whole(content).value
-        failure = upstream_error(
-            said, status=response.status_code, headers=dict(response.headers), secrets=self.origin.secrets
-        )
-        return caused(rejected(failure, self.origin), failure)
+    async def _judged(self, response: Response, deadlines: Deadlines) -> Body:
+        """Hand over the body of a success; of anything else read what went wrong."""
+        if response.status < _FIRST_FAILURE:
+            return Body(response, deadlines, self._config.limits, self.origin)
+        try:
+            # No variable holds it as it came: it may repeat the key.
+            failure = upstream_error(
+                read_error_body(await self._error_body(response)),
+                status=response.status,
+                headers=response.headers,
+                secrets=self.origin.secrets,
+            )
+        finally:
+            response.close()
+        raise failures.rejected(failure, self.origin) from failure
+
+    async def _error_body(self, response: Response) -> bytes:
+        """What an error says, up to a limit of bytes and of time; the status alone says the most."""
+        content = b""
+        try:
+            async with asyncio.timeout(_ERROR_BODY_S):
+                while len(content) < self._config.limits.error_bytes and (data := await response.read()):
+                    content += data
+        except (TimeoutError, Trouble):
+            pass  # what has come says enough
+        return content[: self._config.limits.error_bytes]

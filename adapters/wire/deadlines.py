@@ -1,7 +1,8 @@
 """How long one try may wait for the server.
 
 HTTP timeouts are not enough: a server that sends a comment each second never runs into one. Only useful data moves
-these deadlines, and only time spent waiting counts, not the time that the listener takes between two pieces.
+the limits on silence. All of them are wall time, loading and reading included; what does not count is the time that
+the listener takes between two pieces.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from adapters.config import TimeoutConfig
 
@@ -19,7 +20,7 @@ LINGER_S = 1.0
 """How long to wait for usage and the end of the body once the answer has said that it is finished."""
 
 T = TypeVar("T")
-Missed = Literal["first_token_s", "stall_s", "total_s", "linger"]
+Missed = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger"]
 
 
 class DeadlineMissed(TimeoutError):  # noqa: N818 - it becomes an APITimeoutError; the name says what happened
@@ -39,28 +40,48 @@ class DeadlineMissed(TimeoutError):  # noqa: N818 - it becomes an APITimeoutErro
 class Deadlines:
     """The clock of one try.
 
+    There are two ways to wait under it. ``wait`` limits one slow thing. ``guard`` limits the reading of a body, in
+    which many waits follow each other: one timer for all of them, which looks again when it rings early.
+
     Args:
         timeouts: The provider's limits, in seconds.
         streamed: Whether the first token and each pause have a limit of their own; an answer that comes in one
             piece has only the total.
+        total_s: Seconds for the whole call, if it has a limit of its own.
+        began_s: When the call began, on the monotonic clock; earlier tries count.
+        retry_s: Seconds after which a try that repeats another one must have brought something, or None.
     """
 
-    def __init__(self, timeouts: TimeoutConfig, *, streamed: bool) -> None:
+    def __init__(
+        self,
+        timeouts: TimeoutConfig,
+        *,
+        streamed: bool,
+        total_s: float | None = None,
+        began_s: float | None = None,
+        retry_s: float | None = None,
+    ) -> None:
+        now_s = time.monotonic()
         self._timeouts = timeouts
         self._streamed = streamed
-        self._waited_s = 0.0
-        self._quiet_s = 0.0  # waited since the last useful data
+        self._total_s = timeouts.total_s if total_s is None else total_s
+        self._began_s = now_s if began_s is None else began_s
+        self._retry_s = retry_s
+        self._quiet_since_s: float | None = None  # since the request left, or the last useful data
+        self._held_since_s: float | None = None  # since the listener has what came last
         self._useful = False
         self._finished = False
+        self._abort: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.missed: DeadlineMissed | None = None
 
     async def wait(self, awaitable: Awaitable[T]) -> T:
-        """Await something that only the server can bring.
+        """Await something that is slow.
 
         Raises:
             DeadlineMissed: If the nearest limit is reached first.
         """
         limit, seconds, left_s = self._nearest()
-        began = time.monotonic()
         scope = asyncio.timeout(left_s)
         try:
             async with scope:
@@ -69,29 +90,89 @@ class Deadlines:
             if not scope.expired():
                 raise
             raise DeadlineMissed(limit, seconds) from None
-        finally:
-            waited = time.monotonic() - began
-            self._waited_s += waited
-            self._quiet_s += waited
+
+    def asked(self) -> None:
+        """Note that the request is about to leave: from now on the server is silent."""
+        self._quiet_since_s = time.monotonic()
 
     def useful(self) -> None:
         """Note that text, reasoning or a part of a call has come."""
-        self._useful = True
-        self._quiet_s = 0.0
+        self._quiet_since_s = time.monotonic()
+        if not self._useful:
+            self._useful = True
+            self._rearm()  # a pause may be shorter than the wait for the first token
 
     def finished(self) -> None:
         """Note that the answer has said that it is finished: what still comes is a bonus."""
         if not self._finished:
             self._finished = True
-            self._quiet_s = 0.0
+            self._quiet_since_s = time.monotonic()
+            self._rearm()
+
+    def hold(self) -> None:
+        """Note that the listener has the floor."""
+        self._held_since_s = time.monotonic()
+
+    def resume(self) -> None:
+        """Note that the listener wants more; the time that it took does not count."""
+        if self._held_since_s is not None:
+            held_s = time.monotonic() - self._held_since_s
+            self._held_since_s = None
+            self._began_s += held_s
+            if self._quiet_since_s is not None:
+                self._quiet_since_s += held_s
+        if self._abort is not None and self._timer is None:
+            self._rearm()
+
+    def guard(self, abort: Callable[[], None]) -> None:
+        """Call ``abort`` when a limit is reached from now on; ``missed`` tells which, and ``release`` ends it.
+
+        Args:
+            abort: Ends whatever is waited for.
+        """
+        self._abort = abort
+        self._rearm()
+
+    def release(self) -> None:
+        """End the guard."""
+        self._abort = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _rearm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._abort is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._nearest()[2], self._ring)
+
+    def _ring(self) -> None:
+        """Look whether a limit is reached; useful data has moved most of them since the timer was set."""
+        self._timer = None
+        if self._abort is None or self._held_since_s is not None:
+            return  # ``resume`` sets it again
+        limit, seconds, left_s = self._nearest()
+        if left_s > 0:
+            self._rearm()
+        else:
+            self.missed = DeadlineMissed(limit, seconds)
+            self._abort()
 
     def _nearest(self) -> tuple[Missed, float, float]:
-        limits: list[tuple[Missed, float, float]] = [("total_s", self._timeouts.total_s, self._waited_s)]
-        if self._finished:
-            limits.append(("linger", LINGER_S, self._quiet_s))
-        elif self._streamed and self._useful:
-            limits.append(("stall_s", self._timeouts.stall_s, self._quiet_s))
-        elif self._streamed:
-            limits.append(("first_token_s", self._timeouts.first_token_s, self._quiet_s))
-        limit, seconds, spent = min(limits, key=lambda each: each[1] - each[2])
-        return limit, seconds, max(seconds - spent, 0.0)
+        """The limit that ends first: its name, its length and what is left of it, in seconds."""
+        now_s = time.monotonic()
+        call_s = now_s - self._began_s
+        limits: list[tuple[Missed, float, float]] = [("total_s", self._total_s, call_s)]
+        if self._retry_s is not None and not self._useful:
+            limits.append(("deadline_s", self._retry_s, call_s))
+        if self._quiet_since_s is not None:  # before, LiteLLM is loaded or a server is started
+            quiet_s = now_s - self._quiet_since_s
+            if self._finished:
+                limits.append(("linger", LINGER_S, quiet_s))
+            elif self._streamed and self._useful:
+                limits.append(("stall_s", self._timeouts.stall_s, quiet_s))
+            elif self._streamed:
+                limits.append(("first_token_s", self._timeouts.first_token_s, quiet_s))
+        limit, seconds, spent_s = min(limits, key=lambda each: each[1] - each[2])
+        return limit, seconds, max(seconds - spent_s, 0.0)

@@ -1,192 +1,121 @@
-"""The HTTP client of one provider, and the witness of one try.
+"""One try on the wire: what LiteLLM sends its request through, and the witness of what came back.
 
-LiteLLM builds the request and sends it over our client. What really went over the wire is kept here, in the
-``Exchange`` of the running try, and the answer stops here: LiteLLM gets a receipt, a tiny answer without fault. It
-would read the real one for its own books, which costs more than all our reading, fails on what is not OpenAI's to
-the letter, and stalls the event loop for seconds over a long error. Reading the body is ``reader``'s job; turning a
-bad exchange into an error is ``failures``'.
+LiteLLM is handed an ``Exchange`` where it wants a client. It builds the request and sends it; when the head of the
+answer is there, its part is over: ``HandedOver`` ends the call inside of it, before it reads, prices, logs or retries
+anything. The answer is read by us, from the bytes. So a try is one request, whatever LiteLLM is set to, and its
+callbacks are told neither of a success nor of a failure that they have not seen.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import urllib.request
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, NoReturn
 
-import httpx
-
-from adapters.errors import ConfigError
-from adapters.wire.reader import BrokenBody
+from adapters.wire.client import Trouble
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Awaitable, Callable, Mapping
 
-DRAIN_S = 1.0
-"""How long the rest of a finished stream may take. A body that is read to its end leaves a connection that the
-next turn can use again, and the last HTTP chunk often comes a few milliseconds after ``[DONE]``."""
+    from adapters.types import Json
+    from adapters.wire.client import Response
+    from adapters.wire.origin import Origin
 
-_WRITE_S = 30.0  # sending a prompt is quick; a peer that takes no bytes for this long is gone
-_BAD_PROXY = (
-    "The proxy that the environment names (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used. Write it as"
-    " http://host:port, add the server to NO_PROXY, or for SOCKS install httpx[socks]."
-)
-_KEEPALIVE_S = 60.0  # a conversation pauses for longer than httpx's 5 s between turns
+_PATH = "/chat/completions"
+_SDK_HEADER = "x-stainless-raw-response"  # for the SDK itself: it takes the header out before it sends
 
 
-@dataclass(slots=True)
+class HandedOver(BaseException):
+    """LiteLLM's part is over.
+
+    It is no ``Exception``, because those LiteLLM takes for failures of the server: it would log them, word them anew
+    and send the request again.
+    """
+
+
 class Exchange:
-    """What went over the wire in one try.
+    """What goes over the wire in one try.
+
+    Args:
+        send: Sends a request and waits for the head of its answer; ``Client.send``.
+        origin: Whom the request goes to.
 
     Attributes:
-        stream: Whether a stream was asked for.
-        request: The request, once it has left.
-        response: The response, once its headers have come.
-        error: What kept the response from coming, if anything did.
+        response: The head of the answer, once it has come; whoever takes it closes it.
+        trouble: What kept it from coming, or None.
     """
 
-    stream: bool
-    request: httpx.Request | None = None
-    response: httpx.Response | None = None
-    error: httpx.TransportError | None = None
+    def __init__(self, send: Callable[..., Awaitable[Response | None]], origin: Origin) -> None:
+        self._send = send
+        self._origin = origin
+        self._was_sent = False
+        self.response: Response | None = None
+        self.trouble: Trouble | None = None
 
-    def drain(self, rest: AsyncGenerator[Any, None]) -> None:
-        """Read what is left of a finished body in the background, so that the connection can be used again.
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> NoReturn:
+        """Send the request, once, and end LiteLLM's part.
+
+        Raises:
+            HandedOver: Always: ``response`` or ``trouble`` tells what came.
+        """
+        if not self._was_sent:
+            self._was_sent = True
+            try:
+                self.response = await self._send("POST", url, headers, content)
+            except Trouble as trouble:
+                self.trouble = trouble.with_traceback(None)  # its frames hold the request
+        raise HandedOver
+
+    def abandon(self) -> bool:
+        """Send nothing from now on; tells whether nothing has been sent."""
+        unsent, self._was_sent = not self._was_sent, True
+        return unsent
+
+    def close(self) -> None:
+        """Close the response, if one has come."""
+        if self.response is not None:
+            self.response.close()
+
+
+class OpenAIClient:
+    """An exchange in the form that LiteLLM wants for ``openai/``: a client of the openai SDK.
+
+    It has what LiteLLM touches of one: ``chat.completions.with_raw_response.create`` up to LiteLLM 1.106, ``post`` in
+    later versions. The SDK's own copies and types every message of every request anew, on the event loop: 60 ms at 400
+    messages (``nox -s bench``).
+
+    Args:
+        exchange: Sends the request.
+        origin: Whom it goes to.
+    """
+
+    def __init__(self, exchange: Exchange, origin: Origin) -> None:
+        self._exchange = exchange
+        self._origin = origin
+        self.api_key = origin.api_key
+        self._base_url = SimpleNamespace(_uri_reference=origin.base_url)  # LiteLLM's logger looks at it
+        completions = SimpleNamespace(create=self._create, with_raw_response=SimpleNamespace(create=self._create))
+        self.chat = SimpleNamespace(completions=completions)
+
+    async def post(self, path: str, *, body: Mapping[str, Json], options: Mapping[str, Json], **_: Json) -> NoReturn:
+        """Send a request in the form of ``AsyncOpenAI.post``.
 
         Args:
-            rest: Who has read the body so far; another reader, or closing this one, would close the connection.
+            path: Path below the base URL.
+            body: The fields that LiteLLM wrote.
+            options: The SDK's options: ``headers``, and ``extra_json`` for fields that win over the others.
+            **_: How the answer would be typed.
         """
-        if self.response is not None and not self.response.is_closed:
-            task = asyncio.get_running_loop().create_task(_read_out(self.response, rest))
-            _draining.add(task)  # the loop itself keeps only a weak reference
-            task.add_done_callback(_draining.discard)
+        await self._send(path, body, options.get("headers"), options.get("extra_json"))
 
-    async def aclose(self) -> None:
-        """Close the response; the server sees at once that nobody listens any more."""
-        if self.response is not None:
-            await self.response.aclose()
+    async def _create(self, *, extra_headers: Json = None, extra_body: Json = None, **fields: Json) -> NoReturn:
+        """Send a request in the form of ``AsyncOpenAI.chat.completions.create``, with its keywords."""
+        fields.pop("timeout", None)  # ``deadlines`` limits the try
+        await self._send(_PATH, fields, extra_headers, extra_body)
 
-
-_current: ContextVar[Exchange | None] = ContextVar("adapters_exchange", default=None)
-_draining: set[asyncio.Task[None]] = set()
-
-
-@contextlib.contextmanager
-def watch(*, stream: bool) -> Iterator[Exchange]:
-    """Keep what the request that is sent inside the block exchanges with the server.
-
-    Args:
-        stream: Whether it asks for a stream.
-    """
-    exchange = Exchange(stream)
-    token = _current.set(exchange)
-    try:
-        yield exchange
-    finally:
-        _current.reset(token)
-
-
-def create_client(base_url: str, connect_s: float) -> httpx.AsyncClient:
-    """Make the client of one provider, for the running event loop alone.
-
-    Args:
-        base_url: Where the provider is; decides over a proxy of the environment (never for loopback).
-        connect_s: Seconds that a new connection may take. All other waiting is limited by ``deadlines``.
-
-    Raises:
-        ConfigError: If the environment names a proxy that cannot be used.
-    """
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_S)
-    try:
-        inner = httpx.AsyncHTTPTransport(verify=_ssl_context(), limits=limits, proxy=_proxy_for(base_url))
-    except (ImportError, ValueError, httpx.InvalidURL):  # its text repeats the address, which may hold a password
-        raise ConfigError(_BAD_PROXY) from None
-    return httpx.AsyncClient(transport=WitnessTransport(inner, connect_s))
-
-
-class WitnessTransport(httpx.AsyncBaseTransport):
-    """Sends requests and shows each exchange to whoever watches it."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, connect_s: float) -> None:
-        self._inner = inner
-        # LiteLLM flattens an httpx.Timeout on one of its routes, so the limits are set where nobody can.
-        self._timeouts = {"connect": connect_s, "pool": connect_s, "write": _WRITE_S, "read": None}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; a second one within the same try is refused, so that a try costs one request.
-
-        Returns:
-            A receipt if somebody watches, else the response.
-        """
-        request.extensions = {**request.extensions, "timeout": self._timeouts}
-        exchange = _current.get()
-        if exchange is None:
-            return await self._inner.handle_async_request(request)
-        if exchange.request is not None:
-            raise httpx.NetworkError("The request was already sent.", request=request)
-        exchange.request = request
-        try:
-            exchange.response = await self._inner.handle_async_request(request)
-        except httpx.TransportError as error:
-            exchange.error = error
-            # LiteLLM sends the request again when it sees certain kinds, through a client of its own; never this one.
-            raise httpx.NetworkError(str(error), request=request) from error
-        return receipt(stream=exchange.stream)
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._inner.aclose()
-
-
-def receipt(*, stream: bool) -> httpx.Response:
-    """A small answer that LiteLLM reads without complaint.
-
-    Args:
-        stream: Whether a stream was asked for.
-    """
-    if stream:
-        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=b"data: [DONE]\n\n")
-    message = {"role": "assistant", "content": "-"}
-    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    answer = {"id": "receipt", "object": "chat.completion", "created": 1, "model": "receipt", "choices": choices}
-    return httpx.Response(200, json=answer)
-
-
-async def _read_out(response: httpx.Response, rest: AsyncGenerator[Any, None]) -> None:
-    """Read a body whose content no longer matters; closing it is right whatever happens."""
-    try:
-        async with asyncio.timeout(DRAIN_S):
-            async for _ in rest:
-                pass
-    except (TimeoutError, BrokenBody):
-        pass  # the answer was complete before; only the connection is lost for the next turn
-    finally:
-        await rest.aclose()
-        await response.aclose()
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
-
-
-def _proxy_for(base_url: str) -> str | None:
-    url = httpx.URL(base_url)
-    if _is_loopback(url.host) or urllib.request.proxy_bypass(url.netloc.decode("ascii")):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified  # people write 0.0.0.0, as servers do when they start
+    async def _send(self, path: str, fields: Mapping[str, Json], headers: Json, extra_fields: Json) -> NoReturn:
+        body = {**fields, **(extra_fields or {})}
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        written = {"Authorization": f"Bearer {self._origin.api_key}", "Content-Type": "application/json"}
+        written |= {name: value for name, value in (headers or {}).items() if name.lower() != _SDK_HEADER}
+        await self._exchange.post(f"{self._origin.base_url}{path}", written, content)

@@ -17,7 +17,7 @@ from tests.servers.cassettes import RECORDING_VARIABLE
 from tests.servers.runners import RUNNERS
 
 ROOT = Path(__file__).parent.parent.parent
-MODULES = ("tests/test_recorded.py", "tests/test_recorded_failures.py", "tests/test_recorded_requests.py")
+MODULES = tuple(f"tests/recorded/test_recorded{part}.py" for part in ("", "_failures", "_requests"))
 
 
 async def record(name: str) -> int:

@@ -73,7 +73,8 @@ async def ask(provider: LLMProvider) -> str | None:
     """Ask once, with a tool, and read all of the answer."""
     messages = [{"role": "user", "content": "What is the weather in Paris?"}]
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
-    response = await provider.chat(messages, tools=provider.prepare_tools(tools), temperature=0.2)
+    assert_type(provider.prepare_tools(tools), list[dict[str, Any]])
+    response = await provider.chat(messages, tools=tools, temperature=0.2)
     assert_type(response, LLMResponse)
     assert_type(response.content, str | None)
     assert_type(response.tool_calls, list[ToolCall])
@@ -93,7 +94,10 @@ async def stream(provider: LLMProvider) -> AsyncIterator[str]:
     messages = [{"role": "user", "content": "Hello"}]
     async for text in provider.chat_stream(messages, max_tokens=100):
         yield assert_type(text, str)
+    assert_type(provider.last_response, LLMResponse | None)
     async for event in provider.stream_events(messages, tools=[]):
+        yield describe(event)
+    async for event in provider.stream_events(messages, tools=[], tool_choice="none"):
         yield describe(event)
 
 
@@ -126,15 +130,15 @@ async def explain(provider: LLMProvider) -> str:
         return str(error)
     except (RateLimitError, InternalServerError, APITimeoutError, APIConnectionError, IncompleteResponseError) as error:
         return "again" if error.retryable else f"{error.retry_after_s} {error.request_id}"
+    except AllProvidersFailedError as error:
+        return str(assert_type(error.errors, tuple[APIError, ...])[-1])
     except APIError as error:
         return str(error.__cause__)
     return answer or ""
 
 
 def explain_the_rest(error: AdapterError) -> str:
-    """Tell the errors that belong to no single request apart."""
-    if isinstance(error, AllProvidersFailedError):
-        return str(assert_type(error.errors, tuple[APIError, ...])[-1])
+    """Tell an error that belongs to no request apart."""
     if isinstance(error, ConfigError):
         return str(assert_type(error.args, tuple[Any, ...]))
     return str(error)

@@ -10,7 +10,7 @@ from adapters.testing.case import Failure, WireCase
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
     from adapters.testing.server import Seen
 
 OSLO: Final = '{"city": "Oslo"}'
@@ -54,7 +54,7 @@ def asked_in_plain_words(seen: Seen) -> bool:
     return not {"tools", "tool_choice"} & set(body) and "tool" not in roles and not calls and "12 degrees" in str(body)
 
 
-def coded(code: object, message: str = "It broke") -> Json:
+def coded(code: object, message: str = "It broke") -> JsonObject:
     """Build an error body with a code."""
     return {"error": {"code": code, "message": message}}
 

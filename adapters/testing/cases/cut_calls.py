@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 from adapters.testing.answers import CALLED, Answer, answer, call, called, completion, more, reply, said, stream
 from adapters.testing.case import CALLING, CHAT_STREAM, STREAM_EVENTS, Failure, Success, WireCase
@@ -11,7 +14,9 @@ from adapters.testing.cases.common import GARBLED, LIGHTS, OSLO, SUNNY, WEATHER
 _HALF = '{"city": "Os'
 
 
-def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401 - whatever a server sends
+def _begin(
+    arguments: Json = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather"
+) -> Json:
     return called({"index": index, **call(name, arguments, call_id)})
 
 

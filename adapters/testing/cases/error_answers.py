@@ -9,10 +9,10 @@ from adapters.testing.case import ANY, Failure, WireCase
 from adapters.testing.cases.common import coded, server_broke
 
 if TYPE_CHECKING:
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
 
 
-def _shape(case_id: str, why: str, body: Json, expect: Failure, kind: str = "openai_compatible") -> WireCase:
+def _shape(case_id: str, why: str, body: JsonObject, expect: Failure, kind: str = "openai_compatible") -> WireCase:
     """Make one case of an error body that comes as the whole answer, or as the first event."""
     return WireCase(case_id, why, [Answer(reply(body), stream(body))], expect, kind=kind)
 

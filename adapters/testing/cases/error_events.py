@@ -9,14 +9,14 @@ from adapters.testing.case import CHAT, STREAMS, Failure, Success, WireCase
 from adapters.testing.cases.common import TWO_TRIES, coded, server_broke
 
 if TYPE_CHECKING:
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
 
 _GROQ_EVENT = (
     b'event: error\ndata: {"error":{"message":"Over capacity","type":"internal_server_error","code":"503"}}\n\n'
 )
 
 
-def _late(case_id: str, why: str, bad: Json | bytes, expect: Failure, **fields: Any) -> WireCase:
+def _late(case_id: str, why: str, bad: JsonObject | bytes, expect: Failure, **fields: Any) -> WireCase:
     """Make one case of an error event after the text "Hel"."""
     return WireCase(case_id, why, [stream(said("Hel"), bad)], expect, ways=STREAMS, **fields)
 

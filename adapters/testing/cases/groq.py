@@ -9,23 +9,25 @@ from adapters.testing.case import CALLING, CHAT, CHAT_STREAM, STREAM_EVENTS, Fai
 from adapters.testing.cases.common import HISTORY, SUNNY, WEATHER
 
 if TYPE_CHECKING:
-    from adapters.testing.answers import Json, Script
+    from adapters.testing.answers import JsonObject, Script
     from adapters.testing.server import Seen, Step
 
 _CALL = Success(calls=(WEATHER,))
 _FUNCTION_TAG = '<function=get_weather>{"city": "Oslo"}</function>'
 
 
-def _failed(generation: str | None, message: str = "Failed to call a function. Please adjust your prompt.") -> Json:
+def _failed(
+    generation: str | None, message: str = "Failed to call a function. Please adjust your prompt."
+) -> JsonObject:
     extra = {} if generation is None else {"failed_generation": generation}
     return {"error": {"message": message, "type": "invalid_request_error", "code": "tool_use_failed", **extra}}
 
 
-def _refused(body: Json, status: str = "400 Bad Request") -> Script:
+def _refused(body: JsonObject, status: str = "400 Bad Request") -> Script:
     return reply(body, status)
 
 
-def _event(body: Json) -> bytes:
+def _event(body: JsonObject) -> bytes:
     return b"event: error\n" + event({"error": {**body["error"], "status_code": 400}})
 
 

@@ -12,7 +12,7 @@ from adapters.testing.cases.common import HISTORY
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
     from adapters.testing.server import Seen
     from adapters.types import Message
 
@@ -22,7 +22,7 @@ _YES = {"role": "assistant", "content": "Yes?"}
 
 
 def _history(
-    case_id: str, why: str, messages: Sequence[Message], saw: Callable[[list[Json]], object], **fields: Any
+    case_id: str, why: str, messages: Sequence[Message], saw: Callable[[list[JsonObject]], object], **fields: Any
 ) -> WireCase:
     """Make one case about the messages of the only request."""
     return WireCase(
@@ -36,7 +36,7 @@ def _history(
     )
 
 
-def _valid(messages: list[Json]) -> bool:
+def _valid(messages: list[JsonObject]) -> bool:
     """Tell whether a strict server takes this conversation: each call has one result, right after it, in strings."""
     fine, rest = True, messages
     while rest:
@@ -64,7 +64,7 @@ def _without_system(allowed: int) -> Callable[[Seen], bool]:
     )
 
 
-def _roles(messages: list[Json]) -> list[str]:
+def _roles(messages: list[JsonObject]) -> list[str]:
     return [message["role"] for message in messages]
 
 

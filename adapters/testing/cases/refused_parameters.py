@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from adapters.testing.answers import answer, reply
 from adapters.testing.case import ALL, CALLING, CHAT, STREAMS, Failure, Success, WireCase
@@ -10,17 +10,18 @@ from adapters.testing.case import ALL, CALLING, CHAT, STREAMS, Failure, Success,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
     from adapters.testing.server import Seen
+    from adapters.types import Json
 
 _HI = Success(text="Hi there")
 
 
-def _refusal(message: str, status: str = "400 Bad Request", param: str | None = None, code: str | None = None) -> Any:  # noqa: ANN401 - whatever a server sends
+def _refusal(message: str, status: str = "400 Bad Request", param: str | None = None, code: str | None = None) -> Json:
     return reply({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}, status)
 
 
-def _without(name: str, instead: str | None = None) -> Any:  # noqa: ANN401 - a condition
+def _without(name: str, instead: str | None = None) -> Json:
     """Make the condition that all requests but the first lack a parameter, and hold another with its value instead."""
 
     def holds(seen: Seen) -> bool:
@@ -31,7 +32,7 @@ def _without(name: str, instead: str | None = None) -> Any:  # noqa: ANN401 - a 
     return holds
 
 
-def _drops(name: str, case_id: str, refusal: Any, instead: str | None = None, **fields: Any) -> Sequence[WireCase]:  # noqa: ANN401 - whatever a server sends
+def _drops(name: str, case_id: str, refusal: Json, instead: str | None = None, **fields: Json) -> Sequence[WireCase]:
     """Make the cases of one refused parameter: dropped once, and remembered in the next turn."""
     steps = [refusal, answer("Hi there")]
     why = f"{name} is refused by name"
@@ -51,7 +52,7 @@ def _drops(name: str, case_id: str, refusal: Any, instead: str | None = None, **
     )
 
 
-def _forbidden(name: str) -> Json:
+def _forbidden(name: str) -> JsonObject:
     """Build the refusal of a strict pydantic server."""
     loc = ["body", name]
     return {"detail": [{"type": "extra_forbidden", "loc": loc, "msg": "Extra inputs are not permitted", "input": 1}]}

@@ -9,11 +9,11 @@ from adapters.testing.case import CALLING, CHAT, CHAT_STREAM, STREAMS, Failure, 
 from adapters.testing.cases.common import HISTORY, SUNNY
 
 if TYPE_CHECKING:
-    from adapters.testing.answers import Json, Script
+    from adapters.testing.answers import JsonObject, Script
     from adapters.testing.server import Seen
 
 
-def _refused(body: Json, status: str = "400 Bad Request") -> Script:
+def _refused(body: JsonObject, status: str = "400 Bad Request") -> Script:
     return reply(body, status)
 
 
@@ -22,7 +22,7 @@ def _no_tools(seen: Seen) -> bool:
     return "tools" in first and not {"tools", "tool_choice"} & set(second) and "'role': 'tool'" not in str(second)
 
 
-def _unable(case_id: str, why: str, status: str, body: Json, kind: str) -> tuple[WireCase, WireCase]:
+def _unable(case_id: str, why: str, status: str, body: JsonObject, kind: str) -> tuple[WireCase, WireCase]:
     """Make the cases of a model that cannot use tools: an honest error, or an answer where tools were only context."""
     failure = Failure(
         ("NotFoundError", "BadRequestError"), status_code=int(status[:3]), retryable=False, says=("tool",)

@@ -11,11 +11,11 @@ from adapters.testing.cases.common import HISTORY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
     from adapters.testing.server import Seen
 
 
-def _sent(case_id: str, why: str, saw: Callable[[Json], object], **fields: Any) -> WireCase:
+def _sent(case_id: str, why: str, saw: Callable[[JsonObject], object], **fields: Any) -> WireCase:
     """Make one case about the body of the only request."""
     return WireCase(
         case_id, why, [answer("Hi there")], Success(text="Hi there"), saw=lambda seen: saw(seen.bodies[0]), **fields

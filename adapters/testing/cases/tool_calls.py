@@ -12,12 +12,13 @@ from adapters.testing.cases.common import LIGHTS, OSLO, WEATHER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adapters.testing.answers import Json
+    from adapters.testing.answers import JsonObject
     from adapters.testing.case import Outcome
+    from adapters.types import Json
 
 
 def _calls(
-    case_id: str, why: str, calls: list[Json], *expected: tuple[str, Mapping[str, Any]], **holds: Any
+    case_id: str, why: str, calls: list[JsonObject], *expected: tuple[str, Mapping[str, Any]], **holds: Any
 ) -> WireCase:
     """Make one case of these calls."""
     return WireCase(case_id, why, [answer(calls=calls)], Success(calls=expected, **holds), ways=CALLING, tools=True)
@@ -28,11 +29,11 @@ def _made_well(outcome: Outcome) -> bool:
     return all(re.fullmatch("[A-Za-z0-9]{9}", one.id) for one in outcome.calls or [])
 
 
-def _ids(*expected: str) -> Any:  # noqa: ANN401 - a condition
+def _ids(*expected: str) -> Json:
     return lambda outcome: [one.id for one in outcome.calls] == list(expected)
 
 
-def _no_arguments() -> Json:
+def _no_arguments() -> JsonObject:
     return {"id": "call00001", "type": "function", "function": {"name": "get_weather"}}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 from adapters.testing.answers import (
     CALLED,
@@ -28,7 +31,9 @@ def _pieces(case_id: str, why: str, *events: Any, **expect: Any) -> WireCase:
     return WireCase(case_id, why, [stream(*events, CALLED)], Success(**expect), ways=STREAM_EVENTS, tools=True)
 
 
-def _begin(arguments: Any = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather") -> Any:  # noqa: ANN401 - whatever a server sends
+def _begin(
+    arguments: Json = "", index: object = 0, call_id: object = "call00001", name: object = "get_weather"
+) -> Json:
     return called({"index": index, **call(name, arguments, call_id)})
 
 

@@ -126,7 +126,7 @@ CASES: Final = (
     WireCase(
         "proxy-garbled-chunk-size",
         "a chunk size that is no number, after some text",
-        [[SSE_HEAD, http_chunk(event(said("Hel"))), b"zz\r\nxx\r\n", "eof"]],
+        [[SSE_HEAD, http_chunk(event(said("Hel"))), 0.1, b"zz\r\nxx\r\n", "eof"]],
         Failure(_BROKEN, after="Hel", retryable=True),
         ways=STREAMS,
     ),

@@ -1,0 +1,1 @@
+"""Back: from payloads to text that may be spoken, calls that may be run, and the whole answer."""

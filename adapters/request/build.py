@@ -1,0 +1,102 @@
+"""The one place where a request is made: from the question, the configuration and what the server has taught us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from adapters.errors import ConfigError
+from adapters.request import history
+
+if TYPE_CHECKING:
+    from adapters.config import ProviderConfig
+    from adapters.request.learned import Learned
+    from adapters.request.question import Question
+    from adapters.types import Json, Message
+
+_MESSAGE = '{"role": "user", "content": "Hello"}'
+_TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as it is sent; two that are equal get the same answer from a server that refuses one.
+
+    Its ``repr`` shows nothing that the caller wrote.
+
+    Attributes:
+        messages: The conversation, as this server takes it.
+        body: All other fields but ``model`` and ``stream``.
+        stream: Whether the answer is streamed.
+        wants_text: Whether the answer must be text.
+        headers: Headers of this request alone.
+    """
+
+    messages: list[Message] = field(repr=False)
+    body: dict[str, Json] = field(repr=False)
+    stream: bool
+    wants_text: bool
+    headers: dict[str, str] = field(repr=False)
+
+
+def build_request(question: Question, config: ProviderConfig, learned: Learned) -> Request:
+    """Make the request that asks a question.
+
+    It is a function of its arguments alone: asked again after something was learned, the request differs exactly if
+    what was learned touches it. A provider asks again for as long as it does.
+
+    Args:
+        question: What is asked; it is not changed.
+        config: The provider: its defaults.
+        learned: What its server does not take.
+
+    Raises:
+        ConfigError: If the messages or the tools are no messages or tools.
+    """
+    _check(question)
+    wants_text = question.wants_text
+    return Request(
+        learned.shape_messages(history.mend(question.messages), wants_text=wants_text),
+        learned.shape_body(_body(question, config), wants_text=wants_text),
+        question.stream,
+        wants_text,
+        question.headers,
+    )
+
+
+def _check(question: Question) -> None:
+    messages: Json = question.messages
+    tools: Json = question.tools
+    if not isinstance(messages, list | tuple) or not all(isinstance(each, dict) for each in messages):
+        raise ConfigError(f"messages must be a list of messages, such as [{_MESSAGE}].")
+    if not isinstance(tools, list | tuple) or not all(isinstance(each, dict) for each in tools):
+        raise ConfigError(f"tools must be a list of tools, such as [{_TOOL}].")
+
+
+def _body(question: Question, config: ProviderConfig) -> dict[str, Json]:
+    """The fields of the body, before the server has its say.
+
+    The caller's options win over the provider's ``extra_body``, both over its defaults, and the caller's
+    ``extra_body`` over all of them. A parameter that is None is not sent, except in the caller's ``extra_body``.
+    """
+    body: dict[str, Json] = {"temperature": config.temperature, "max_tokens": config.max_tokens}
+    if config.think is not None:
+        body |= _thinking(config.kind, think=config.think)
+    if question.stream:
+        body["stream_options"] = {"include_usage": True}
+    if question.tools:
+        body |= {"tools": question.tools, "tool_choice": question.tool_choice}
+    body |= config.extra_body | question.options
+    body = {name: value for name, value in body.items() if value is not None} | question.extra_body
+    if question.tools and question.wants_text:
+        body["tool_choice"] = "none"
+    return body
+
+
+def _thinking(kind: str, *, think: bool) -> dict[str, Json]:
+    """The fields that switch thinking on or off: each service has its own."""
+    if kind == "openrouter":
+        return {"reasoning": {"enabled": think}}
+    if kind in ("ollama", "groq"):
+        return {} if think else {"reasoning_effort": "none"}  # models that can think do so by default
+    return {"chat_template_kwargs": {"enable_thinking": think}}  # vLLM, SGLang, llama.cpp

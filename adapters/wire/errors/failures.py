@@ -1,0 +1,181 @@
+"""A bad exchange -> one of our errors, with a sentence that a person can hear.
+
+Which class a server's answer belongs to is decided in ``classify``; LiteLLM's wording decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from adapters.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    ContextWindowExceededError,
+    IncompleteResponseError,
+    InternalServerError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from adapters.wire.errors.classify import class_of, is_retryable, is_wrong_path, lacks_tools
+from adapters.wire.errors.redact import shorten
+from adapters.wire.errors.retry_after import retry_after_s
+
+if TYPE_CHECKING:
+    from adapters.wire.client import Trouble
+    from adapters.wire.deadlines import DeadlineMissed
+    from adapters.wire.errors.upstream import UpstreamError
+    from adapters.wire.origin import Origin
+
+_logger = logging.getLogger(__name__)
+
+ErrorT = TypeVar("ErrorT", bound=APIError)
+
+NO_CALL = "could not use a tool: Failed to call a function. Please ask again."
+"""What is said of a call that nobody can read; agents look for these words, and ask again when they see them."""
+
+LONGEST_TEXT_CHARS = 300
+"""``str(error)`` is spoken; nobody listens to more."""
+
+_NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
+_BARE_NOT_FOUND = re.compile(r"^(?:404\b)?[\s:]*(?:page |file |url )?not found\.?$", re.IGNORECASE)
+_SAYS_NOT_FOUND = re.compile(r"\b(?:was |is |were )?not found\b", re.IGNORECASE)
+_ABOUT_TOOLS = re.compile(r"\b(?:tool|function)\b", re.IGNORECASE)
+
+
+def rejected(failure: UpstreamError, origin: Origin) -> APIError:
+    """The error for what a server said itself, in a status, in a 200, or in the middle of a stream."""
+    kind = class_of(failure)
+    wait_s = retry_after_s(failure, time.time())
+    return kind(
+        _sentence(kind, failure, origin),
+        provider=origin.provider,
+        model=origin.model,
+        status_code=failure.status,
+        retryable=is_retryable(kind, failure, wait_s),
+        retry_after_s=wait_s,
+        request_id=failure.headers.get("x-request-id") or failure.headers.get("x-litellm-call-id"),
+    )
+
+
+def disconnected(origin: Origin, trouble: Trouble) -> APIError:
+    """The error for a connection that could not be made, or broke.
+
+    Args:
+        origin: Whom it was to.
+        trouble: What happened to it.
+    """
+    if trouble.timed_out:
+        text = f"{origin.provider} could not be reached at {origin.address} in time. Is it running?"
+        return _error(APITimeoutError, text, origin)
+    if trouble.connecting:
+        why = f": {trouble.cause}" if trouble.cause else ""
+        text = f"{origin.provider} could not be reached at {origin.address}{why}. Is it running? Is its base_url right?"
+        return _error(APIConnectionError, text, origin)
+    return _error(APIConnectionError, f"The connection to {origin.provider} broke. Please try again.", origin)
+
+
+def too_long(limit: str, most: int, origin: Origin) -> IncompleteResponseError:
+    """The error for an answer that is larger than a limit of the configuration; the log names the limit, too."""
+    _logger.warning("%s sent an answer above limits.%s (%d); it was cut off.", origin.provider, limit, most)
+    reason = f"sent an answer that is too long. Please ask for less, or raise limits.{limit} ({most})."
+    return _error(IncompleteResponseError, f"{origin.provider} {reason}", origin, retryable=False)
+
+
+def late(missed: DeadlineMissed, origin: Origin) -> APIError:
+    """The error for an answer that did not come, or did not go on, in time."""
+    what = "stopped in the middle of its answer" if missed.limit == "stall_s" else "did not answer in time"
+    return _error(APITimeoutError, f"{origin.provider} {what} ({missed.seconds:g} seconds). Please try again.", origin)
+
+
+def incomplete(reason: str, origin: Origin) -> IncompleteResponseError:
+    """The error for an answer that is empty, cut or garbled.
+
+    Args:
+        reason: What is wrong and what to do, to be put after the provider's name.
+        origin: Whom it is about.
+    """
+    return _error(IncompleteResponseError, f"{origin.provider} {reason}", origin)
+
+
+def no_answer(failure: UpstreamError, origin: Origin) -> IncompleteResponseError:
+    """The error for a success whose body is a sentence instead of an answer."""
+    said = _speakable(failure, IncompleteResponseError)
+    return incomplete(f"sent no answer. It said: {said}" if said else "sent no answer. Please ask again.", origin)
+
+
+def filtered(origin: Origin) -> ContentFilterError:
+    """The error for an answer that a content filter took away whole."""
+    text = f"The content filter of {origin.provider} stopped the answer. Please ask in another way."
+    return _error(ContentFilterError, text, origin, retryable=False)
+
+
+def unbuildable(reason: str, origin: Origin) -> BadRequestError:
+    """The error for a request that never left."""
+    text = f"The request to {origin.provider} could not be built: {reason}"
+    return _error(BadRequestError, text, origin, retryable=False)
+
+
+def caused(error: ErrorT, cause: BaseException | None) -> ErrorT:
+    """Give an error its cause, when it is made in one place and raised in another."""
+    error.__cause__ = cause
+    return error
+
+
+def _error(kind: type[ErrorT], text: str, origin: Origin, *, retryable: bool = True) -> ErrorT:
+    return kind(shorten(text, LONGEST_TEXT_CHARS), provider=origin.provider, model=origin.model, retryable=retryable)
+
+
+def _sentence(kind: type[APIError], failure: UpstreamError, origin: Origin) -> str:
+    text = _headline(kind, failure, origin)
+    said = _speakable(failure, kind)
+    if said:
+        text = f"{text} It said: {said}"
+    if "tool_use_failed" in failure.codes and "tool_use_failed" not in text:
+        # Agents look for this word, and ask again when they see it.
+        text = f"{shorten(text, LONGEST_TEXT_CHARS - len(' (tool_use_failed)'))} (tool_use_failed)"
+    return shorten(text, LONGEST_TEXT_CHARS)
+
+
+def _headline(kind: type[APIError], failure: UpstreamError, origin: Origin) -> str:
+    name = origin.provider
+    if lacks_tools(failure):
+        return f"This model on {name} cannot use tools. Choose another model or turn tools off."
+    if kind is NotFoundError:
+        return _missing(failure, origin)
+    return {
+        AuthenticationError: f"{name} refused the API key. Please check it in the settings.",
+        PaymentRequiredError: f"{name} has no credits left. Please top up the account or lower max_tokens.",
+        PermissionDeniedError: f"{name} does not allow this. Please check what the API key may do.",
+        ContextWindowExceededError: f"The conversation is too long for {origin.model} on {name}. Start a new one.",
+        ContentFilterError: f"The content filter of {name} refused this. Please ask in another way.",
+        RateLimitError: f"{name} is busy, or its limit is reached. Please wait a moment.",
+        InternalServerError: f"{name} failed. Please try again.",
+        IncompleteResponseError: f"{name} {NO_CALL}",
+    }.get(kind, f"{name} refused the request.")
+
+
+def _missing(failure: UpstreamError, origin: Origin) -> str:
+    status = failure.status or 0
+    if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
+        return f"{origin.provider} has moved. Please check base_url (http or https, host, path)."
+    if _NO_MODEL.search(failure.message) and not is_wrong_path(failure):
+        return f"{origin.provider} does not offer the model {origin.model}. Please check its name."
+    return f"{origin.provider} has nothing at this address. Please check base_url (most servers want /v1) and model."
+
+
+def _speakable(failure: UpstreamError, kind: type[APIError]) -> str:
+    """The server's own words, without those that an agent takes for an unknown tool."""
+    if _BARE_NOT_FOUND.match(failure.message):
+        return ""
+    if not _ABOUT_TOOLS.search(failure.message) or kind is NotFoundError:
+        return _SAYS_NOT_FOUND.sub("is not available", failure.message)
+    return failure.message

@@ -1,0 +1,77 @@
+"""What must not be said: keys in any text, and HTML where a sentence is wanted."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_SECRETS = re.compile(
+    r"\b(?:sk|pk|rk)-[\w*.\-]{5,}"  # OpenAI, OpenRouter, Stripe-like; also masked ones
+    r"|\b(?:gsk|hf|xai|nvapi|r8)[_-][\w*.\-]{5,}"  # Groq, Hugging Face and others
+    r"|\bAIza[\w\-]{10,}"  # Google
+    r"|\bbearer\s+[^\s\"',;}]+",
+    re.IGNORECASE,
+)
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+# Each pattern takes what it began, whether or not it is closed: else a page full of openings is read once for each.
+_TITLE = re.compile(r"<(title|h1)\b[^<>]*>", re.IGNORECASE)
+_CLOSING = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("title", "h1")}
+_TAG = re.compile(
+    r"<(style|script)\b(?:[^<]++|<(?!/\1))*+(?:</\1|\Z)[^<>]*>?|<!--(?:[^-]++|-(?!->))*+(?:-->|\Z)|<[a-zA-Z/!][^<>]*>",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"&#\d{10,};?")  # no character, and more digits than Python reads
+_HTML = re.compile(r"<(?:!doctype|html|head|body|title|h1|p|div|center)\b", re.IGNORECASE)
+_HIDDEN = "[hidden]"
+_SHORTEST_KEY_CHARS = 8
+_LONGEST_WORD_CHARS = 40  # Chinese and Japanese have no spaces, and half a sentence is better than none
+
+
+def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """Hide keys, tokens and the credentials of URLs.
+
+    Args:
+        text: Any text of a server.
+        secrets: The configured key and other values that must not appear.
+    """
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may begin with another
+        whole = re.escape(secret)
+        # A key such as "x" or "ollama" is none, and hiding it inside other words would garble them.
+        text = re.sub(whole if len(secret) >= _SHORTEST_KEY_CHARS else rf"(?<!\w){whole}(?!\w)", _HIDDEN, text)
+    return _URL_CREDENTIALS.sub("", _SECRETS.sub(_HIDDEN, text))
+
+
+def is_html(text: str) -> bool:
+    """Whether a text is a web page or a piece of one."""
+    return _HTML.search(text) is not None
+
+
+def plain(text: str) -> str:
+    """Reduce a text to one line of words: the title of a web page, otherwise all of it without tags."""
+    if is_html(text):
+        text = html.unescape(_NUMBER.sub(" ", _TAG.sub(" ", _title_of(text))))
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _title_of(page: str) -> str:
+    """The first title or heading of a web page, or the whole page if it has none."""
+    unclosed = set()
+    for opening in _TITLE.finditer(page):
+        name = opening.group(1).lower()
+        if name not in unclosed:
+            closing = _CLOSING[name].search(page, opening.end())
+            if closing:
+                return page[opening.end() : closing.start()]
+            unclosed.add(name)
+    return page
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text to at most ``limit`` characters, at a word if one ends near."""
+    if len(text) <= limit:
+        return text
+    cut = text[: max(limit - 1, 0)]
+    word = cut.rpartition(" ")[2]
+    if len(word) < min(len(cut), _LONGEST_WORD_CHARS):
+        cut = cut.removesuffix(word)
+    return f"{cut.rstrip(' .,;:-')}…" if limit > 0 else ""

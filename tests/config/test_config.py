@@ -1,0 +1,303 @@
+"""A file of providers: where it is looked for, what it holds, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # it carries no types
+import pytest
+import yaml
+from pydantic import SecretStr
+
+import adapters.config.file
+from adapters.config import Config, ProviderConfig, load_config, schema
+from adapters.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = [ROOT / "config" / "providers.yaml", ROOT / "config" / "offline.yaml"]
+
+_SECRET = "sk-hunter2"
+_KEYS = (
+    "api_key, base_url, extra_body, headers, kind, limits, max_tokens, model, model_path, num_ctx, prewarm, retry,"
+    " temperature, think, timeouts"
+)
+_SMALLEST = "default: a\nproviders:\n  a:\n    kind: local\n"
+
+
+@pytest.fixture(name="file")
+def _file(tmp_path: Path) -> Path:
+    return tmp_path / "my.yaml"
+
+
+def _load(file: Path, text: str) -> Config:
+    file.write_text(text, encoding="utf-8")
+    return load_config(file)
+
+
+def _problems(file: Path, text: str) -> list[str]:
+    try:
+        _load(file, text)
+    except ConfigError as error:
+        return str(error).replace(f"{file}:", "").splitlines()
+    return []
+
+
+def test_rows_are_providers(file: Path) -> None:
+    """Each row is a provider named by its key, one of them the default."""
+    config = _load(file, _SMALLEST + "  b: {kind: groq, model: m}\n")
+
+    assert config.provider() == config.provider("a") == config.providers["a"]
+    assert [(row.name, row.kind) for row in config.providers.values()] == [("a", "local"), ("b", "groq")]
+
+
+def test_unknown_provider(file: Path) -> None:
+    """Asking for a provider that is not there tells which are, or the one that was meant."""
+    config = _load(file, "default: home\nproviders: {home: {kind: local}, groq: {kind: groq, model: m}}")
+
+    with pytest.raises(ConfigError, match=r"there is no provider 'hmoe'; did you mean home\?"):
+        config.provider("hmoe")
+    with pytest.raises(ConfigError, match="there is no provider ''; use one of groq, home"):
+        config.provider("")
+
+
+def test_config_made_in_code() -> None:
+    """Several providers can be put together without a file."""
+    row = ProviderConfig.create("local", name="b")
+    config = Config(default="a", providers={"b": row})
+
+    assert config.provider("b") is row
+    with pytest.raises(ConfigError, match="configuration: there is no provider 'a'"):
+        config.provider()
+
+
+@pytest.mark.parametrize("example", [pytest.param(path, id=path.name) for path in EXAMPLES])
+def test_examples(example: Path) -> None:
+    """The files that come with the project are right, for us and for an editor."""
+    config = load_config(example)
+
+    assert config.provider().kind == "local"
+    assert example.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=providers.schema.json\n")
+    assert _editor_says(yaml.safe_load(example.read_text(encoding="utf-8"))) == []
+
+
+def test_example_shows_every_key() -> None:
+    """Each key that a provider may have is in the documented file, in use or commented out."""
+    words = set(EXAMPLES[0].read_text(encoding="utf-8").replace(":", " ").split())
+    fields = {field for model in _models() for field in model["properties"]}
+
+    assert fields - words == set()
+
+
+def test_all_mistakes_are_told_in_order(file: Path) -> None:
+    """Each problem of a file is one line with file, line, path and fix; all of them come at once, in its order."""
+    text = f"""\
+defualt: a
+default: grop
+providers:
+  groq:
+    kind: groq
+    modle: m
+    temperature: "{_SECRET}"
+    retry: {{attempts: 1}}
+    retry: {{attempt: 2}}
+  other:
+    kind: openai_compatible
+    name: other
+    model: m
+  empty:
+"""
+
+    assert _problems(file, text) == [
+        "1: defualt is not known; did you mean default?",
+        "2: default names no provider; did you mean groq?",
+        "4: providers.groq.model is missing; add the model's name, as the server knows it",
+        "6: providers.groq.modle is not known; did you mean model?",
+        "7: providers.groq.temperature must be a number, without quotes",
+        "9: providers.groq.retry is there twice, first in line 8; remove one",
+        "9: providers.groq.retry.attempt is not known; did you mean attempts?",
+        "10: providers.other.base_url is missing; add the server's address, such as http://localhost:8000/v1",
+        "12: providers.other.name is not needed; the key above it is the provider's name",
+        "14: providers.empty must be a block of keys, each on a line of its own below it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(
+            f"- {_SECRET}", ["1: the file must be a block of keys, each on a line of its own below it"], id="list"
+        ),
+        pytest.param(
+            f"default: a\nproviders: {_SECRET}",
+            ["2: providers must be a block of keys, each on a line of its own below it"],
+            id="no rows",
+        ),
+        pytest.param("default: a\nproviders: {}", ["2: providers is empty; add at least one entry"], id="empty rows"),
+        pytest.param(
+            "x: 1",
+            [
+                "1: default is missing; add it",
+                "1: providers is missing; add it",
+                "1: x is not known; use one of default, providers",
+            ],
+            id="nothing that is needed",
+        ),
+        pytest.param(
+            "default: 1\nproviders: {a: {kind: local}}", ["1: default must be text; put it in quotes"], id="number"
+        ),
+        pytest.param(
+            "default: a\nproviders:\n  a:\n    model: m", ["3: providers.a.kind is missing; add it"], id="no kind"
+        ),
+        pytest.param(
+            f"default: a\nproviders:\n  a: {{kind: local, api_key:{_SECRET}}}",
+            [f"3: providers.a holds a key that is not known; use one of {_KEYS}"],
+            id="no space after a colon",
+        ),
+        pytest.param(
+            _SMALLEST + "  a: {kind: local}\n",
+            ["5: providers.a is there twice, first in line 3; remove one"],
+            id="twice",
+        ),
+    ],
+)
+def test_mistakes_are_told(file: Path, text: str, told: list[str]) -> None:
+    """A mistake above or around the rows is told like one in them."""
+    assert _problems(file, text) == told
+
+
+def test_missing_variable_is_told_with_its_place(file: Path) -> None:
+    """A variable that is not set is told when the provider is made, with the line that names it."""
+    config = _load(file, _SMALLEST + "  b:\n    kind: groq\n    model: m\n    api_key: os.environ/NO_KEY\n")
+
+    with pytest.raises(ConfigError) as caught:
+        config.provider("b").with_options(model="n").resolved()
+
+    assert str(caught.value) == (
+        f"{file}:8: providers.b.api_key names the environment variable NO_KEY, which is not set;"
+        " export it, or write the value here"
+    )
+
+
+def test_missing_key_is_told_with_its_place(file: Path) -> None:
+    """A required key that is nowhere is told with the line of the row that lacks it."""
+    row = _load(file, _SMALLEST + "  b: {kind: groq, model: m}\n").provider("b")
+
+    with pytest.raises(ConfigError) as caught:
+        row.resolved()
+
+    assert str(caught.value) == (
+        f"{file}:5: providers.b.api_key is missing: b needs an API key. Set api_key, or GROQ_API_KEY."
+    )
+
+
+def test_options_are_not_blamed_on_the_file(file: Path) -> None:
+    """A wrong option for a row is the caller's mistake: it is told with the row's name and no line."""
+    row = _load(file, _SMALLEST).provider()
+
+    with pytest.raises(ConfigError, match=r"^a: base_url is not for kind local"):
+        row.with_options(base_url="http://host/v1")
+
+
+def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the argument, then ADAPTERS_CONFIG, then the working directory, then what comes with the package."""
+    package = tmp_path / "site" / "adapters" / "config"
+    monkeypatch.setattr(adapters.config.file, "__file__", str(package / "file.py"))
+    places = [
+        tmp_path / "site" / "config" / "providers.yaml",
+        tmp_path / "site" / "adapters" / "providers.yaml",
+        tmp_path / "here" / "config" / "providers.yaml",
+        tmp_path / "variable.yaml",
+        tmp_path / "argument.yaml",
+    ]
+    package.mkdir(parents=True)
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / "here")
+    found = []
+    for place in places:
+        place.write_text(f"default: {place.parent.name}\nproviders: {{{place.parent.name}: {{kind: local}}}}\n")
+        if place.name == "variable.yaml":
+            monkeypatch.setenv("ADAPTERS_CONFIG", "~/variable.yaml")
+            monkeypatch.setenv("HOME", str(tmp_path))
+        found.append(load_config(str(place) if place.name == "argument.yaml" else None).default)
+
+    assert found == [place.parent.name for place in places]
+
+
+def test_no_file_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any file the one to write is named; a wrong ADAPTERS_CONFIG is not passed over."""
+    monkeypatch.setattr(adapters.config.file, "__file__", str(tmp_path / "a" / "b" / "file.py"))
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError, match=r"^config/providers\.yaml: there is no such file"):
+        load_config()
+
+    monkeypatch.undo()
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "wrong.yaml"))
+    with pytest.raises(ConfigError, match=r"wrong\.yaml: there is no such file; correct the path"):
+        load_config()
+
+
+def _models() -> list[dict[str, Any]]:
+    made = schema.make_schema()
+    return [made, *(model for model in made["$defs"].values() if "properties" in model)]
+
+
+def _editor_says(data: object) -> list[str]:
+    checker = jsonschema.Draft202012Validator(json.loads(schema.SCHEMA_FILE.read_text(encoding="utf-8")))
+    return [error.message for error in checker.iter_errors(data)]
+
+
+def test_schema_is_up_to_date() -> None:
+    """The schema in the repository is what the models say."""
+    command = [sys.executable, "-m", "adapters.config.schema", "--check"]
+
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_schema_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stale or missing schema is told with the command that writes it."""
+    monkeypatch.setattr(schema, "SCHEMA_FILE", tmp_path / "s.json")
+
+    assert schema.main(["--check"]) == 1
+    assert "s.json is stale. Run: nox -s schema" in capsys.readouterr().err
+    assert schema.main([]) == 0
+    assert schema.main(["--check"]) == 0
+    assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8")) == schema.make_schema()
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        pytest.param({"kind": "local"}, [], id="embedded server"),
+        pytest.param({"kind": "groq", "model": "m"}, [], id="service"),
+        pytest.param({"kind": "groq"}, ["'model' is a required property"], id="no model"),
+        pytest.param(
+            {"kind": "openai_compatible", "model": "m"}, ["'base_url' is a required property"], id="no base_url"
+        ),
+        pytest.param({"model": "m"}, ["'kind' is a required property"], id="no kind"),
+        pytest.param({"kind": "local", "modle": "m"}, ["'modle' was unexpected"], id="unknown key"),
+        pytest.param({"kind": "local", "name": "m"}, ["'name' was unexpected"], id="name"),
+        pytest.param({"kind": "local", "retry": {"attempt": 1}}, ["'attempt' was unexpected"], id="unknown inner key"),
+        pytest.param({"kind": "local", "temperature": 3}, ["3 is not valid"], id="out of bounds"),
+    ],
+)
+def test_editor_and_loader_agree(file: Path, row: dict[str, Any], told: list[str]) -> None:
+    """What an editor marks is what ``load_config`` refuses."""
+    data = {"default": "a", "providers": {"a": row}}
+
+    assert len(_editor_says(data)) == len(told)
+    assert all(part in message for part, message in zip(told, _editor_says(data), strict=True))
+    assert len(_problems(file, yaml.safe_dump(data))) == len(told)
+
+
+def test_key_in_a_file(file: Path) -> None:
+    """A key may be written into the file itself; it stays a secret."""
+    row = _load(file, _SMALLEST + f"  b: {{kind: groq, model: m, api_key: {_SECRET}}}\n").provider("b")
+
+    assert row.resolved().api_key == SecretStr(_SECRET)
+    assert "hunter2" not in repr(row)

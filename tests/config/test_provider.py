@@ -1,0 +1,351 @@
+"""The settings of one provider: defaults, checks, changes, and secrets that stand in the environment."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from adapters.config import ProviderConfig, RetryConfig, TimeoutConfig
+from adapters.errors import ConfigError
+
+_SECRET = "sk-hunter2"
+_SERVER = {"model": "m", "base_url": "http://host/v1"}
+
+
+def _headers(config: ProviderConfig) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in config.headers.items()}
+
+
+def test_defaults() -> None:
+    """What is left out has the default of a conversation."""
+    config = ProviderConfig.create("openai_compatible", **_SERVER)
+
+    assert config.name == "openai_compatible"
+    assert config.api_key is None
+    assert (config.temperature, config.max_tokens) == (0.7, 4096)
+    assert (config.headers, config.extra_body) == ({}, {})
+    assert config.retry == RetryConfig(attempts=3, initial_wait_s=0.2, max_wait_s=2.0, deadline_s=10.0)
+    assert config.timeouts == TimeoutConfig(connect_s=3.0, first_token_s=8.0, stall_s=8.0, total_s=60.0)
+    assert (config.think, config.num_ctx, config.model_path) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "base_url"),
+    [
+        pytest.param("openrouter", "https://openrouter.ai/api/v1", id="openrouter"),
+        pytest.param("groq", "https://api.groq.com/openai/v1", id="groq"),
+        pytest.param("ollama", "http://localhost:11434/v1", id="ollama"),
+        pytest.param("local", "", id="local"),
+    ],
+)
+def test_base_url_of_a_service(kind: str, base_url: str) -> None:
+    """A kind with a service of its own needs no address, and one that starts its server has none."""
+    assert ProviderConfig.create(kind, model="m").base_url == base_url
+
+
+def test_none_is_default_where_it_means_nothing() -> None:
+    """None stands for "not set" in fields where it has no meaning, and for itself in the others."""
+    unset = dict.fromkeys(("name", "base_url", "headers", "extra_body", "retry", "timeouts"))
+    config = ProviderConfig.create("ollama", model="m", temperature=None, max_tokens=None, **unset)
+
+    assert config == ProviderConfig.create("ollama", model="m").model_copy(
+        update={"temperature": None, "max_tokens": None}
+    )
+
+
+def test_local_provider_needs_no_model() -> None:
+    """The embedded server has one model, whatever it is called."""
+    assert ProviderConfig.create("local").model == "local"
+
+
+def test_model_path_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path may begin with ~, may be a Path, and is none if it is empty."""
+    monkeypatch.setenv("HOME", "/home/me")
+
+    assert ProviderConfig.create("local", model_path="~/m.gguf").model_path == Path("/home/me/m.gguf")
+    assert ProviderConfig.create("local", model_path=Path("m.gguf")).model_path == Path("m.gguf")
+    assert ProviderConfig.create("local", model_path=" ").model_path is None
+
+
+@pytest.mark.parametrize(
+    ("given_key", "key"),
+    [
+        pytest.param("  sk-1\n", "sk-1", id="white space"),
+        pytest.param(SecretStr("sk-1"), "sk-1", id="secret"),
+        pytest.param("", None, id="empty"),
+        pytest.param(" ", None, id="blank"),
+    ],
+)
+def test_api_key(given_key: str, key: str | None) -> None:
+    """A key is stripped, and an empty one is none."""
+    config = ProviderConfig.create("openai_compatible", **_SERVER, api_key=given_key)
+
+    assert (config.api_key and config.api_key.get_secret_value()) == key
+
+
+def test_openrouter_headers_are_added() -> None:
+    """OpenRouter is told who asks, unless the user says it; in its own spelling, or LiteLLM would add another one."""
+    assert _headers(ProviderConfig.create("openrouter", model="m")) == {
+        "HTTP-Referer": "https://caal-llm-adapters.invalid",
+        "X-Title": "caal-llm-adapters",
+    }
+    assert _headers(ProviderConfig.create("openrouter", model="m", headers={"x-title": "Me", "X-More": "1"})) == {
+        "HTTP-Referer": "https://caal-llm-adapters.invalid",
+        "X-Title": "Me",
+        "X-More": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        pytest.param({"kind": "groq"}, "kind is no option; name it first, when the provider is made", id="kind"),
+        pytest.param({"modle": "m"}, "modle is not known; did you mean model?", id="unknown key"),
+        pytest.param({"zzz": 1}, "zzz is not known; use one of api_key, base_url,", id="unlike any key"),
+        pytest.param({f"api_key:{_SECRET}": None}, "the call holds a key that is not known; use one of", id="secret"),
+        pytest.param({"retry": {"attempt": 1}}, "retry.attempt is not known; did you mean attempts?", id="inner key"),
+        pytest.param({"model": " "}, "model is missing; add the model's name", id="no model"),
+        pytest.param({"model": 4}, "model must be text; put it in quotes", id="number for text"),
+        pytest.param({"base_url": None}, "base_url is missing; add the server's address", id="no base_url"),
+        pytest.param({"base_url": f"http://u:{_SECRET}@h"}, "base_url must not hold a user name", id="login"),
+        pytest.param({"api_key": 12345}, "api_key must be text; put it in quotes", id="number for key"),
+        pytest.param({"api_key": f"{_SECRET}\nX"}, "api_key holds a line break", id="line break in key"),
+        pytest.param({"api_key": f"{_SECRET}…"}, "api_key holds a line break or a character", id="ellipsis in key"),
+        pytest.param(
+            {"api_key": f"Bearer os.environ/{_SECRET}"},
+            "api_key holds os.environ/NAME among other text",
+            id="half a name",
+        ),
+        pytest.param({"temperature": "0.7"}, "temperature must be a number, without quotes", id="text for number"),
+        pytest.param({"temperature": True}, "temperature must be a number, without quotes", id="boolean for number"),
+        pytest.param({"temperature": 2.5}, "temperature must be at most 2", id="too hot"),
+        pytest.param({"temperature": -1}, "temperature must be at least 0", id="too cold"),
+        pytest.param({"temperature": float("nan")}, "temperature must be a finite number", id="not a number"),
+        pytest.param({"max_tokens": 0}, "max_tokens must be at least 1", id="no tokens"),
+        pytest.param({"max_tokens": 10.5}, "max_tokens must be a whole number", id="fraction"),
+        pytest.param({"max_tokens": "10"}, "max_tokens must be a whole number, without quotes", id="text for tokens"),
+        pytest.param({"max_tokens": True}, "max_tokens must be a whole number, without quotes", id="boolean for int"),
+        pytest.param({"think": "no"}, "think must be true or false, without quotes", id="text for boolean"),
+        pytest.param({"retry": {"attempts": 0}}, "retry.attempts must be at least 1", id="no attempt"),
+        pytest.param({"retry": {"initial_wait_s": -1}}, "retry.initial_wait_s must be at least 0", id="negative wait"),
+        pytest.param({"retry": 3}, "retry must be a block of keys", id="number for block"),
+        pytest.param({"timeouts": {"total_s": 0}}, "timeouts.total_s must be more than 0", id="no time"),
+        pytest.param(
+            {"timeouts": {"total_s": float("inf")}}, "timeouts.total_s must be a finite number", id="endless time"
+        ),
+        pytest.param({"headers": ["a"]}, "headers must be a block of keys", id="list for block"),
+        pytest.param({"headers": {"A B": "1"}}, "headers holds a header whose name", id="header name"),
+        pytest.param({"headers": {"A": 1}}, "headers.A must be text; put it in quotes", id="header number"),
+        pytest.param({"headers": {"A": f"{_SECRET}\r\nB: 1"}}, "headers.A holds a line break", id="header break"),
+        pytest.param({"headers": {"A": "1", "a": "2"}}, "headers holds one header twice", id="header twice"),
+        pytest.param(
+            {"extra_body": {"a": [{"b": date(2026, 1, 1)}]}}, "extra_body.a.0.b must be something that JSON", id="date"
+        ),
+        pytest.param({"num_ctx": 8192}, "num_ctx is for kind ollama or local alone; remove it", id="context"),
+        pytest.param({"model_path": "m.gguf"}, "model_path is for kind local alone; remove it", id="model file"),
+        pytest.param({"model_path": 4}, "model_path must be text; put it in quotes", id="number for path"),
+    ],
+)
+def test_mistakes_are_told(options: dict[str, Any], told: str) -> None:
+    """Each mistake is one line that names the provider, the key and the fix, and repeats no value."""
+    with pytest.raises(ConfigError) as caught:
+        ProviderConfig.create("openai_compatible", **{**_SERVER, **options})
+
+    assert str(caught.value).startswith(f"openai_compatible: {told}")
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in repr(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """Nobody has to mend one mistake to learn of the next."""
+    with pytest.raises(ConfigError) as caught:
+        ProviderConfig.create("grok", name="fast", modle="m", retry={"attempts": 0})
+
+    assert str(caught.value).splitlines() == [
+        "fast: kind is no kind of provider; did you mean groq?",
+        "fast: modle is not known; did you mean model?",
+        "fast: retry.attempts must be at least 1",
+    ]
+
+
+def test_direct_construction_hides_values() -> None:
+    """What pydantic itself says of a mistake shows no value either."""
+    with pytest.raises(ValidationError) as caught:
+        ProviderConfig.model_validate({"kind": "groq", "model": "m", "api_key": f"{_SECRET}…", "retry": _SECRET})
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither a key nor a header is in any text made of the settings."""
+    config = ProviderConfig.create("openai_compatible", **_SERVER, api_key=_SECRET, headers={"X": _SECRET})
+
+    assert "hunter2" not in f"{config} {config!r} {config.model_dump_json()}"
+
+
+def test_settings_are_not_changed_later() -> None:
+    """Settings are a value: changing one of them in place is an error."""
+    config = ProviderConfig.create("local")
+
+    with pytest.raises(ValidationError):
+        config.model = "other"
+
+
+def test_with_options() -> None:
+    """A changed copy keeps all that is not named, inside ``retry`` and ``timeouts`` too; None changes nothing there."""
+    config = ProviderConfig.create(
+        "openai_compatible", **_SERVER, name="mine", headers={"X": "1"}, timeouts={"total_s": 9}, retry={"attempts": 5}
+    )
+    changed = config.with_options(
+        model="other", base_url=None, timeouts={"stall_s": 2}, retry=RetryConfig(deadline_s=1), temperature=None
+    )
+
+    assert (changed.name, changed.model, changed.base_url) == ("mine", "other", "http://host/v1")
+    assert (changed.timeouts.total_s, changed.timeouts.stall_s) == (9, 2)
+    assert (changed.retry.attempts, changed.retry.deadline_s) == (3, 1)
+    assert changed.temperature is None
+    assert _headers(changed) == {"X": "1"}
+    assert config.model == "m"
+
+
+def test_address_without_path_stays_without() -> None:
+    """An endpoint pasted whole says that the server has no /v1, also after the settings were copied."""
+    config = ProviderConfig.create("openai_compatible", model="m", base_url="https://host/chat/completions")
+
+    assert config.with_options(model="n").resolved().base_url == "https://host"
+    assert config.with_options(base_url="https://host").base_url == "https://host/v1"
+
+
+def test_with_options_tells_mistakes() -> None:
+    """A change of no use is told, and so is a change of the kind, on which all defaults depend."""
+    config = ProviderConfig.create("groq", model="m")
+
+    with pytest.raises(ConfigError, match=r"^groq: temperature must be at most 2$"):
+        config.with_options(temperature=3)
+    with pytest.raises(ConfigError, match=r"^groq: kind is no option; name it first"):
+        config.with_options(kind="ollama")
+
+
+def test_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the environment is looked up when it is needed, checked then, and not before."""
+    config = ProviderConfig.create(
+        "openai_compatible",
+        model="os.environ/THE_MODEL",
+        base_url=" os.environ/THE_URL",
+        api_key="os.environ/THE_KEY",
+        headers={"X-Team": "os.environ/THE_TEAM", "X-Plain": "plain"},
+    )
+    monkeypatch.setenv("THE_MODEL", "qwen")
+    monkeypatch.setenv("THE_URL", "http://host:8000/")
+    monkeypatch.setenv("THE_KEY", f" {_SECRET}\n")
+    monkeypatch.setenv("THE_TEAM", "voice")
+    resolved = config.resolved()
+
+    assert (resolved.model, resolved.base_url) == ("qwen", "http://host:8000/v1")
+    assert resolved.api_key == SecretStr(_SECRET)
+    assert _headers(resolved) == {"X-Team": "voice", "X-Plain": "plain"}
+    assert config.model == "os.environ/THE_MODEL"
+
+
+def test_path_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model file may be named by a variable too."""
+    monkeypatch.setenv("THE_FILE", "/m.gguf")
+
+    assert ProviderConfig.create("local", model_path="os.environ/THE_FILE").resolved().model_path == Path("/m.gguf")
+
+
+def test_missing_variables_are_told() -> None:
+    """Each variable that is not set is told; what does not look like a variable's name is not repeated."""
+    config = ProviderConfig.create(
+        "openai_compatible",
+        model="m",
+        base_url="os.environ/THE_URL",
+        api_key=f"os.environ/{_SECRET}",
+        headers={"X": "os.environ/"},
+    )
+    fix = "which is not set; export it, or write the value here"
+
+    with pytest.raises(ConfigError) as caught:
+        config.resolved()
+
+    assert str(caught.value).splitlines() == [
+        f"openai_compatible: api_key names a variable, {fix}",
+        f"openai_compatible: base_url names the environment variable THE_URL, {fix}",
+        f"openai_compatible: headers.X names a variable, {fix}",
+    ]
+
+
+def test_value_of_a_variable_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that holds something of no use is told like a value in the file."""
+    monkeypatch.setenv("THE_KEY", f"{_SECRET}\nrest")
+    config = ProviderConfig.create("openai_compatible", **_SERVER, api_key="os.environ/THE_KEY")
+
+    with pytest.raises(ConfigError, match=r"^openai_compatible: api_key holds a line break"):
+        config.resolved()
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable"),
+    [
+        pytest.param("openrouter", "OPENROUTER_API_KEY", id="openrouter"),
+        pytest.param("groq", "GROQ_API_KEY", id="groq"),
+    ],
+)
+def test_required_key(kind: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that demands a key takes it from its own variable if none is set, and says so if there is none."""
+    config = ProviderConfig.create(kind, model="m")
+
+    with pytest.raises(ConfigError) as caught:
+        config.resolved()
+    assert str(caught.value) == f"{kind} needs an API key. Set api_key, or {variable}."
+
+    monkeypatch.setenv(variable, "k")
+    assert config.resolved().api_key == SecretStr("k")
+    assert config.with_options(api_key="own").resolved().api_key == SecretStr("own")
+
+
+def test_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is set, to nothing: no key where none is needed, and a missing one where it is."""
+    monkeypatch.setenv("THE_KEY", "")
+    options = {"model": "m", "api_key": "os.environ/THE_KEY"}
+
+    assert ProviderConfig.create("openai_compatible", base_url="h", **options).resolved().api_key is None
+    with pytest.raises(ConfigError, match="groq needs an API key"):
+        ProviderConfig.create("groq", **options).resolved()
+
+
+def test_openai_key_goes_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key for OpenAI in the environment is not sent to whatever server a provider is pointed at."""
+    monkeypatch.setenv("OPENAI_API_KEY", _SECRET)
+
+    assert ProviderConfig.create("openai_compatible", **_SERVER).resolved().api_key is None
+
+
+_JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=2) | st.dates(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(set(ProviderConfig.model_fields) - {"kind"})), _JUNK), st.text(max_size=9)
+)
+def test_any_option_is_taken_or_told(options: dict[str, Any], unknown: str) -> None:
+    """Whatever is given, the answer is settings or a ConfigError in our own words."""
+    told = ""
+    try:
+        ProviderConfig.create("openai_compatible", **{"model": "m", unknown: 1, **options})
+    except ConfigError as error:
+        told = str(error)
+
+    assert told
+    assert "pydantic" not in told
+    assert "cannot be used" not in told

@@ -1,0 +1,258 @@
+"""What reading costs: twice the text at most twice the time, and no stall, whatever a model or a server wrote.
+
+The bodies are what once hurt, and what a search over pieces of markup finds; ``nox -s fuzz`` searches for long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.answer.answer import Answer
+from adapters.answer.chunks import CallFragment, chunk_of
+from adapters.answer.leaked_calls import read_leaked_calls
+from adapters.answer.markup import MARKS
+from adapters.answer.reasoning import Reasoning
+from adapters.answer.text_filter import TextFilter, read_generation
+from adapters.answer.text_guess import FIRST_CHARS, Guesser
+from adapters.answer.tool_calls import CallAssembler, TooManyCalls
+from adapters.arguments import read_arguments, read_value
+from adapters.errors import APIError, IncompleteResponseError
+from adapters.wire.origin import Origin
+from tests.property.strategies import CALLS_AS_TEXT, LOOKALIKES, TOOLS, WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True)
+def _untraced() -> Iterator[None]:
+    """Take the tracer of ``coverage`` away: it costs several times what is measured here."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
+
+
+_ORIGIN = Origin("shop", "m")
+_SMALL_CHARS, _LARGE_CHARS = 8_192, 32_768
+_READ_CHARS = 65_536  # what a socket brings at once
+_GROWTH = _LARGE_CHARS / _SMALL_CHARS
+_NOISE = 2.5  # what comes on top of linear on a busy machine; a square would be ``_GROWTH`` times too much
+_FLOOR_S = 0.010  # below, a ratio says nothing
+_STALL_S = 0.100 * 3  # the worst takes 0.06 s alone; a busy machine may take several times as long as a quiet one
+_TRIES = 6
+
+
+def _filter(text: str, *, tools: dict[str, dict[str, Any]], reasoning_first: bool = False, step: int = 0) -> None:
+    text_filter = TextFilter(tools, reasoning_first=reasoning_first)
+    for start in range(0, len(text), step or len(text)):
+        text_filter.feed(text[start : start + (step or len(text))])
+    text_filter.finish()
+
+
+def _guess(text: str) -> None:
+    """Judge a text as it grows, at its first bracket."""
+    guesser = Guesser(TOOLS)
+    start = next((place for place, char in enumerate(text) if char in FIRST_CHARS), None)
+    if start is not None:
+        for end in range(start + 1, len(text), 64):
+            if guesser.judge(text[:end], start).says != "wait":
+                break
+    guesser.is_cut_call(text)
+
+
+def _assemble(text: str) -> None:
+    """Put one call together whose arguments come in small pieces, each with the name, as some servers send them."""
+    assembler = CallAssembler(TOOLS)
+    pieces = (text[start : start + 16] for start in range(0, len(text), 16))
+    assembler.feed(CallFragment(0, None, "get_time", piece, {}) for piece in pieces)
+    assembler.finish(cut=True)
+
+
+def _answer(text: str) -> None:
+    """Read a whole answer that says, thinks and calls with the same text."""
+    answer = Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
+    call = {"id": "c", "function": {"name": "get_time", "arguments": text}}
+    message = {"content": text, "reasoning_content": text, "tool_calls": [call]}
+    answer.feed(chunk_of({"choices": [{"message": message, "finish_reason": "stop"}]}), whole=True)
+    answer.flush()
+    answer.finish()
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "filter": lambda text: _filter(text, tools=TOOLS),
+    "filter-without-tools": lambda text: _filter(text, tools={}),
+    "filter-reasoning-first": lambda text: _filter(text, tools=TOOLS, reasoning_first=True),
+    "filter-in-tokens": lambda text: _filter(text, tools=TOOLS, step=7),
+    "leaked-calls": lambda text: read_leaked_calls(f"get_weather {text}", TOOLS),
+    "generation": lambda text: read_generation(text, TOOLS),
+    "arguments": read_arguments,
+    "value": read_value,
+    "guesser": _guess,
+    "assembler": _assemble,
+    "answer": _answer,
+}
+_AT_ONCE = [name for name in PARSERS if name not in ("filter-in-tokens", "guesser", "assembler", "answer")]
+
+BODIES: dict[str, tuple[str, str]] = {
+    "objects-in-lists": ("<tool_call>{", '"a": [{ '),
+    "brackets": ("", "["),
+    "braces": ("", "{ "),
+    "names-in-brackets": ("a", "[a"),
+    "calls-in-brackets": ("", "[a("),
+    "quoted-braces": ("", "{'"),
+    "ends-of-sentence": ("", "</s>"),
+    "backslashes-and-thoughts": ("", "\\<think><function_calls>"),
+    "calls-without-end": ("get_weather(", "get_time{call:get_time{"),
+    "open-object-in-a-fence": ('```json\n{"name": "get_weather"', ',x={"a": </tool_calls>get_time{'),
+    "open-object": ('{"name": "get_weather", "arguments": ', '{"a": '),
+    "open-string": ('{"name": "get_weather", "arguments": "', "\\"),
+    "parameters": ("<function=get_weather>", "<parameter=city>"),
+    "keys": ("<tool_call>get_weather", "<arg_key>a</arg_key><arg_value>"),
+    "escapes": ("call:get_weather{", "<escape>"),
+    "call-ids": ("get_weather", "[CALL_ID]a<|"),
+    "comments": ("{", "/*"),
+    "commas": ('{"a": [1', ", "),
+    "fences": ("", "```json\n"),
+    "backticks": ("", "`"),
+    "blanks": ("{", " "),
+    "halves": ("", "\ud83d"),
+    "words": ("", "word "),
+}
+
+
+def _text_of(head: str, unit: str, chars: int) -> str:
+    return head + unit * max((chars - len(head)) // len(unit), 1)
+
+
+def _cost_s(parse: Callable[[str], object], text: str) -> float:
+    """Time of this process for reading a text; an answer that is refused is read too."""
+    began_s = time.process_time()
+    with contextlib.suppress(APIError, TooManyCalls):
+        parse(text)
+    return time.process_time() - began_s
+
+
+def _best_s(parse: Callable[[str], object], text: str, enough_s: float) -> float:
+    """The least time of several tries; one that is good enough ends them."""
+    best_s = _cost_s(parse, text)
+    for _ in range(_TRIES - 1):
+        if best_s <= enough_s:
+            break
+        best_s = min(best_s, _cost_s(parse, text))
+    return best_s
+
+
+def _grows_with_the_text(parse: Callable[[str], object], head: str, unit: str) -> None:
+    """Check that four times the text costs about four times as much."""
+    large = _text_of(head, unit, _LARGE_CHARS)
+    if _cost_s(parse, large) > _FLOOR_S:
+        small_s = min(_cost_s(parse, _text_of(head, unit, _SMALL_CHARS)) for _ in range(2))
+        most_s = _FLOOR_S + _GROWTH * _NOISE * small_s
+        assert _best_s(parse, large, most_s) <= most_s
+
+
+@pytest.mark.parametrize("name", PARSERS)
+@pytest.mark.parametrize("body", BODIES)
+def test_cost_grows_with_the_text(body: str, name: str) -> None:
+    """What once hurt, or looks as if it could, costs its length and no more."""
+    _grows_with_the_text(PARSERS[name], *BODIES[body])
+
+
+@pytest.mark.parametrize("name", ["filter", "filter-reasoning-first", "generation", "arguments"])
+@pytest.mark.parametrize("body", BODIES)
+def test_no_stall(body: str, name: str) -> None:
+    """What one read of a socket brings never holds up the event loop."""
+    assert _best_s(PARSERS[name], _text_of(*BODIES[body], _READ_CHARS), _STALL_S) <= _STALL_S
+
+
+_PIECES = st.sampled_from(
+    sorted({
+        *MARKS, *CALLS_AS_TEXT, *LOOKALIKES, *WORDS, *(closer for mark in MARKS.values() for closer in mark.closers),
+        *"{}[]()<>\"'`\\/*#,:=.|-_1 \n\t", '"name"', '"arguments"', '{"name":', '{"a": ', "get_time", "get_weather(",
+        "\\u", "get_time{", "call:get_time{", "<escape>", '<|"|>', "<parameter=city>", "</parameter>", "<arg_key>",
+        "</arg_key>", "<arg_value>", "</arg_value>", "[ARGS]", "[CALL_ID]", "functions.", "json ", "print(", "x=",
+    })
+)  # fmt: skip
+
+
+@given(st.lists(_PIECES, max_size=3), st.lists(_PIECES, min_size=1, max_size=4), st.sampled_from(_AT_ONCE))
+def test_search_for_stalls(head: list[str], unit: list[str], name: str) -> None:
+    """No repetition of pieces of markup makes any reader slow."""
+    text = _text_of("".join(head), "".join(unit), _READ_CHARS)
+
+    assert _best_s(PARSERS[name], text, _STALL_S) <= _STALL_S
+
+
+@given(st.lists(_PIECES, max_size=3), st.lists(_PIECES, min_size=1, max_size=4), st.sampled_from(sorted(PARSERS)))
+def test_search_for_growth(head: list[str], unit: list[str], name: str) -> None:
+    """No repetition of pieces of markup costs more than its length."""
+    _grows_with_the_text(PARSERS[name], "".join(head), "".join(unit))
+
+
+def _calls(count: int) -> None:
+    fragments = [CallFragment(number, f"c{number}", "get_time", "{}", {}) for number in range(count)]
+    assembler = CallAssembler(TOOLS, most_calls=count)
+    assembler.feed(fragments)
+    assembler.finish(cut=False)
+
+
+def _details(count: int) -> None:
+    reasoning = Reasoning()
+    for number in range(count):
+        reasoning.add_details([{"type": "reasoning.text", "index": number // 64, "text": "word "}])
+        reasoning.add("word ", "reasoning")
+    assert reasoning.echo
+
+
+@pytest.mark.parametrize("work", [_calls, _details], ids=["calls", "details"])
+def test_cost_grows_with_the_count(work: Callable[[int], None]) -> None:
+    """Many calls, and reasoning in many pieces, cost their number."""
+
+    def cost_s(count: int) -> float:
+        began_s = time.process_time()
+        work(count)
+        return time.process_time() - began_s
+
+    most_s = _FLOOR_S + 4 * _NOISE * min(cost_s(1_000) for _ in range(3))
+    assert min(cost_s(4_000) for _ in range(3)) <= most_s
+
+
+def test_very_many_calls() -> None:
+    """Twenty thousand calls are refused before anybody is held up, and the sentence names the limit."""
+    call = {"type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+    calls = [{"id": f"c{number}", **call} for number in range(20_000)]
+    chunk = chunk_of({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]})
+
+    began_s = time.process_time()
+    with pytest.raises(IncompleteResponseError, match="limit calls"):
+        Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False).feed(chunk, whole=True)
+
+    assert time.process_time() - began_s < _STALL_S
+
+
+@pytest.mark.parametrize(("word", "most_s"), [("word ", 0.003), ("wörd ", 0.010)], ids=["ascii", "umlauts"])
+def test_a_megabyte_of_words(word: str, most_s: float) -> None:
+    """Plain text costs a glance, however long it is."""
+    text = word * 205_000
+
+    def cost_s() -> float:
+        answer = Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
+        began_s = time.process_time()
+        said = answer.feed(chunk_of({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}), whole=True)
+        said += answer.flush()
+        answer.finish()
+        spent_s = time.process_time() - began_s
+        assert said == text
+        return spent_s
+
+    assert min(cost_s() for _ in range(9)) < most_s

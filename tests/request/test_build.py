@@ -1,0 +1,153 @@
+"""``adapters.request.build``: the one request, made from question, configuration and what was learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adapters.config import ProviderConfig
+from adapters.errors import ConfigError
+from adapters.request.build import Request, build_request
+from adapters.request.learned import Learned
+from adapters.request.question import Question
+
+_TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}}]
+_DEFAULTS = {"temperature": 0.7, "max_tokens": 4096}
+
+
+def _config(**fields: Any) -> ProviderConfig:
+    return ProviderConfig(**{"kind": "openai_compatible", "model": "m", "base_url": "http://localhost/v1", **fields})
+
+
+def _question(**fields: Any) -> Question:
+    return Question(**{"messages": [], "tools": [], "stream": False, **fields})
+
+
+def _build(question: Question, config: ProviderConfig | None = None) -> Request:
+    return build_request(question, config or _config(), Learned())
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "body"),
+    [
+        pytest.param({}, {}, _DEFAULTS, id="defaults"),
+        pytest.param({"temperature": None, "max_tokens": None}, {}, {}, id="nothing-that-is-null"),
+        pytest.param({}, {"stream": True}, _DEFAULTS | {"stream_options": {"include_usage": True}}, id="stream"),
+        pytest.param({}, {"tools": _TOOLS}, _DEFAULTS | {"tools": _TOOLS, "tool_choice": "auto"}, id="tools"),
+        pytest.param(
+            {},
+            {"tools": _TOOLS, "tool_choice": "none"},
+            _DEFAULTS | {"tools": _TOOLS, "tool_choice": "none"},
+            id="tools-forbidden",
+        ),
+        pytest.param({}, {"tool_choice": "none"}, _DEFAULTS, id="no-choice-without-tools"),
+        pytest.param({"extra_body": {"top_k": 5}}, {}, _DEFAULTS | {"top_k": 5}, id="extra-body"),
+        pytest.param(
+            {"extra_body": {"max_tokens": 9}}, {}, _DEFAULTS | {"max_tokens": 9}, id="extra-body-over-defaults"
+        ),
+        pytest.param(
+            {"extra_body": {"max_tokens": 9}},
+            {"options": {"max_tokens": 5, "seed": 1}},
+            _DEFAULTS | {"max_tokens": 5, "seed": 1},
+            id="options-over-extra-body",
+        ),
+        pytest.param(
+            {}, {"options": {"temperature": None}}, {"max_tokens": 4096}, id="option-that-takes-a-default-away"
+        ),
+        pytest.param(
+            {},
+            {"tools": _TOOLS, "options": {"tool_choice": "required"}},
+            _DEFAULTS | {"tools": _TOOLS, "tool_choice": "required"},
+            id="other-choice",
+        ),
+        pytest.param(
+            {},
+            {"tools": _TOOLS, "tool_choice": "none", "options": {"tool_choice": "required"}},
+            _DEFAULTS | {"tools": _TOOLS, "tool_choice": "none"},
+            id="text-is-wanted-whatever-the-choice",
+        ),
+        pytest.param(
+            {"extra_body": {"max_tokens": 9}},
+            {"options": {"max_tokens": 5}, "extra_body": {"max_tokens": 1, "seed": None}},
+            {"temperature": 0.7, "max_tokens": 1, "seed": None},
+            id="the-caller's-extra-body-over-everything",
+        ),
+        pytest.param(
+            {},
+            {"tools": _TOOLS, "options": {"tool_choice": "none"}},
+            _DEFAULTS | {"tools": _TOOLS, "tool_choice": "none"},
+            id="text-wanted-by-option",
+        ),
+        pytest.param(
+            {"think": False},
+            {},
+            _DEFAULTS | {"chat_template_kwargs": {"enable_thinking": False}},
+            id="no-thinking-on-vllm",
+        ),
+        pytest.param(
+            {"think": True}, {}, _DEFAULTS | {"chat_template_kwargs": {"enable_thinking": True}}, id="thinking-on-vllm"
+        ),
+        pytest.param(
+            {"kind": "openrouter", "api_key": "k", "think": True},
+            {},
+            _DEFAULTS | {"reasoning": {"enabled": True}},
+            id="thinking-on-openrouter",
+        ),
+        pytest.param(
+            {"kind": "ollama", "think": False}, {}, _DEFAULTS | {"reasoning_effort": "none"}, id="no-thinking-on-ollama"
+        ),
+        pytest.param({"kind": "ollama", "think": True}, {}, _DEFAULTS, id="thinking-on-ollama-is-its-default"),
+        pytest.param(
+            {"kind": "groq", "api_key": "k", "think": False},
+            {},
+            _DEFAULTS | {"reasoning_effort": "none"},
+            id="no-thinking-on-groq",
+        ),
+    ],
+)
+def test_body(config: dict[str, Any], asked: dict[str, Any], body: dict[str, Any]) -> None:
+    """A request holds the least that is needed; options win over the row's extra body, and that over its defaults."""
+    assert _build(_question(**asked), _config(**config)).body == body
+
+
+def test_nothing_is_changed() -> None:
+    """The row's extra body and the caller's options stay as they were."""
+    config, question = _config(extra_body={"a": 1}), _question(options={"b": 2}, extra_body={"c": 3})
+
+    _build(question, config).body["d"] = 4
+
+    assert (config.extra_body, question.options, question.extra_body) == ({"a": 1}, {"b": 2}, {"c": 3})
+
+
+def test_the_whole_request() -> None:
+    """A request holds the mended conversation, and how the answer is wanted; made twice, it is the same."""
+    question = _question(
+        messages=[{"role": "user", "content": None}], stream=True, tool_choice="none", headers={"X-Turn": "7"}
+    )
+
+    request = _build(question)
+
+    assert request == _build(question)
+    assert request.messages == [{"role": "user", "content": ""}]
+    assert (request.stream, request.wants_text, request.headers) == (True, True, {"X-Turn": "7"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        pytest.param({"messages": None}, "messages must be", id="no messages"),
+        pytest.param({"messages": "Hi"}, "messages must be", id="messages that are a text"),
+        pytest.param({"messages": ["Hi"]}, "messages must be", id="a message that is a text"),
+        pytest.param({"messages": {"role": "user"}}, "messages must be", id="a message without a list"),
+        pytest.param({"tools": ["f"]}, "tools must be", id="a tool that is a text"),
+        pytest.param({"tools": {"type": "function"}}, "tools must be", id="a tool without a list"),
+        pytest.param({"tools": "f"}, "tools must be", id="tools that are a text"),
+    ],
+)
+def test_what_is_no_question(asked: dict[str, Any], hint: str) -> None:
+    """Messages and tools of another shape are the caller's mistake, told with what they look like."""
+    with pytest.raises(ConfigError, match=f'^{hint} a list of .*, such as .."') as caught:
+        _build(_question(**asked))
+
+    assert "Hi" not in str(caught.value)

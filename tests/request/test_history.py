@@ -1,0 +1,480 @@
+"""``adapters.request.history``: a conversation mended so that every server accepts it."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import operator
+import time
+import timeit
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.request.history import mend, systems_first, with_short_ids, without_tools
+
+if TYPE_CHECKING:
+    from adapters.types import Message
+
+_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+_HELLO = {"role": "user", "content": "Hello."}
+_STUB = "No result: the call was interrupted."
+_MADE_ID, _NEXT_MADE_ID = "wUsajSd2h", "u5EY3Y2lO"  # for calls of weather in Paris
+
+
+def _call(call_id: Any, name: str = "weather", city: str = "Paris") -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": json.dumps({"city": city})}}
+
+
+def _calling(*calls: dict[str, Any], content: str | None = None) -> Message:
+    return {"role": "assistant", "content": content, "tool_calls": list(calls)}
+
+
+def _result(call_id: Any, content: str = "12 C", name: str | None = "weather") -> Message:
+    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
+
+
+def _user(content: Any) -> Message:
+    return {"role": "user", "content": content}
+
+
+def _system(content: Any) -> Message:
+    return {"role": "system", "content": content}
+
+
+def _results(messages: list[Message]) -> list[tuple[str, str, str]]:
+    tools = [message for message in messages if message.get("role") == "tool"]
+    return [(message["tool_call_id"], message["name"], message["content"]) for message in tools]
+
+
+_ids = st.sampled_from(["call_1", "call_2", "abcDEF123", "", " ", None, 5])
+_names = st.sampled_from(["weather", "time"])
+_arguments = st.sampled_from(['{"city": "Paris"}', '{"city":', "", None, "[1]", {"city": "Rome"}])
+_call_dicts = st.fixed_dictionaries(
+    {"id": _ids, "function": st.fixed_dictionaries({"name": _names, "arguments": _arguments})}
+)
+_messages = st.one_of(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "developer", "user"]), "content": st.text(max_size=5)}),
+    st.fixed_dictionaries({"role": st.just("assistant"), "content": st.none() | st.text(max_size=5)}),
+    st.fixed_dictionaries(
+        {"role": st.just("assistant"), "content": st.none(), "tool_calls": st.lists(_call_dicts, max_size=3)}
+    ),
+    st.fixed_dictionaries(
+        {"role": st.just("assistant"), "function_call": _call_dicts.map(lambda call: call["function"])}
+    ),
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["tool", "function"]), "content": st.text(max_size=5)},
+        optional={"tool_call_id": _ids, "name": _names | st.none()},
+    ),
+)
+_histories = st.lists(_messages, max_size=8)
+
+
+@given(_histories)
+def test_after_mending_calls_and_results_belong_together(messages: list[Message]) -> None:
+    """Each call has exactly one result, right behind its message and in order; no result is without a call."""
+    left = mend(messages)
+    while left:
+        calls = left.pop(0).get("tool_calls", [])
+        results, left = left[: len(calls)], left[len(calls) :]
+
+        assert [result.get("role") for result in results] == ["tool"] * len(calls)
+        assert [result["tool_call_id"] for result in results] == [call["id"] for call in calls]
+        assert [result["name"] for result in results] == [call["function"]["name"] for call in calls]
+        assert not left or left[0].get("role") != "tool"
+
+
+@given(_histories)
+def test_after_mending_every_call_can_be_sent(messages: list[Message]) -> None:
+    """Ids are unique strings that are not blank, arguments JSON objects, contents strings or None beside calls."""
+    mended = mend(messages)
+
+    calls = [call for message in mended for call in message.get("tool_calls", [])]
+    ids = [call["id"] for call in calls]
+    assert all(isinstance(call_id, str) and call_id.strip() for call_id in ids)
+    assert len(set(ids)) == len(ids)
+    assert all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
+    assert all(call["type"] == "function" for call in calls)
+    assert all(isinstance(message["content"], str) or message.get("tool_calls") for message in mended)
+    assert not any("function_call" in message or message.get("tool_calls") == [] for message in mended)
+
+
+@given(_histories)
+def test_mending_twice_changes_nothing_more(messages: list[Message]) -> None:
+    """A mended history is mended to itself, the same input gives the same output, and the input stays as it was."""
+    before = copy.deepcopy(messages)
+
+    mended = mend(messages)
+
+    assert all(map(operator.is_, mend(mended), mended))
+    assert messages == before
+    assert mend(messages) == mended
+
+
+@given(_histories)
+def test_mending_drops_nothing_but_results_and_extra_systems(messages: list[Message]) -> None:
+    """Users' and assistants' messages and all calls stay, in their order."""
+    mended = mend(messages)
+
+    for role in ("user", "assistant"):
+        given_texts = [message.get("content") or None for message in messages if message["role"] == role]
+        assert [message["content"] or None for message in mended if message["role"] == role] == given_texts
+    given_calls = sum(len(message.get("tool_calls", ())) + ("function_call" in message) for message in messages)
+    assert sum(len(message.get("tool_calls", ())) for message in mended) == given_calls
+
+
+@given(_histories)
+def test_a_history_without_tools_has_none(messages: list[Message]) -> None:
+    """No call, no result and no two user messages in a row are left, and nothing is changed that was given."""
+    mended = mend(messages)
+    before = copy.deepcopy(mended)
+
+    plain = without_tools(mended)
+
+    roles = [message["role"] for message in plain]
+    assert "tool" not in roles
+    assert not any("tool_calls" in message for message in plain)
+    if any("tool_calls" in message for message in mended):
+        assert ("user", "user") not in list(itertools.pairwise(roles))
+    else:
+        assert plain == mended
+    assert mended == before
+
+
+@given(_histories)
+def test_short_ids_go_to_call_and_result_alike(messages: list[Message]) -> None:
+    """Each id becomes nine letters or digits, and calls and results still belong together."""
+    mended = mend(messages)
+    before = copy.deepcopy(mended)
+
+    short = with_short_ids(mended)
+
+    ids = [call["id"] for message in short for call in message.get("tool_calls", [])]
+    assert all(len(call_id) == 9 and call_id.isalnum() for call_id in ids)
+    assert len(set(ids)) == len(ids)
+    assert mend(short) == short
+    assert mended == before
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        pytest.param(
+            [_calling(_call("a")), _result("a")],
+            [("a", "weather", "12 C")],
+            id="whole",
+        ),
+        pytest.param(
+            [_calling(_call("a"))],
+            [("a", "weather", _STUB)],
+            id="openai-Q64-no result",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("b", "time")), _result("b", "noon", "time")],
+            [("a", "weather", _STUB), ("b", "time", "noon")],
+            id="openai-Q64-one of two results",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("b", "time")), _result("b", "noon", "time"), _result("a")],
+            [("a", "weather", "12 C"), ("b", "time", "noon")],
+            id="results in another order",
+        ),
+        pytest.param([_result("a")], [], id="openai-Q64-result without a call"),
+        pytest.param(
+            [_calling(_call("a")), _result("a"), _result("z", name="time")],
+            [("a", "weather", "12 C")],
+            id="result of a call that is gone",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _result("z")],
+            [("a", "weather", "12 C")],
+            id="unknown id, name of a waiting call",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("b", "time")), _result(None, "noon", "time")],
+            [("a", "weather", _STUB), ("b", "time", "noon")],
+            id="caal-no id, name of a waiting call",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("b")), _result("", "first"), _result(" ", "second")],
+            [("a", "weather", "first"), ("b", "weather", "second")],
+            id="blank ids, equal names",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("b", "time")), _result(None, name=None)],
+            [("a", "weather", "12 C"), ("b", "time", _STUB)],
+            id="neither id nor name",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _result(None, name="other")],
+            [("a", "weather", "12 C")],
+            id="no id, name of no call",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _result("z", name=None)],
+            [("a", "weather", _STUB)],
+            id="unknown id, no name",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _result("a", name=None)],
+            [("a", "weather", "12 C")],
+            id="ollama-Q67-no name",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _result("a", "still running"), _HELLO, _result("a", "12 C")],
+            [("a", "weather", "12 C")],
+            id="the outcome after a placeholder",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _HELLO, _calling(_call("a")), _result("a")],
+            [("a", "weather", _STUB), (_MADE_ID, "weather", "12 C")],
+            id="ids that start anew in every turn, the first interrupted",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("a")), _result("a", "first"), _result("a", "second")],
+            [("a", "weather", "first"), (_MADE_ID, "weather", "second")],
+            id="one id for two calls",
+        ),
+        pytest.param(
+            [_calling(_call(5), _call(7)), _result(7, "seven"), _result(5, "five")],
+            [(_MADE_ID, "weather", "five"), (_NEXT_MADE_ID, "weather", "seven")],
+            id="ids that are numbers",
+        ),
+        pytest.param(
+            [
+                {"role": "assistant", "function_call": {"name": "weather", "arguments": '{"city": "Paris"}'}},
+                {"role": "function", "name": "weather", "content": "12 C"},
+            ],
+            [(_MADE_ID, "weather", "12 C")],
+            id="legacy call and result",
+        ),
+    ],
+)
+def test_results_find_their_calls(messages: list[Message], expected: list[tuple[str, str, str]]) -> None:
+    """Results are matched by id, else by name, else by order; the rest is dropped, and what is missing gets a stub."""
+    assert _results(mend(messages)) == expected
+
+
+def test_results_move_behind_their_calls() -> None:
+    """What was said while a tool ran comes after its result: servers want results right behind the calls."""
+    first, second = _calling(_call("a"), content="Let me see."), _calling(_call("b", "time"))
+
+    mended = mend([first, _HELLO, _system("Note."), second, _result("b", "noon", "time"), _result("a")])
+
+    result_a, result_b = _result("a"), _result("b", "noon", "time")
+    assert mended == [first, result_a, _HELLO, _system("Note."), second, result_b]
+
+
+def test_a_whole_history_stays_as_it_is() -> None:
+    """A history that servers accept is sent as the agent wrote it, with all keys."""
+    messages = [
+        _system("Be brief."),
+        _user([{"type": "text", "text": "Where is this?"}, _IMAGE]),
+        {**_calling({**_call("a"), "extra_content": {"google": {}}}), "reasoning_details": [{}]},
+        _result("a"),
+        {"role": "assistant", "content": "It is 12 C in Paris."},
+    ]
+
+    assert all(map(operator.is_, mend(messages), messages))
+    assert len(mend(messages)) == len(messages)
+
+
+def _cpu_s(messages: list[Message], *, repeat: int) -> float:
+    return min(timeit.repeat(lambda: mend(messages), timer=time.process_time, number=1, repeat=repeat))
+
+
+def _talk(turns: int, *, result_id: str | None, call_id: str | None, name: str | None) -> list[Message]:
+    """Make turns of question, call, result and answer; ``%`` in an id stands for the number of the turn."""
+    talk = []
+    for turn in range(turns):
+        call = {**_call(call_id and call_id.replace("%", str(turn))), "extra_content": {"turn": turn}}
+        result = _result(result_id and result_id.replace("%", str(turn)), name=name)
+        talk += [
+            _user(f"How warm is it on day {turn}?"),
+            _calling(call),
+            result,
+            {"role": "assistant", "content": "12"},
+        ]
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("call_id", "result_id", "name"),
+    [
+        pytest.param("call_%", "call_%", "weather", id="whole"),
+        pytest.param("call_%", "call_%", None, id="no names"),
+        pytest.param("call_0", "call_0", "weather", id="one id for all"),
+        pytest.param("call_%", None, "weather", id="results without ids"),
+        pytest.param("call_%", None, None, id="results without anything"),
+        pytest.param(None, None, "weather", id="no ids at all"),
+        pytest.param("call_%", "other_%", "weather", id="ids of others"),
+        pytest.param("call_%", "other_%", "other", id="results of others"),
+    ],
+)
+def test_mending_is_linear(call_id: str | None, result_id: str | None, name: str | None) -> None:
+    """Twice the history takes about twice the time, whatever fits together in it."""
+    times_s = []
+    for turns in (75, 150, 300):
+        talk = _talk(turns, call_id=call_id, result_id=result_id, name=name)
+        late = [message for message in talk if message["role"] != "tool"] + [m for m in talk if m["role"] == "tool"]
+        times_s.append(_cpu_s(talk, repeat=5) + _cpu_s(late, repeat=5))
+
+    assert times_s[2] < 10 * times_s[0]  # 4 times if it is linear, 16 times if it is not
+
+
+def test_mending_is_cheap() -> None:
+    """A history of 400 messages costs a voice agent next to nothing (under 2 ms alone on a machine of 2026)."""
+    talk = _talk(100, call_id="call_%", result_id="call_%", name="weather")
+
+    assert _cpu_s(talk, repeat=20) < 0.01
+
+
+def test_made_ids_stay_the_same_while_the_conversation_grows() -> None:
+    """A call without id has the same id in the next request, so that the server's prompt cache still fits."""
+    messages = [_calling(_call("")), _result("")]
+
+    assert mend([*messages, _HELLO, _calling(_call(None, "time"))])[:2] == mend(messages)
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        pytest.param(
+            [_system("Be brief."), _system(""), {"role": "developer", "content": "Be kind."}, _HELLO],
+            [_system("Be brief.\n\nBe kind."), _HELLO],
+            id="vllm-Q68-several in front",
+        ),
+        pytest.param(
+            [_system("Be brief."), _result("a"), _system("Be kind."), _HELLO],
+            [_system("Be brief.\n\nBe kind."), _HELLO],
+            id="a dropped result between them",
+        ),
+        pytest.param([_HELLO, _system("a"), _system("b")], [_HELLO, _system("a"), _system("b")], id="later ones"),
+        pytest.param(
+            [_system([{"type": "text", "text": "a", "cache_control": {}}]), _system("b")],
+            [_system([{"type": "text", "text": "a", "cache_control": {}}]), _system("b")],
+            id="parts with a mark",
+        ),
+        pytest.param([], [], id="nothing"),
+    ],
+)
+def test_system_messages_in_front_become_one(messages: list[Message], expected: list[Message]) -> None:
+    """System messages at the start are joined by a blank line; parts that text cannot replace are left alone."""
+    assert mend(messages) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        pytest.param(
+            [_user("How warm?"), _calling(_call("a")), _result("a")],
+            [_user("How warm?\n\nResult of weather (city: Paris): 12 C")],
+            id="a call without text",
+        ),
+        pytest.param(
+            [_user("How warm?"), _calling(_call("a"), content="Let me see."), _result("a")],
+            [
+                _user("How warm?"),
+                {"role": "assistant", "content": "Let me see."},
+                _user("Result of weather (city: Paris): 12 C"),
+            ],
+            id="a call with text",
+        ),
+        pytest.param(
+            [_calling(_call("a"), _call("b", city="Rome")), _result("a"), _result("b", "20 C")],
+            [_user("Result of weather (city: Paris): 12 C\n\nResult of weather (city: Rome): 20 C")],
+            id="two calls of one tool",
+        ),
+        pytest.param(
+            [
+                _calling({"id": "a", "type": "function", "function": {"name": "time", "arguments": "{}"}}),
+                _result("a", "noon", "time"),
+            ],
+            [_user("Result of time: noon")],
+            id="no arguments",
+        ),
+        pytest.param(
+            [
+                _calling({**_call("a"), "function": {"name": "find", "arguments": '{"tags": ["a", "b"], "max": 2}'}}),
+                _result("a", "none", "find"),
+            ],
+            [_user('Result of find (tags: ["a", "b"], max: 2): none')],
+            id="arguments that are not text",
+        ),
+        pytest.param(
+            [_calling(_call("a")), _result("a"), _user([_IMAGE])],
+            [_user([{"type": "text", "text": "Result of weather (city: Paris): 12 C"}, _IMAGE])],
+            id="a picture after the result",
+        ),
+        pytest.param(
+            [_user([_IMAGE]), _calling(_call("a")), _result("a")],
+            [_user([_IMAGE, {"type": "text", "text": "Result of weather (city: Paris): 12 C"}])],
+            id="a picture before the call",
+        ),
+        pytest.param(
+            [_system("Be brief."), _HELLO, {"role": "assistant", "content": "Hi."}],
+            [_system("Be brief."), _HELLO, {"role": "assistant", "content": "Hi."}],
+            id="no tools",
+        ),
+    ],
+)
+def test_tools_are_told_in_words(messages: list[Message], expected: list[Message]) -> None:
+    """Calls are left out and results become a user's words that say whose result they are."""
+    assert without_tools(mend(messages)) == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        pytest.param(
+            [_system("Be brief."), _HELLO, _system("Greet the user.")],
+            [_system("Be brief."), _user("Hello.\n\nSystem: Greet the user.")],
+            id="qwen-Q68-after the user",
+        ),
+        pytest.param(
+            [_HELLO, {"role": "assistant", "content": "Hi."}, _system([{"type": "text", "text": "Be kind."}])],
+            [_HELLO, {"role": "assistant", "content": "Hi."}, _user("System: Be kind.")],
+            id="as parts, none in front",
+        ),
+        pytest.param([], [], id="nothing"),
+    ],
+)
+def test_later_system_messages_become_the_users_words(messages: list[Message], expected: list[Message]) -> None:
+    """Only the first message may be a system message; later ones are told by the user, who does not speak twice."""
+    before = copy.deepcopy(messages)
+
+    assert systems_first(messages) == expected
+    assert messages == before
+
+
+def test_a_model_without_a_system_role_hears_it_from_the_user() -> None:
+    """With ``keep_first`` off the message in front becomes the user's words too."""
+    messages = [_system("Be brief."), _HELLO, {"role": "assistant", "content": "Hi."}]
+
+    expected = [_user("System: Be brief.\n\nHello."), {"role": "assistant", "content": "Hi."}]
+    assert systems_first(messages, keep_first=False) == expected
+
+
+def test_short_ids_do_not_depend_on_the_rest_of_the_history() -> None:
+    """A call keeps its short id from turn to turn, and an id that is short already is kept."""
+    call, result = _calling(_call("call_1"), _call("abcDEF123")), [_result("call_1"), _result("abcDEF123")]
+    messages = [call, *result]
+
+    short = with_short_ids(messages)
+
+    assert [call["id"] for call in short[0]["tool_calls"]] == ["HHxOXUZex", "abcDEF123"]
+    assert [message["tool_call_id"] for message in short[1:]] == ["HHxOXUZex", "abcDEF123"]
+    assert with_short_ids([_HELLO, *messages, _calling(_call("call_2")), _result("call_2")])[1:4] == short
+
+
+def test_a_short_id_is_not_given_to_a_second_call() -> None:
+    """An id whose short form is another call's own id gets a different one."""
+    messages = [_calling(_call("call_1"), _call("HHxOXUZex")), _result("call_1"), _result("HHxOXUZex")]
+
+    made, kept = (call["id"] for call in with_short_ids(messages)[0]["tool_calls"])
+
+    assert kept == "HHxOXUZex"
+    assert made != kept

@@ -1,0 +1,242 @@
+"""``adapters.request.messages``: one message made fit to send."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.request.messages import object_of, text_of, tidy
+
+if TYPE_CHECKING:
+    from adapters.types import Message
+
+_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+_CACHED = {"type": "text", "text": "Rules.", "cache_control": {"type": "ephemeral"}}
+
+_json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _calling(arguments: Any) -> Message:
+    call = {"id": "abcDEF123", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def _holding_itself() -> dict[str, Any]:
+    knot: dict[str, Any] = {}
+    knot["self"] = knot
+    return knot
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        pytest.param({"city": "Zürich"}, '{"city": "Zürich"}', id="vllm-Q66-an object"),
+        pytest.param('{"city":"Paris"}', '{"city":"Paris"}', id="an object as string stays byte for byte"),
+        pytest.param(' {"b": 1,"a":1.0,\n"b": 2} ', ' {"b": 1,"a":1.0,\n"b": 2} ', id="however it is laid out"),
+        pytest.param("{'city': 'Paris',}", '{"city": "Paris"}', id="a literal of Python"),
+        pytest.param('{"city": "Paris"}<|im_end|>', '{"city": "Paris"}', id="litter behind it"),
+        pytest.param('"{\\"city\\": \\"Paris\\"}"', '{"city": "Paris"}', id="encoded twice"),
+        pytest.param("", "{}", id="ollama-Q66-empty string"),
+        pytest.param(None, "{}", id="None"),
+        pytest.param("null", "{}", id="null"),
+        pytest.param("[1]", "{}", id="a list as string"),
+        pytest.param([1], "{}", id="a list"),
+        pytest.param("false", "{}", id="a scalar"),
+        pytest.param('{"city": "Par', "{}", id="vllm-Q66-cut off"),
+        pytest.param('{"text": "two\nlines"}', '{"text": "two\\nlines"}', id="raw newline"),
+        pytest.param('{"x": NaN, "y": 1}', "{}", id="NaN"),
+        pytest.param('{"x": 1e999}', '{"x": 1e999}', id="a number too large for us"),
+        pytest.param({"when": datetime(2026, 1, 2, tzinfo=UTC)}, '{"when": "2026-01-02 00:00:00+00:00"}', id="a date"),
+        pytest.param({(1, 2): 3}, "{}", id="a key that is not a string"),
+        pytest.param(_holding_itself(), "{}", id="an object that holds itself"),
+        pytest.param('{"x": "\\ud83d\\ude00"}', '{"x": "\\ud83d\\ude00"}', id="an escaped emoji"),
+        pytest.param('{"x": "\\ud83d"}', '{"x": "\ufffd"}', id="half an emoji"),
+        pytest.param("[" * 100_000, "{}", id="deeply nested"),
+    ],
+)
+def test_arguments_become_a_json_object(arguments: Any, expected: str) -> None:
+    """Whatever an agent or a model wrote as arguments is sent as a JSON object in a string."""
+    assert object_of(arguments) == expected
+    assert tidy(_calling(arguments))["tool_calls"][0]["function"]["arguments"] == expected
+
+
+@given(_json_values)
+def test_any_arguments_become_a_json_object_that_stays(arguments: Any) -> None:
+    """Arguments of any shape become a strict JSON object, and that one is not changed again."""
+    written = object_of(arguments)
+
+    assert isinstance(json.loads(written, parse_constant=pytest.fail), dict)
+    assert object_of(written) == written
+
+
+@given(st.text(st.characters()))
+def test_unreadable_text_never_raises(arguments: str) -> None:
+    """Any text given as arguments is an object afterwards, and can be sent."""
+    assert object_of(arguments).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param("12 C", "12 C", id="text"),
+        pytest.param(None, "", id="None"),
+        pytest.param([], "", id="no parts"),
+        pytest.param({"celsius": 12}, '{"celsius": 12}', id="vllm-Q67-an object"),
+        pytest.param(12.5, "12.5", id="a number"),
+        pytest.param(math.nan, "NaN", id="not a number"),
+        pytest.param([{"type": "text", "text": "12 C"}, "dry"], "12 C\ndry", id="tgi-Q67-text parts"),
+        pytest.param([{"type": "output_text", "text": "12 C"}], "12 C", id="a part of the responses API"),
+        pytest.param([{"text": "row", "score": 1}], '[{"text": "row", "score": 1}]', id="rows that look like parts"),
+        pytest.param([1, 2], "[1, 2]", id="a list"),
+        pytest.param({1: {2}}, '{"1": "{2}"}', id="values that JSON does not know"),
+        pytest.param({(1, 2): 3}, "{(1, 2): 3}", id="keys that JSON does not know"),
+        pytest.param("cut \ud83d", "cut \ufffd", id="half an emoji"),
+        pytest.param("\ud83d\ude00", "😀", id="an emoji in two halves"),
+    ],
+)
+def test_what_a_tool_returned_becomes_text(content: Any, expected: str) -> None:
+    """The content of a tool message is a string that can be sent, whatever the tool returned."""
+    assert text_of(content) == expected
+    assert tidy({"role": "tool", "content": content})["content"] == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param({"role": "user", "content": None}, {"role": "user", "content": ""}, id="ollama-Q65-user, None"),
+        pytest.param({"role": "user", "content": []}, {"role": "user", "content": ""}, id="user, no parts"),
+        pytest.param({"role": "system"}, {"role": "system", "content": ""}, id="system, no content"),
+        pytest.param(
+            {"role": "user", "content": [{"type": "text", "text": "Look."}, _IMAGE]},
+            {"role": "user", "content": [{"type": "text", "text": "Look."}, _IMAGE]},
+            id="user, text and picture",
+        ),
+        pytest.param(
+            {"role": "user", "content": [{"type": "text", "text": "cut \ud83d"}, _IMAGE, "?"]},
+            {"role": "user", "content": [{"type": "text", "text": "cut \ufffd"}, _IMAGE, "?"]},
+            id="half an emoji in a part",
+        ),
+        pytest.param(
+            {"role": "user", "content": [{"type": "text", "text": "Hi."}]},
+            {"role": "user", "content": [{"type": "text", "text": "Hi."}]},
+            id="user, text parts",
+        ),
+        pytest.param(
+            {"role": "system", "content": [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}]},
+            {"role": "system", "content": "Be\nbrief."},
+            id="system, text parts",
+        ),
+        pytest.param(
+            {"role": "system", "content": [_CACHED]},
+            {"role": "system", "content": [_CACHED]},
+            id="openrouter-system, cached part",
+        ),
+        pytest.param(
+            {"role": "assistant", "content": [{"type": "text", "text": "Hi."}]},
+            {"role": "assistant", "content": "Hi."},
+            id="assistant, text parts",
+        ),
+        pytest.param(
+            {"role": "assistant", "content": None},
+            {"role": "assistant", "content": ""},
+            id="ollama-Q65-assistant, None",
+        ),
+        pytest.param(
+            {"role": "assistant", "content": "Hi.", "tool_calls": []},
+            {"role": "assistant", "content": "Hi."},
+            id="no calls",
+        ),
+        pytest.param(
+            {"role": "assistant", "content": "Hi.", "tool_calls": None, "refusal": None, "function_call": None},
+            {"role": "assistant", "content": "Hi."},
+            id="groq-keys that are null",
+        ),
+        pytest.param(
+            {"role": "assistant", "content": "Hi.", "reasoning_details": [{"type": "reasoning.text"}]},
+            {"role": "assistant", "content": "Hi.", "reasoning_details": [{"type": "reasoning.text"}]},
+            id="openrouter-keys that must come back",
+        ),
+        pytest.param(
+            {
+                "role": "assistant",
+                "content": "Hi.",
+                "tool_calls": ["?", {"function": None}, {"function": {"name": " "}}],
+            },
+            {"role": "assistant", "content": "Hi."},
+            id="calls that name no tool",
+        ),
+        pytest.param(
+            {"role": "developer", "content": "Be brief."},
+            {"role": "system", "content": "Be brief."},
+            id="vllm-Q68-developer",
+        ),
+        pytest.param(
+            {"role": "function", "name": "weather", "content": "12 C"},
+            {"role": "tool", "name": "weather", "content": "12 C"},
+            id="legacy result",
+        ),
+        pytest.param({"content": "?"}, {"content": "?"}, id="no role"),
+        pytest.param(
+            {"role": "user", "content": "Hi.", "tool_calls": [{"id": 1}]},
+            {"role": "user", "content": "Hi."},
+            id="calls of a user",
+        ),
+        pytest.param(
+            {"role": "user", "content": "cut \ud83d"}, {"role": "user", "content": "cut \ufffd"}, id="half an emoji"
+        ),
+    ],
+)
+def test_a_message_has_the_shape_that_servers_read(message: Message, expected: Message) -> None:
+    """A message comes back as its role may be sent, a tidied one as it is, and the given one is not changed."""
+    before = copy.deepcopy(message)
+
+    tidied = tidy(message)
+
+    assert tidied == expected
+    assert tidy(tidied) is tidied
+    assert message == before
+
+
+def test_a_message_with_calls_and_no_text_has_no_content() -> None:
+    """Beside calls an empty content is None: text-generation-inference drops the calls beside an empty string."""
+    assert tidy({**_calling("{}"), "content": ""})["content"] is None
+    assert tidy({**_calling("{}"), "content": "Let me see."})["content"] == "Let me see."
+
+
+def test_a_call_keeps_its_extras_and_gets_its_type() -> None:
+    """Thought signatures stay with their call, and ``type`` is added for servers that insist on it."""
+    extra = {"google": {"thought_signature": "c2ln"}}
+    call = {"id": "abcDEF123", "function": {"name": "weather"}, "extra_content": extra}
+
+    tidied = tidy({"role": "assistant", "tool_calls": [call]})
+
+    function = {"name": "weather", "arguments": "{}"}
+    assert tidied["tool_calls"] == [
+        {"id": "abcDEF123", "type": "function", "function": function, "extra_content": extra}
+    ]
+    assert call == {"id": "abcDEF123", "function": {"name": "weather"}, "extra_content": extra}
+
+
+@pytest.mark.parametrize("tool_calls", [pytest.param(None, id="null"), pytest.param([], id="empty")])
+def test_a_legacy_function_call_becomes_a_tool_call(tool_calls: list[Any] | None) -> None:
+    """``function_call``, OpenAI's form until 2023, is sent as ``tool_calls``."""
+    legacy = {"name": "weather", "arguments": '{"city": "Paris"}'}
+
+    tidied = tidy({"role": "assistant", "content": "", "function_call": legacy, "tool_calls": tool_calls})
+
+    assert tidied == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": legacy}],
+    }

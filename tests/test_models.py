@@ -1,0 +1,218 @@
+"""``list_models``: every shape of a model list; how a server refuses to send one is told in ``test_fetch``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters import ConfigError, IncompleteResponseError, ProviderConfig
+from adapters.models import ModelInfo, list_models
+from adapters.testing.answers import reply
+from adapters.testing.server import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    """A server that plays whatever a test gives it."""
+    async with ScriptedServer() as running:
+        yield running
+
+
+def config(base_url: str, **options: Any) -> ProviderConfig:
+    """Settings of a server whose list is asked for."""
+    return ProviderConfig.create("openai_compatible", **{"name": "shop", "model": "m", "base_url": base_url, **options})
+
+
+def openrouter_entry(**facts: Any) -> dict[str, Any]:
+    """One entry as OpenRouter writes it, with some facts changed."""
+    return {
+        "id": "maker/model",
+        "name": "Maker: Model",
+        "context_length": 131072,
+        "top_provider": {"context_length": 65536},
+        "pricing": {"prompt": "0.0000006", "completion": "0.0000024", "image": "0"},
+        "supported_parameters": ["max_tokens", "tools"],
+        **facts,
+    }
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({"object": "list", "data": [{"id": "a"}, {"id": "b"}]}, id="OpenAI"),
+        pytest.param({"models": [{"name": "a"}, {"name": "b"}], "data": [{"id": "a"}, {"id": "b"}]}, id="llama.cpp"),
+        pytest.param([{"id": "a"}, {"id": "b"}], id="bare list"),
+        pytest.param({"models": [{"id": "a"}, {"id": "b"}]}, id="models instead of data"),
+        pytest.param({"data": None, "models": ["a", "b"]}, id="names alone"),
+        pytest.param(
+            {"data": [{"id": "a"}, {"id": ""}, {"id": 7}, None, {"object": "model"}, "b"]}, id="useless entries"
+        ),
+    ],
+)
+async def test_shapes_of_a_list(server: ScriptedServer, document: object) -> None:
+    """However a server wraps its list, the usable entries are found in their order."""
+    models = await list_models(config(server.add("case", reply(document))))
+
+    assert models == [ModelInfo(id="a", name="a"), ModelInfo(id="b", name="b")]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param({"object": "list", "data": None}, id="Ollama with no model"), pytest.param([], id="bare list")],
+)
+async def test_empty_list(server: ScriptedServer, document: object) -> None:
+    """A server without models has an empty list, and that is no error."""
+    assert await list_models(config(server.add("case", reply(document)))) == []
+
+
+async def test_openrouter_entry(server: ScriptedServer) -> None:
+    """OpenRouter's prices per token become exact prices per million tokens."""
+    [model] = await list_models(config(server.add("case", reply({"data": [openrouter_entry()]}))))
+
+    assert model == ModelInfo(
+        id="maker/model",
+        name="Maker: Model",
+        context_tokens=131072,
+        supports_tools=True,
+        prompt_usd_per_mtok=Decimal("0.6"),
+        completion_usd_per_mtok=Decimal("2.4"),
+    )
+    assert [str(model.prompt_usd_per_mtok), str(model.completion_usd_per_mtok)] == ["0.6", "2.4"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "context_tokens"),
+    [
+        pytest.param({"context_length": None}, 65536, id="OpenRouter: of the best provider"),
+        pytest.param({"context_length": None, "top_provider": None, "max_model_len": 32768}, 32768, id="vLLM"),
+        pytest.param({"context_length": 0, "top_provider": {}, "context_window": 8192.0}, 8192, id="Groq"),
+        pytest.param(
+            {"context_length": "?", "top_provider": [], "meta": {"n_ctx": 2048, "n_ctx_train": 4096}},
+            2048,
+            id="llama.cpp: as it was started",
+        ),
+        pytest.param({"context_length": None, "top_provider": None}, None, id="not said"),
+    ],
+)
+async def test_context(server: ScriptedServer, facts: dict[str, Any], context_tokens: int | None) -> None:
+    """Each server names the window in its own way; what is no number of tokens is unknown."""
+    [model] = await list_models(config(server.add("case", reply({"data": [openrouter_entry(**facts)]}))))
+
+    assert model.context_tokens == context_tokens
+
+
+@pytest.mark.parametrize(
+    ("facts", "supports_tools"),
+    [
+        pytest.param({"supported_parameters": ["max_tokens"]}, False, id="OpenRouter: without"),
+        pytest.param({"supported_parameters": []}, None, id="OpenRouter: empty"),
+        pytest.param({"supported_parameters": None}, None, id="OpenRouter: null"),
+        pytest.param({"supported_parameters": None, "capabilities": {"function_calling": True}}, True, id="Mistral"),
+        pytest.param({"supported_parameters": None, "capabilities": {"vision": True}}, None, id="Mistral: not said"),
+        pytest.param({"supported_parameters": None, "capabilities": ["tool_use"]}, True, id="LM Studio"),
+        pytest.param({"supported_parameters": None, "capabilities": ["completion"]}, None, id="llama.cpp"),
+    ],
+)
+async def test_tools(server: ScriptedServer, facts: dict[str, Any], *, supports_tools: bool | None) -> None:
+    """A server that does not speak of tools has not said that there are none."""
+    [model] = await list_models(config(server.add("case", reply({"data": [openrouter_entry(**facts)]}))))
+
+    assert model.supports_tools is supports_tools
+
+
+@pytest.mark.parametrize(
+    ("price", "usd_per_mtok"),
+    [
+        pytest.param("0", Decimal(0), id="free"),
+        pytest.param("0.0001", Decimal(100), id="round"),
+        pytest.param(0.0000006, Decimal("0.6"), id="number"),
+        pytest.param("-1", None, id="unknown, as of openrouter/auto"),
+        pytest.param("n/a", None, id="words"),
+        pytest.param("NaN", None, id="not a number"),
+        pytest.param("Infinity", None, id="infinite"),
+        pytest.param(None, None, id="null"),
+        pytest.param({"usd": 1}, None, id="object"),
+    ],
+)
+async def test_prices(server: ScriptedServer, price: object, usd_per_mtok: Decimal | None) -> None:
+    """A price is exact or unknown, never a guess."""
+    entry = openrouter_entry(pricing={"prompt": price})
+    [model] = await list_models(config(server.add("case", reply({"data": [entry]}))))
+
+    assert model.prompt_usd_per_mtok == usd_per_mtok
+    assert str(model.prompt_usd_per_mtok) in ("None", "0", "100", "0.6")
+    assert model.completion_usd_per_mtok is None
+
+
+async def test_pages(server: ScriptedServer) -> None:
+    """A list of several pages is read to its end, each page from the server that was asked."""
+    base_url = server.add(
+        "case",
+        reply({"data": [{"id": "a"}], "links": {"next": "https://elsewhere.example/api/v1/models?offset=1&limit=1"}}),
+        reply({"data": [{"id": "b"}], "links": {"next": None}}),
+    )
+
+    models = await list_models(config(base_url))
+
+    assert [model.id for model in models] == ["a", "b"]
+    assert server.seen["case"].paths == ["/case/v1/models", "/case/v1/models?offset=1&limit=1"]
+
+
+async def test_endless_pages(server: ScriptedServer) -> None:
+    """A server that always has a next page is not asked for ever."""
+    base_url = server.add("case", reply({"data": [{"id": "a"}], "links": {"next": "/models?page=1"}}))
+
+    assert len(await list_models(config(base_url))) == 20
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({"object": "list"}, id="object without a list"),
+        pytest.param({"data": {"id": "a"}}, id="object in place of the list"),
+        pytest.param("models", id="string"),
+    ],
+)
+async def test_something_else(server: ScriptedServer, document: object) -> None:
+    """JSON that is no list of models is never an empty list."""
+    with pytest.raises(IncompleteResponseError, match=r"shop sent (something else than a list of models|no JSON)"):
+        await list_models(config(server.add("case", reply(document))))
+
+
+async def test_missing_key() -> None:
+    """A key that cannot be looked up is told before anything is sent."""
+    with pytest.raises(ConfigError, match="NO_SUCH_VARIABLE"):
+        await list_models(config("http://127.0.0.1:9/v1", api_key="os.environ/NO_SUCH_VARIABLE"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        pytest.param({}, ["free", "paid", "auto", "silent", "mute"], id="all"),
+        pytest.param({"supports_tools": True}, ["free", "paid", "silent"], id="with tools, or not known to lack them"),
+        pytest.param(
+            {"supports_tools": False}, ["auto", "silent", "mute"], id="without tools, or not known to have them"
+        ),
+        pytest.param({"free": True}, ["free"], id="known to be free"),
+        pytest.param({"free": False}, ["paid", "auto", "silent", "mute"], id="not known to be free"),
+        pytest.param({"free": True, "supports_tools": False}, [], id="both"),
+    ],
+)
+async def test_filters(server: ScriptedServer, wanted: dict[str, bool], ids: list[str]) -> None:
+    """Silence about tools keeps a model in; silence about the price never makes it free."""
+    entries = [
+        openrouter_entry(id="free", pricing={"prompt": "0", "completion": "0"}),
+        openrouter_entry(id="paid"),
+        openrouter_entry(id="auto", pricing={"prompt": "-1", "completion": "-1"}, supported_parameters=["seed"]),
+        {"id": "silent"},
+        openrouter_entry(id="mute", pricing="n/a", supported_parameters=["seed"]),
+    ]
+
+    models = await list_models(config(server.add("case", reply({"data": entries}))), **wanted)
+
+    assert [model.id for model in models] == ids

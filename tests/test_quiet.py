@@ -1,0 +1,54 @@
+"""A program that configures no logging gets nothing on stderr, whatever goes wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+_PROGRAM = """
+import asyncio
+from adapters import APIError, FallbackProvider, create_provider
+from adapters.testing.answers import answer, reply
+from adapters.testing.server import ScriptedServer
+
+ASK = [{"role": "user", "content": "Hi"}]
+REFUSAL = {"error": {"message": "Unsupported parameter: 'temperature'", "param": "temperature"}}
+
+async def main():
+    async with ScriptedServer() as server:
+        def provider(name, *steps, **options):
+            return create_provider(
+                "openai_compatible", model="m", base_url=server.add(name, *steps), retry={"attempts": 1}, **options
+            )
+        failing = provider("failing", reply({"error": {"message": "no"}}, "500 Internal Server Error"))
+        group = FallbackProvider([failing, provider("good", answer("Hi."))])
+        assert (await group.chat(ASK)).content == "Hi."
+        picky = provider("picky", reply(REFUSAL, "400 Bad Request"), answer("Hi."), temperature=0.5)
+        assert (await picky.chat(ASK)).content == "Hi."
+        long = provider("long", answer("Hi." * 1000), limits={"answer_bytes": 500})
+        away = create_provider("openai_compatible", model="m", base_url="http://127.0.0.1:9/v1")
+        await away.prewarm()
+        try:
+            await long.chat(ASK)
+        except APIError as error:
+            print("answer_bytes" in str(error))
+        for each in (group, picky, long, away):
+            await each.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_nothing_is_printed_without_logging() -> None:
+    """A switch of a fallback, a refused parameter, a limit and a failed prewarm leave stderr empty."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+        text=True,
+        timeout=100,
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)

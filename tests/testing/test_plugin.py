@@ -1,0 +1,358 @@
+"""The pytest plugin, the scripted server and the judge that users get with ``adapters.testing``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from adapters.errors import RateLimitError
+from adapters.provider import LLMProvider
+from adapters.testing import ANY, KEY, TOPICS, Failure, Outcome, ScriptedServer, Seen, Success, WireCase, check, play
+from adapters.testing.answers import SSE_HEAD, Answer, answer, http_chunk, reply
+from adapters.types import LLMResponse, ResponseDone, TextDelta, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from adapters.types import StreamEvent
+
+pytest_plugins = ["pytester", "adapters.testing.plugin"]
+
+_CONFTEST = "pytest_plugins = ['adapters.testing.plugin']"
+
+_AGENT = """
+    import json
+    import urllib.request
+
+    import pytest
+
+    from adapters.testing import KEY, Outcome, check
+
+
+    def ask(base_url, messages):
+        body = json.dumps({"messages": messages}).encode()
+        request = urllib.request.Request(base_url + "/chat/completions", body, {"authorization": "Bearer " + KEY})
+        with urllib.request.urlopen(request, timeout=2) as response:
+            return json.load(response)["choices"][0]["message"]["content"]
+
+
+    @pytest.mark.wire_cases(topics=("usage", "endings"), ways=("chat",))
+    def test_agent(wire_case, scripted_server):
+        base_url = scripted_server.add(wire_case.id, *wire_case.steps)
+        outcome = Outcome()
+        try:
+            outcome.hear(ask(base_url, wire_case.messages) or "")
+        except Exception as error:
+            outcome.error = error
+        assert check(wire_case, outcome, strict=False) == []
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Give a project of somebody else that uses the plugin."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
+    pytester.makeconftest(_CONFTEST)
+    return pytester
+
+
+def test_a_naive_agent_fails_where_it_is_naive(project: pytest.Pytester) -> None:
+    """An agent that reads ``choices[0]`` passes the good answers and fails the empty ones."""
+    project.makepyfile(_AGENT)
+
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers", "-v")
+
+    result.stdout.fnmatch_lines(["*test_agent[[]model-says-nothing-chat] FAILED*"])
+    result.stdout.fnmatch_lines(["*test_agent[[]clone-usage-null-chat] PASSED*"])
+    result.stdout.no_fnmatch_line("*chat_stream*")
+
+
+def test_a_test_without_marker_gets_every_case(project: pytest.Pytester) -> None:
+    """Without a marker a test runs for each case in each of its ways."""
+    project.makepyfile("def test_it(wire_case):\n    pass\n\n\ndef test_other():\n    pass\n")
+
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "--collect-only", "-q")
+
+    runs = sum(len(case.ways) for cases in TOPICS.values() for case in cases)
+    result.stdout.fnmatch_lines([f"{runs + 1} tests collected*"])
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    """Give a plain HTTP client that waits for nothing longer than 0.3 s."""
+    with httpx.Client(timeout=0.3) as client:
+        yield client
+
+
+def test_server_plays_the_shape_that_was_asked_for(scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """An ``Answer`` is streamed if the request says so, and only then."""
+    base_url = scripted_server.add("both", Answer(reply({"plain": True}), answer("Hi").stream))
+
+    plain, stream = client.post(base_url, json={}), client.post(base_url, json={"stream": True})
+
+    assert plain.json() == {"plain": True}
+    assert stream.headers["content-type"] == "text/event-stream"
+
+
+def test_server_notes_what_it_saw(scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """Bodies, headers, paths and times are noted, and a body that is no object is kept as text."""
+    base_url = scripted_server.add("noted", reply(1), reply(2))
+
+    answers = [client.post(f"{base_url}/x?y=1", content=body) for body in (b'{"a": 1}', b"[1]", b"\xff")]
+
+    seen = scripted_server.seen["noted"]
+    assert [one.json() for one in answers] == [1, 2, 2]
+    assert seen.bodies == [{"a": 1}, {"raw": "[1]"}, {"raw": "\ufffd"}]
+    assert seen.paths == ["/noted/v1/x?y=1"] * 3
+    assert seen.headers[0]["content-length"] == "8"
+    assert seen.started == sorted(seen.started)
+
+
+def test_server_answers_a_case_that_it_does_not_know(scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """A wrong path is a 404 that says so, and the connection can be used again."""
+    base_url = scripted_server.add("known", reply("yes"))
+
+    wrong, right = client.post(base_url.replace("known", "unknown")), client.post(base_url)
+
+    assert (wrong.status_code, wrong.json()) == (404, {"error": {"message": "there is no such case"}})
+    assert right.json() == "yes"
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        pytest.param(["eof"], httpx.RemoteProtocolError, id="eof"),
+        pytest.param(["rst"], httpx.ReadError, id="rst"),
+        pytest.param(["hang"], httpx.ReadTimeout, id="hang"),
+        pytest.param([SSE_HEAD, http_chunk(b"x"), 5.0, "eof"], httpx.ReadTimeout, id="sleep"),
+    ],
+)
+def test_server_ends_connections_as_told(
+    script: list[Any], error: type[Exception], scripted_server: ScriptedServer, client: httpx.Client
+) -> None:
+    """Each way to end a connection is what the client sees."""
+    base_url = scripted_server.add("ends", script)
+
+    with pytest.raises(error):
+        client.post(base_url)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param([SSE_HEAD, "hang"], id="while-it-hangs"),
+        pytest.param([SSE_HEAD, 5.0], id="while-it-waits"),
+        pytest.param([SSE_HEAD, *[action for _ in range(50) for action in (b"x", 0.01)]], id="while-it-writes"),
+    ],
+)
+def test_server_notes_when_a_client_leaves(
+    script: list[Any], scripted_server: ScriptedServer, client: httpx.Client
+) -> None:
+    """A client that leaves while its script is playing is noted, once and at once."""
+    with client.stream("POST", scripted_server.add("leaves", script)):
+        left_at_s = time.monotonic()
+    time.sleep(0.2)
+
+    gone_at_s = scripted_server.seen["leaves"].gone_at
+    assert len(gone_at_s) == 1
+    assert gone_at_s[0] - left_at_s < 0.2
+
+
+async def test_server_stops_although_a_client_is_connected() -> None:
+    """Leaving the server does not wait for a script that is still playing."""
+    async with ScriptedServer() as server:
+        address = urlsplit(server.add("open", [SSE_HEAD, "hang"]))
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(b"POST /open/v1 HTTP/1.1\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+
+    assert head == SSE_HEAD
+    assert await reader.read() == b""
+    writer.close()
+
+
+_GOOD = WireCase(
+    "good",
+    "everything is judged",
+    [],
+    Success(
+        text="Hi",
+        calls=(("f", {"a": 1}),),
+        usage=(1, 2),
+        reasoning="hm",
+        finish_reason="stop",
+        holds=lambda outcome: outcome.took_s != 1.5,
+    ),
+    within_s=2.0,
+    requests=1,
+    saw=lambda seen: seen.bodies[0]["a"],
+)
+_CALL = ToolCall("id1", "f", {"a": 1})
+_RESPONSE = LLMResponse("Hi", [_CALL], reasoning=" hm\n", finish_reason="stop")
+_OUTCOME = Outcome("Hi", ["H", "i"], [_CALL], (1, 2), _RESPONSE)
+_SEEN = Seen(bodies=[{"a": 1}], paths=["/"])
+
+
+def test_judge_finds_nothing_wrong_with_a_right_outcome() -> None:
+    """A right outcome has no problems, whether its parts are reported or not."""
+    assert check(_GOOD, _OUTCOME, _SEEN) == []
+    assert check(_GOOD, Outcome("Hi"), strict=False) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        pytest.param({"took_s": 3.0}, "took 3.00 s", id="slow"),
+        pytest.param({"took_s": 1.5}, "a further condition on the outcome", id="condition"),
+        pytest.param({"error": ValueError("no")}, "raised ValueError: no", id="raised"),
+        pytest.param({"text": "Ho"}, "text is 'Ho', expected 'Hi'", id="text"),
+        pytest.param({"text": "x" * 999}, "…", id="long-text"),
+        pytest.param({"calls": []}, "calls are []", id="no-calls"),
+        pytest.param({"calls": [replace(_CALL, error="?")]}, "errors of the calls are ['?']", id="call-error"),
+        pytest.param({"usage": None}, "usage is None, expected (1, 2)", id="usage"),
+        pytest.param({"response": replace(_RESPONSE, reasoning=None)}, "reasoning is None", id="reasoning"),
+        pytest.param(
+            {"response": replace(_RESPONSE, finish_reason="length")}, "finish_reason is 'length'", id="finish"
+        ),
+        pytest.param({"response": replace(_RESPONSE, content="H")}, "content of the whole answer", id="content"),
+        pytest.param({"response": replace(_RESPONSE, tool_calls=[])}, "holds other calls", id="other-calls"),
+        pytest.param({"pieces": ["Hi", ""]}, "a piece of text is empty", id="empty-piece"),
+        pytest.param({"text": "\ud83d"}, "cannot be encoded", id="surrogate"),
+        pytest.param({"calls": [_CALL, _CALL]}, "ids must be unique", id="ids"),
+        pytest.param(
+            {"calls": [replace(_CALL, arguments=cast("Any", []))]}, "arguments must be objects", id="arguments"
+        ),
+    ],
+)
+def test_judge_names_what_is_wrong_with_an_answer(change: dict[str, Any], problem: str) -> None:
+    """Each part of an answer that is not as expected is named."""
+    assert problem in "; ".join(check(_GOOD, replace(_OUTCOME, **change), _SEEN))
+
+
+@pytest.mark.parametrize(
+    ("seen", "problem"),
+    [
+        pytest.param(Seen(bodies=[{"a": 1}], paths=["/", "/"]), "2 requests were sent, 1 are allowed", id="requests"),
+        pytest.param(Seen(bodies=[{"a": 0}], paths=["/"]), "the server saw something else", id="body"),
+        pytest.param(Seen(), "IndexError", id="nothing"),
+    ],
+)
+def test_judge_names_what_was_sent_wrongly(seen: Seen, problem: str) -> None:
+    """What the server saw is judged with the outcome."""
+    assert problem in "; ".join(check(_GOOD, _OUTCOME, seen))
+
+
+_BAD = replace(
+    _GOOD,
+    saw=None,
+    expect=Failure(
+        ("RateLimitError", "InternalServerError"),
+        after="Hi",
+        status_code=429,
+        retryable=True,
+        retry_after_s=(1.0, 3.0),
+        says=("BUSY",),
+        hides=("secret",),
+        holds=lambda error: error.request_id is None,
+    ),
+)
+
+
+def _limited(text: str = "groq is busy.", **changes: Any) -> RateLimitError:
+    fields = {"status_code": 429, "retryable": True, "retry_after_s": 2.0, **changes}
+    return RateLimitError(text, provider="groq", model="m", **fields)
+
+
+def test_judge_finds_nothing_wrong_with_a_right_error() -> None:
+    """A right error has no problems; for another client any exception after the right text will do."""
+    assert check(_BAD, Outcome("Hi", error=_limited())) == []
+    assert check(_BAD, Outcome("Hi", error=OSError("busy")), strict=False) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "problem"),
+    [
+        pytest.param(Outcome("Hi"), "no error was raised", id="none"),
+        pytest.param(Outcome("Ho", error=_limited()), "text before the error is 'Ho'", id="text"),
+        pytest.param(Outcome("Hi", calls=[_CALL], error=_limited()), "calls were handed out", id="calls"),
+        pytest.param(Outcome("Hi", error=_limited("groq: busy secret")), "'secret' is in the error's text", id="hides"),
+        pytest.param(Outcome("Hi", error=_limited("<html>groq busy")), "'<html' is in the error's text", id="html"),
+        pytest.param(Outcome("Hi", error=_limited(f"groq busy {KEY}")), "the key is in the error", id="key"),
+        pytest.param(Outcome("Hi", error=_limited("groq busy" * 99)), "cannot be spoken", id="long"),
+        pytest.param(Outcome("Hi", error=_limited(" ")), "cannot be spoken", id="blank"),
+        pytest.param(Outcome("Hi", error=OSError("busy")), "OSError: 'busy' is not one of", id="class"),
+        pytest.param(Outcome("Hi", error=_limited("groq is tired.")), "'BUSY' is not in", id="says"),
+        pytest.param(Outcome("Hi", error=_limited("It is busy.")), "'groq' is not in", id="provider"),
+        pytest.param(Outcome("Hi", error=_limited(status_code=500)), "status_code is 500", id="status"),
+        pytest.param(Outcome("Hi", error=_limited(retryable=False)), "retryable is False", id="retryable"),
+        pytest.param(Outcome("Hi", error=_limited(retry_after_s=None)), "retry_after_s is None", id="no-wait"),
+        pytest.param(Outcome("Hi", error=_limited(retry_after_s=4.0)), "retry_after_s is 4.0", id="wait"),
+        pytest.param(Outcome("Hi", error=_limited(request_id="x")), "a further condition on the error", id="condition"),
+    ],
+)
+def test_judge_names_what_is_wrong_with_an_error(outcome: Outcome, problem: str) -> None:
+    """Each property of an error that is not as expected is named."""
+    assert problem in "; ".join(check(_BAD, outcome))
+
+
+def test_anything_is_equal_to_everything() -> None:
+    """``ANY`` stands for a value that is not looked at, and says so."""
+    assert {ANY: 1}[ANY] == 1
+    assert repr(ANY) == "ANY"
+    assert [ANY, ANY] == [None, 1]
+
+
+class _Careless(LLMProvider):
+    """A provider that plays given events, and may clear the messages that it was given."""
+
+    provider_name = "careless"
+    model = "m"
+
+    def __init__(self, *events: StreamEvent) -> None:
+        self._events = events
+
+    async def chat(self, messages: list[Any], tools: Any = None, **kwargs: Any) -> LLMResponse:  # noqa: ARG002 - contract
+        messages.clear()
+        return LLMResponse(None)
+
+    async def chat_stream(self, messages: list[Any], tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:  # noqa: ARG002 - contract
+        yield "Hi"
+
+    async def stream_events(self, messages: list[Any], tools: Any = None, **kwargs: Any) -> AsyncIterator[StreamEvent]:  # noqa: ARG002 - contract
+        for one in self._events:
+            yield one
+
+
+@pytest.mark.parametrize(
+    ("provider", "way", "problem"),
+    [
+        pytest.param(_Careless(), "chat", "messages were changed", id="messages"),
+        pytest.param(_Careless(TextDelta("Hi")), "stream_events", "ended without ResponseDone", id="no-end"),
+        pytest.param(
+            _Careless(ResponseDone(LLMResponse("Hi")), TextDelta("Hi")),
+            "stream_events",
+            "came after ResponseDone",
+            id="after-end",
+        ),
+    ],
+)
+async def test_play_notices_a_broken_contract(provider: LLMProvider, way: Any, problem: str) -> None:
+    """A provider that breaks the contract of ``LLMProvider`` fails its case, whatever it answered."""
+    outcome = await play(provider, replace(_GOOD, ways=(way,)))
+
+    assert isinstance(outcome.error, AssertionError)
+    assert problem in str(outcome.error)
+
+
+async def test_play_asks_as_often_as_the_case_says() -> None:
+    """All turns go to the same provider; the last one counts."""
+    outcome = await play(_Careless(), replace(_GOOD, ways=("chat_stream",), turns=2))
+
+    assert (outcome.text, outcome.pieces, outcome.usage) == ("Hi", ["Hi"], None)
