@@ -1,7 +1,7 @@
 """The command line ``adapters``; the only package that imports click and rich.
 
 It reads options, calls the library and shows what comes of it: data on stdout, everything else on stderr. What all
-commands share lives in ``base``, the conversation in ``chat``, what it shows in ``view``, the rest in ``commands``.
+commands share lives in ``base`` and ``table``; ``commands`` names them, and each has a module of its own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,51 @@
+"""``adapters providers``: the rows of the configuration."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from adapters.cli.base import Command, config_option, json_option, print_json
+from adapters.cli.table import print_table
+from adapters.config import KINDS, load_config
+from adapters.config.values import is_reference
+
+if TYPE_CHECKING:
+    from adapters.config import ProviderConfig
+
+
+@click.command(cls=Command)
+@config_option
+@json_option
+def providers(config_path: str | None, as_json: bool) -> None:
+    """List the configured providers."""
+    settings = load_config(config_path)
+    rows = [
+        {
+            "name": row.name,
+            "kind": row.kind,
+            "model": row.model,
+            "base_url": row.base_url,
+            "key": _key_state(row),
+            "default": row.name == settings.default,
+        }
+        for row in settings.providers.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["name"] = f"{row['name']} (default)" if row["default"] else row["name"]
+    columns = {"name": "name", "kind": "kind", "model": "model", "base_url": "base URL", "key": "key"}
+    print_table(columns, rows)
+
+
+def _key_state(row: ProviderConfig) -> str:
+    """Tell whether there is a key, and never the key."""
+    variable = KINDS[row.kind].key_variable
+    key = row.api_key.get_secret_value() if row.api_key else f"os.environ/{variable}" if variable else None
+    if key is None:
+        return "not set"
+    return "missing" if is_reference(key) and not os.environ.get(key.partition("/")[2]) else "found"
