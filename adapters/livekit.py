@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Never
 
 from adapters.arguments import is_whole
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
+from adapters.install import install_command
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
 try:
     from livekit import agents
     from livekit.agents import llm, utils
 except ImportError as error:
-    text = "adapters.livekit needs LiveKit Agents. Install it with: pip install 'caal-llm-adapters[livekit]'"
+    text = f"adapters.livekit needs LiveKit Agents. Install it with: {install_command('livekit')}"
     raise ImportError(text) from error
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from pydantic import (
 from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url
 from adapters.config.problems import KeyPath, Problem, Source, read_problems
 from adapters.config.sections import LimitConfig, RetryConfig, Section, TimeoutConfig
-from adapters.config.values import HeaderName, Secret, UserPath, is_reference, look_up_all
+from adapters.config.values import HeaderName, Secret, UserPath, is_reference, look_up_all, variable_of
 from adapters.errors import ConfigError
 
 _SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig, "limits": LimitConfig}
@@ -60,11 +60,17 @@ class ProviderConfig(Section):
     model_path: UserPath = Field(default=None, description="A GGUF file (kind local); none: the scripted demo.")
 
     _source: Source = PrivateAttr()
+    _key_variable: str = PrivateAttr(default="")
 
     def model_post_init(self, context: Source | None, /) -> None:
         """Remember where the settings stand; pydantic hands on the context that validation was given."""
         source = context or Source(self.name)
         self._source = replace(source, above=("providers", self.name)) if source.lines and not source.above else source
+
+    @property
+    def key_name(self) -> str:
+        """What to check if the key is refused: the environment variable it was read from, or the setting."""
+        return self._key_variable or "api_key"
 
     @classmethod
     def create(cls, kind: str, /, **options: Any) -> Self:
@@ -116,11 +122,13 @@ class ProviderConfig(Section):
         if problems:
             raise self._source.error(problems)
         resolved = self._changed(found, self._source)
-        variable = KINDS[self.kind].key_variable
+        key_from, variable = self._key_variable or variable_of(self.api_key), KINDS[self.kind].key_variable
         if variable and not resolved.api_key:
+            key_from = variable
             resolved = self._changed(found | {"api_key": os.environ.get(variable)}, self._source)
         if variable and not resolved.api_key:
             raise self._no_key(variable)
+        resolved._key_variable = key_from  # noqa: SLF001 - it is of this class
         return resolved
 
     def _no_key(self, variable: str) -> ConfigError:

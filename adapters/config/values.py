@@ -25,6 +25,12 @@ def is_reference(text: str) -> bool:
     return text.strip().startswith(_REFERENCE)
 
 
+def variable_of(secret: SecretStr | None) -> str:
+    """Name the environment variable that a secret is read from; "" if it is written out."""
+    text = secret.get_secret_value() if secret is not None else ""
+    return text.removeprefix(_REFERENCE).strip() if is_reference(text) else ""
+
+
 def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     """Read the variables that values name.
 

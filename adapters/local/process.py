@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -43,6 +44,9 @@ runpy.run_module("adapters.local", run_name="__main__", alter_sys=True)
 _BROKEN = (
     "could not be started; the debug log says why. The file may be damaged, or too large for this machine's memory."
 )
+_LLAMA_ERROR = re.compile(r"[\d.]+ E \w+\s*: (?:error loading model: )?(.{1,200})")
+"""What llama.cpp writes when a model does not load: time, level, function, reason. The first is the true one."""
+
 _STOPPED = "was stopped while it was starting."
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
@@ -108,7 +112,8 @@ class ServerProcess:
     def _wait_until_ready(self, child: subprocess.Popen[str]) -> str:
         """Read the address that the child writes once it listens."""
         stdout, stderr = cast("IO[str]", child.stdout), cast("IO[str]", child.stderr)
-        log = threading.Thread(target=_log_lines, args=(stderr,), name="local-server-log", daemon=True)
+        reasons: list[str] = []
+        log = threading.Thread(target=_log_lines, args=(stderr, reasons), name="local-server-log", daemon=True)
         log.start()
         timeout_s = self._settings.start_timeout_s
         give_up_at = time.monotonic() + timeout_s
@@ -126,7 +131,7 @@ class ServerProcess:
         if time.monotonic() >= give_up_at:
             message = f"was not ready after {timeout_s:g} seconds. Try a smaller model, or allow it more time."
             raise self._failure(message, APITimeoutError)
-        raise self._failure(_BROKEN)
+        raise self._failure(f"could not be started: {reasons[0]}." if reasons else _BROKEN)
 
     def _failure(self, what: str, kind: type[APIConnectionError] = APIConnectionError) -> APIConnectionError:
         alias = self._settings.alias
@@ -160,8 +165,15 @@ def _end(child: subprocess.Popen[str]) -> None:
     cast("IO[str]", child.stdin).close()
 
 
-def _log_lines(stderr: IO[str]) -> None:
-    """Hand on what llama.cpp writes; unread, the pipe would fill up and stop the server."""
+def _log_lines(stderr: IO[str], reasons: list[str]) -> None:
+    """Hand on what llama.cpp writes; unread, the pipe would fill up and stop the server.
+
+    Args:
+        stderr: What it writes.
+        reasons: Gets the first error: why a model does not load.
+    """
     with stderr:
         for line in stderr:
             logger.debug("%s", line.rstrip())
+            if not reasons and (found := _LLAMA_ERROR.match(line)):
+                reasons.append(found.group(1).rstrip(" .\n"))

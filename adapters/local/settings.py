@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from adapters.errors import ConfigError
+from adapters.install import install_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ class ServerSettings:
             ConfigError: If the extra is not installed or the model file cannot be used.
         """
         if find_spec("xllamacpp") is None or (self.model_path is None and find_spec("gguf") is None):
-            raise ConfigError('The embedded server is not installed. Run: pip install "caal-llm-adapters[local]"')
+            raise ConfigError(f"The embedded server is not installed. Run: {install_command('local')}")
         if self.model_path is not None and _first_bytes(self.model_path) != b"GGUF":
             raise ConfigError(f"The model file {self.model_path} is not a GGUF file. Set model_path to one that is.")
 

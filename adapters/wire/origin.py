@@ -38,6 +38,7 @@ class Origin:
         prefix: LiteLLM's route, ``openai/`` or ``openrouter/``.
         base_url: The server; "" as long as an embedded one is not running.
         api_key: The key as it is sent.
+        key_name: What a person checks if it is refused: the variable it was read from, or the setting.
         headers: The configured headers as they are sent.
         secrets: Values that no text may contain.
     """
@@ -47,6 +48,7 @@ class Origin:
     prefix: str = "openai/"
     base_url: str = ""
     api_key: str = field(default=NO_KEY, repr=False)
+    key_name: str = "api_key"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
@@ -80,6 +82,7 @@ def origin_of(config: ProviderConfig) -> Origin:
         prefix=KINDS[config.kind].prefix,
         base_url=config.base_url,
         api_key=key,
+        key_name=config.key_name,
         headers=headers,
         secrets=tuple(secrets if key == NO_KEY else [key, *secrets]),
     )

@@ -311,6 +311,24 @@ def test_required_key(kind: str, variable: str, monkeypatch: pytest.MonkeyPatch)
     assert config.with_options(api_key="own").resolved().api_key == SecretStr("own")
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "name"),
+    [
+        pytest.param("groq", None, "GROQ_API_KEY", id="the variable of the kind"),
+        pytest.param("groq", "os.environ/MY_KEY", "MY_KEY", id="a variable that is named"),
+        pytest.param("groq", "gsk-1", "api_key", id="written out"),
+        pytest.param("ollama", None, "api_key", id="none"),
+    ],
+)
+def test_key_name(kind: str, key: str | None, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a key came from is remembered, for the day on which it is refused."""
+    monkeypatch.setenv("GROQ_API_KEY", "gsk-2")
+    monkeypatch.setenv("MY_KEY", "gsk-3")
+
+    assert ProviderConfig.create(kind, model="m", api_key=key).resolved().key_name == name
+    assert ProviderConfig.create(kind, model="m", api_key=key).resolved().resolved().key_name == name
+
+
 def test_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty variable is set, to nothing: no key where none is needed, and a missing one where it is."""
     monkeypatch.setenv("THE_KEY", "")

@@ -60,6 +60,8 @@ _NO_TOOLS = re.compile(
     r"|requires --enable-auto-tool-choice|tools param requires|unsupported param: tools",
     re.IGNORECASE,
 )
+_STARTED_WITHOUT_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser|--jinja", re.IGNORECASE)
+_OVER_BUDGET = re.compile(r"budget_exceeded|exceeded ?budget|budget has been exceeded|crossed budget", re.IGNORECASE)
 _WRONG_PATH = re.compile(r"unexpected endpoint|file not found|no route", re.IGNORECASE)
 
 
@@ -69,8 +71,9 @@ def class_of(failure: UpstreamError) -> type[APIError]:
     said = f"{failure.codes} {failure.message}"
     if kind is BadRequestError and _BAD_KEY.search(said):
         return AuthenticationError
-    if kind is RateLimitError and re.search(r"insufficient_quota|billing", failure.codes):
-        return PaymentRequiredError
+    no_money = kind is RateLimitError and re.search(r"insufficient_quota|billing", failure.codes)
+    if no_money or (issubclass(kind, BadRequestError | RateLimitError) and is_over_budget(failure)):
+        return PaymentRequiredError  # a LiteLLM proxy says that its budget is spent with 400, 422 or 429
     if issubclass(kind, BadRequestError | InternalServerError) and _TOO_LONG.search(said):
         return ContextWindowExceededError
     if issubclass(kind, BadRequestError | PermissionDeniedError) and (failure.is_flagged or _FILTERED.search(said)):
@@ -112,6 +115,16 @@ def is_retryable(kind: type[APIError], failure: UpstreamError, wait_s: float | N
 def lacks_tools(failure: UpstreamError) -> bool:
     """Whether the server says that this model, or this server, cannot use tools at all."""
     return _NO_TOOLS.search(failure.message) is not None
+
+
+def is_started_without_tools(failure: UpstreamError) -> bool:
+    """Whether the server names the option that it should have been started with; it says so better than we could."""
+    return _STARTED_WITHOUT_TOOLS.search(failure.message) is not None
+
+
+def is_over_budget(failure: UpstreamError) -> bool:
+    """Whether what the operator allows to be spent has been spent."""
+    return _OVER_BUDGET.search(f"{failure.codes} {failure.message}") is not None
 
 
 def is_wrong_path(failure: UpstreamError) -> bool:

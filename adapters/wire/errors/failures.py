@@ -6,6 +6,7 @@ Which class a server's answer belongs to is decided in ``classify``; LiteLLM's w
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -25,9 +26,17 @@ from adapters.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from adapters.wire.errors.classify import class_of, is_retryable, is_wrong_path, lacks_tools
+from adapters.wire.errors.classify import (
+    class_of,
+    is_over_budget,
+    is_retryable,
+    is_started_without_tools,
+    is_wrong_path,
+    lacks_tools,
+)
 from adapters.wire.errors.redact import shorten
 from adapters.wire.errors.retry_after import retry_after_s
+from adapters.wire.origin import NO_KEY
 
 if TYPE_CHECKING:
     from adapters.wire.client import Trouble
@@ -45,6 +54,8 @@ NO_CALL = "could not use a tool: Failed to call a function. Please ask again."
 LONGEST_TEXT_CHARS = 300
 """``str(error)`` is spoken; nobody listens to more."""
 
+_MOMENT_S = 10  # a wait that need not be named
+_UNITS_S = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
 _NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 _BARE_NOT_FOUND = re.compile(r"^(?:404\b)?[\s:]*(?:page |file |url )?not found\.?$", re.IGNORECASE)
 _SAYS_NOT_FOUND = re.compile(r"\b(?:was |is |were )?not found\b", re.IGNORECASE)
@@ -56,7 +67,7 @@ def rejected(failure: UpstreamError, origin: Origin) -> APIError:
     kind = class_of(failure)
     wait_s = retry_after_s(failure, time.time())
     return kind(
-        _sentence(kind, failure, origin),
+        _sentence(kind, failure, origin, wait_s),
         provider=origin.provider,
         model=origin.model,
         status_code=failure.status,
@@ -74,9 +85,11 @@ def disconnected(origin: Origin, trouble: Trouble) -> APIError:
         trouble: What happened to it.
     """
     if trouble.timed_out:
+        _logger.info("%s: no connection to %s in time", origin.provider, origin.base_url)
         text = f"{origin.provider} could not be reached at {origin.address} in time. Is it running?"
         return _error(APITimeoutError, text, origin)
     if trouble.connecting:
+        _logger.info("%s: no connection to %s: %s", origin.provider, origin.base_url, trouble.cause)
         why = f": {trouble.cause}" if trouble.cause else ""
         text = f"{origin.provider} could not be reached at {origin.address}{why}. Is it running? Is its base_url right?"
         return _error(APIConnectionError, text, origin)
@@ -134,8 +147,8 @@ def _error(kind: type[ErrorT], text: str, origin: Origin, *, retryable: bool = T
     return kind(shorten(text, LONGEST_TEXT_CHARS), provider=origin.provider, model=origin.model, retryable=retryable)
 
 
-def _sentence(kind: type[APIError], failure: UpstreamError, origin: Origin) -> str:
-    text = _headline(kind, failure, origin)
+def _sentence(kind: type[APIError], failure: UpstreamError, origin: Origin, wait_s: float | None) -> str:
+    text = _headline(kind, failure, origin, wait_s)
     said = _speakable(failure, kind)
     if said:
         text = f"{text} It said: {said}"
@@ -145,22 +158,46 @@ def _sentence(kind: type[APIError], failure: UpstreamError, origin: Origin) -> s
     return shorten(text, LONGEST_TEXT_CHARS)
 
 
-def _headline(kind: type[APIError], failure: UpstreamError, origin: Origin) -> str:
+def _headline(kind: type[APIError], failure: UpstreamError, origin: Origin, wait_s: float | None) -> str:
     name = origin.provider
+    if is_started_without_tools(failure):
+        return f"{name} was started without tools. Start it with them, or turn tools off."
     if lacks_tools(failure):
         return f"This model on {name} cannot use tools. Choose another model or turn tools off."
     if kind is NotFoundError:
         return _missing(failure, origin)
     return {
-        AuthenticationError: f"{name} refused the API key. Please check it in the settings.",
-        PaymentRequiredError: f"{name} has no credits left. Please top up the account or lower max_tokens.",
+        AuthenticationError: _unauthorized(origin),
+        PaymentRequiredError: _unpaid(failure, origin),
         PermissionDeniedError: f"{name} does not allow this. Please check what the API key may do.",
         ContextWindowExceededError: f"The conversation is too long for {origin.model} on {name}. Start a new one.",
         ContentFilterError: f"The content filter of {name} refused this. Please ask in another way.",
-        RateLimitError: f"{name} is busy, or its limit is reached. Please wait a moment.",
+        RateLimitError: f"{name} is busy, or its limit is reached. Please {_later(wait_s)}.",
         InternalServerError: f"{name} failed. Please try again.",
         IncompleteResponseError: f"{name} {NO_CALL}",
     }.get(kind, f"{name} refused the request.")
+
+
+def _unauthorized(origin: Origin) -> str:
+    if origin.api_key == NO_KEY:
+        return f"{origin.provider} wants an API key. Please set api_key."
+    return f"{origin.provider} refused the API key. Please check {origin.key_name}."
+
+
+def _unpaid(failure: UpstreamError, origin: Origin) -> str:
+    if is_over_budget(failure):
+        return f"The budget at {origin.provider} is used up. Please raise it, or wait until it is renewed."
+    return f"{origin.provider} has no credits left. Please top up the account or lower max_tokens."
+
+
+def _later(wait_s: float | None) -> str:
+    """When to ask again, as a person would say it."""
+    if wait_s is None or wait_s < _MOMENT_S:
+        return "wait a moment"
+    for unit, seconds in _UNITS_S:
+        if wait_s > 1.5 * seconds:
+            return f"try again in {math.ceil(wait_s / seconds)} {unit}"
+    return f"try again in {math.ceil(wait_s)} seconds"
 
 
 def _missing(failure: UpstreamError, origin: Origin) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "wire-KEY-0123456789"
-ORIGIN = Origin("shop", "tiny", base_url="http://host:8000/v1", api_key=KEY, secrets=(KEY,))
+ORIGIN = Origin("shop", "tiny", base_url="http://host:8000/v1", api_key=KEY, key_name="SHOP_KEY", secrets=(KEY,))
 
 
 def rejected(body: Any, status: int | None = None, headers: dict[str, str] | None = None) -> APIError:
@@ -118,6 +119,15 @@ def test_class_by_code(body: Any, expected: type[APIError], status: int | None) 
     [
         pytest.param(429, {"code": "insufficient_quota"}, PaymentRequiredError, id="OpenAI: no quota"),
         pytest.param(429, {"type": "billing_hard_limit"}, PaymentRequiredError, id="OpenAI: billing"),
+        pytest.param(422, {"type": "budget_exceeded"}, PaymentRequiredError, id="LiteLLM proxy: budget"),
+        pytest.param(400, {"message": "Budget has been exceeded! 1 > 0"}, PaymentRequiredError, id="the same, older"),
+        pytest.param(
+            429,
+            {"message": "No deployments available - crossed budget: 2 >= 1", "code": "429"},
+            PaymentRequiredError,
+            id="LiteLLM proxy: budget of a provider",
+        ),
+        pytest.param(500, {"message": "crossed budget"}, InternalServerError, id="a server that failed has no budget"),
         pytest.param(400, {"message": "API key not valid."}, AuthenticationError, id="Google: key, with 400"),
         pytest.param(400, {"code": "invalid_api_key"}, AuthenticationError, id="xAI: key, with 400"),
         pytest.param(400, {"code": "context_length_exceeded"}, ContextWindowExceededError, id="OpenAI: too long"),
@@ -146,8 +156,21 @@ def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIErr
 @pytest.mark.parametrize(
     ("status", "body", "text"),
     [
-        pytest.param(401, "", "shop refused the API key. Please check it in the settings.", id="401"),
+        pytest.param(401, "", "shop refused the API key. Please check SHOP_KEY.", id="401"),
         pytest.param(402, "", "shop has no credits left. Please top up the account or lower max_tokens.", id="402"),
+        pytest.param(
+            422,
+            {"error": {"type": "budget_exceeded"}},
+            "The budget at shop is used up. Please raise it, or wait until it is renewed.",
+            id="budget",
+        ),
+        pytest.param(
+            400,
+            '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+            "shop was started without tools. Start it with them, or turn tools off."
+            ' It said: "auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+            id="vLLM without tools",
+        ),
         pytest.param(403, "", "shop does not allow this. Please check what the API key may do.", id="403"),
         pytest.param(429, "", "shop is busy, or its limit is reached. Please wait a moment.", id="429"),
         pytest.param(503, "", "shop failed. Please try again.", id="503"),
@@ -195,6 +218,32 @@ def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIErr
 def test_sentence(status: int, body: Any, text: str) -> None:
     """Each failure is told in a sentence that names the server and what to do, then in the server's own words."""
     assert str(rejected(body, status)) == text
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "when"),
+    [
+        pytest.param("3", "wait a moment", id="a moment"),
+        pytest.param("10", "try again in 10 seconds", id="seconds"),
+        pytest.param("90", "try again in 90 seconds", id="as long as seconds are plain"),
+        pytest.param("91", "try again in 2 minutes", id="minutes, rounded up"),
+        pytest.param("7000", "try again in 2 hours", id="hours"),
+        pytest.param("172800", "try again in 2 days", id="days"),
+    ],
+)
+def test_a_long_wait_is_named(wait_s: str, when: str) -> None:
+    """Whoever has to wait for minutes is told so, and does not ask again in vain."""
+    error = rejected("", 429, {"retry-after": wait_s})
+
+    assert str(error) == f"shop is busy, or its limit is reached. Please {when}."
+    assert error.retry_after_s == float(wait_s)
+
+
+def test_a_key_that_is_missing_is_not_called_a_wrong_one() -> None:
+    """A server that wants a key where none is set is told apart from one that refuses it."""
+    failure = upstream_error("", status=401)
+
+    assert str(failures.rejected(failure, Origin("shop", "tiny"))) == "shop wants an API key. Please set api_key."
 
 
 @pytest.mark.parametrize(
@@ -366,10 +415,12 @@ def test_servers_without_tools(message: str) -> None:
         pytest.param(Trouble(), APIConnectionError, "The connection to shop broke. Please try again.", id="broke"),
     ],
 )
-def test_disconnected(trouble: Trouble, expected: type[APIError], text: str) -> None:
-    """A connection that was not made names the address to check; each says why it failed, if that is known."""
+def test_disconnected(trouble: Trouble, expected: type[APIError], text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A connection that was not made names host and port and why, if that is known; the log has the whole address."""
+    caplog.set_level(logging.INFO, logger="adapters")
     told = failures.disconnected(ORIGIN, trouble)
 
+    assert ("http://host:8000/v1" in caplog.text) is trouble.connecting
     assert type(told) is expected
     assert str(told) == text
     assert told.retryable

@@ -1,0 +1,17 @@
+"""How the missing part of an installation is added: told by whatever needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def install_command(extra: str) -> str:
+    """Write the command that installs an extra where the package came from: the checkout, or the index.
+
+    Args:
+        extra: Its name in ``pyproject.toml``.
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}[{extra}]'"
+    return f"pip install 'caal-llm-adapters[{extra}]'"
