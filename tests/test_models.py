@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters import ConfigError, IncompleteResponseError, ProviderConfig
-from adapters.models import ModelInfo, list_models
+from adapters.models import ModelInfo, SortKey, list_models, nearest_names, search_models
 from adapters.testing.answers import reply
 from adapters.testing.server import ScriptedServer
 
@@ -34,8 +34,21 @@ def openrouter_entry(**facts: Any) -> dict[str, Any]:
         "id": "maker/model",
         "name": "Maker: Model",
         "context_length": 131072,
-        "top_provider": {"context_length": 65536},
-        "pricing": {"prompt": "0.0000006", "completion": "0.0000024", "image": "0"},
+        "architecture": {
+            "modality": "text+image->text",
+            "input_modalities": ["text", "image"],
+            "output_modalities": ["text"],
+        },
+        "top_provider": {"context_length": 65536, "max_completion_tokens": 16384, "is_moderated": False},
+        "pricing": {
+            "prompt": "0.0000006",
+            "completion": "0.0000024",
+            "image": "0",
+            "request": "0.01",
+            "input_cache_read": "0.00000006",
+            "input_cache_write": "0.00000075",
+            "internal_reasoning": "0.000003",
+        },
         "supported_parameters": ["max_tokens", "tools"],
         **facts,
     }
@@ -78,9 +91,17 @@ async def test_openrouter_entry(server: ScriptedServer) -> None:
         id="maker/model",
         name="Maker: Model",
         context_tokens=131072,
+        completion_tokens=16384,
         supports_tools=True,
+        supported_parameters=("max_tokens", "tools"),
+        input_modalities=("text", "image"),
+        output_modalities=("text",),
         prompt_usd_per_mtok=Decimal("0.6"),
         completion_usd_per_mtok=Decimal("2.4"),
+        reasoning_usd_per_mtok=Decimal(3),
+        cache_read_usd_per_mtok=Decimal("0.06"),
+        cache_write_usd_per_mtok=Decimal("0.75"),
+        request_usd=Decimal("0.01"),
     )
     assert [str(model.prompt_usd_per_mtok), str(model.completion_usd_per_mtok)] == ["0.6", "2.4"]
 
@@ -216,3 +237,67 @@ async def test_filters(server: ScriptedServer, wanted: dict[str, bool], ids: lis
     models = await list_models(config(server.add("case", reply({"data": entries}))), **wanted)
 
     assert [model.id for model in models] == ids
+
+
+async def test_a_price_of_the_request_is_a_price(server: ScriptedServer) -> None:
+    """Tokens that cost nothing make no free model of one that is paid by the request."""
+    entry = openrouter_entry(pricing={"prompt": "0", "completion": "0", "request": "0.005"})
+    [model] = await list_models(config(server.add("case", reply({"data": [entry]}))))
+
+    assert not model.is_free
+
+
+async def test_a_list_is_kept_for_as_long_as_it_is_good(server: ScriptedServer) -> None:
+    """Asked again at once, the server is left alone; a list without an age is always new."""
+    base_url = server.add("case", reply({"data": [{"id": "a"}]}), reply({"data": [{"id": "b"}]}))
+
+    ids = [
+        [model.id for model in await list_models(config(base_url, api_key=key), max_age_s=age_s)]
+        for key, age_s in (("k", 60), ("k", 60), ("other", 60), ("k", 0))
+    ]
+
+    assert ids == [["a"], ["a"], ["b"], ["b"]]
+    assert len(server.seen["case"].paths) == 3
+
+
+MODELS = [
+    ModelInfo("maker/big", "Maker: Big", 200_000, prompt_usd_per_mtok=Decimal(3), completion_usd_per_mtok=Decimal(15)),
+    ModelInfo("maker/dear", "Maker: Dear", 8_000, prompt_usd_per_mtok=Decimal(1), completion_usd_per_mtok=Decimal(99)),
+    ModelInfo("other/unknown", "Other: Big Secret"),
+    ModelInfo(
+        "maker/small", "Maker: Small", 32_000, prompt_usd_per_mtok=Decimal(0), completion_usd_per_mtok=Decimal(1)
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "max_usd", "sort", "ids"),
+    [
+        pytest.param("", None, None, ["maker/big", "maker/dear", "other/unknown", "maker/small"], id="all"),
+        pytest.param("BIG", None, None, ["maker/big", "other/unknown"], id="a word of the name"),
+        pytest.param("maker  big", None, None, ["maker/big"], id="each word counts"),
+        pytest.param("", 15, None, ["maker/big", "maker/small"], id="both prices count, and must be known"),
+        pytest.param("", None, "id", ["maker/big", "maker/dear", "maker/small", "other/unknown"], id="by id"),
+        pytest.param("", None, "price", ["maker/small", "maker/big", "maker/dear", "other/unknown"], id="by price"),
+        pytest.param("", None, "context", ["maker/big", "maker/small", "maker/dear", "other/unknown"], id="by context"),
+    ],
+)
+def test_search(text: str, max_usd: int | None, sort: SortKey | None, ids: list[str]) -> None:
+    """Hundreds of models become the few that fit; what a server does not tell is never taken for the better."""
+    limit = None if max_usd is None else Decimal(max_usd)
+
+    assert [model.id for model in search_models(MODELS, text, max_usd_per_mtok=limit, sort=sort)] == ids
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        pytest.param("maker/bgi", ["maker/big"], id="letters swapped"),
+        pytest.param("Smal", ["maker/small"], id="without its maker"),
+        pytest.param("gpt-4o", [], id="nothing like it"),
+    ],
+)
+def test_nearest_names(name: str, ids: list[str]) -> None:
+    """A misspelled name finds the one that was meant."""
+    assert nearest_names(name, MODELS)[: len(ids)] == ids
+    assert bool(nearest_names(name, MODELS)) is bool(ids)
