@@ -35,6 +35,7 @@ _SIMPLE_TEXTS = {
     "bool_type": "must be true or false, without quotes",
     "model_type": _NO_BLOCK,
     "dict_type": _NO_BLOCK,
+    "list_type": "must be a list, such as [one, two]",
     "is_instance_of": _NO_TEXT,
     "too_short": "is empty; add at least one entry",
     "invalid-json-value": "must be something that JSON can hold; put dates in quotes",
@@ -99,6 +100,7 @@ def read_problems(error: ValidationError, keys_beside: Callable[[KeyPath], Colle
 
 def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collection[str]]) -> Problem:
     path = tuple(str(key) for key in details["loc"])
+    path = path[:-2] if path[-1:] == ("[key]",) else path  # the problem is a key's name, which may be a secret
     kind = details["type"]
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -107,12 +109,13 @@ def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collec
             return Problem(path[:-1], f"holds a key that is not known; {hint}")
         return Problem(path, f"is not known; {hint}")
     if kind == "literal_error":
-        return Problem(path, f"is no kind of provider; {suggest(str(details['input']), get_args(KindName))}")
+        no_kind = f"is no kind of provider; {suggest(str(details['input']), get_args(KindName))}"
+        return Problem(path, no_kind if path[-1] == "kind" else f"knows only {context['expected']}")
     if kind in _BOUND_TEXTS:
         bound = next(iter(context.values()))
         return Problem(path, f"must be {_BOUND_TEXTS[kind]} {bound:g}")
     if kind == "value_error":
-        return Problem(path[:-2] if path[-1] == "[key]" else path, str(context["error"]))
+        return Problem(path, str(context["error"]))
     if kind == "invalid-json-value":
         path = tuple(key for key in path if key not in {"dict", "list"})  # pydantic names types between the keys
     return Problem(path, _SIMPLE_TEXTS.get(kind, "cannot be used"))

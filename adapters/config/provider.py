@@ -26,12 +26,32 @@ from pydantic import (
 
 from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url
 from adapters.config.problems import KeyPath, Problem, Source, read_problems
-from adapters.config.sections import LimitConfig, RetryConfig, Section, TimeoutConfig
-from adapters.config.values import HeaderName, Secret, UserPath, is_reference, look_up_all, variable_of
+from adapters.config.sections import (
+    Effort,
+    LimitConfig,
+    ReasoningConfig,
+    RetryConfig,
+    RoutingConfig,
+    Section,
+    TimeoutConfig,
+)
+from adapters.config.values import HeaderName, Secret, Texts, UserPath, is_reference, look_up_all, variable_of
 from adapters.errors import ConfigError
 
-_SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig, "limits": LimitConfig}
-_ONLY_FOR = {"num_ctx": ("ollama", "local"), "model_path": ("local",)}
+_SECTIONS: dict[str, type[Section]] = {
+    "retry": RetryConfig,
+    "timeouts": TimeoutConfig,
+    "limits": LimitConfig,
+    "routing": RoutingConfig,
+    "reasoning": ReasoningConfig,
+}
+_ONLY_FOR = {
+    "num_ctx": ("ollama", "local"),
+    "model_path": ("local",),
+    "models": ("openrouter",),
+    "routing": ("openrouter",),
+    "reasoning": ("openrouter",),
+}
 _KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
 _NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"}
 
@@ -49,6 +69,10 @@ class ProviderConfig(Section):
     api_key: Secret | None = Field(default=None, description="Write os.environ/NAME to read it from a variable.")
     temperature: float | None = Field(default=0.7, ge=0, le=2, description="null sends none.")
     max_tokens: int | None = Field(default=4096, ge=1, description="Longest answer; null sends no limit.")
+    top_p: float | None = Field(default=None, gt=0, le=1, description="Only the likeliest tokens, up to this share.")
+    stop: Texts | None = Field(default=None, description="Text, or texts, before which an answer ends.")
+    seed: int | None = Field(default=None, description="The same seed and question give the same answer, mostly.")
+    reasoning_effort: Effort | None = Field(default=None, description="How much a model thinks that can.")
     headers: dict[HeaderName, Secret] = Field(default_factory=dict, description="Sent with each request.")
     extra_body: dict[str, JsonValue] = Field(default_factory=dict, description="Added to each request as it is.")
     retry: RetryConfig = Field(default_factory=RetryConfig)
@@ -58,6 +82,9 @@ class ProviderConfig(Section):
     think: bool | None = Field(default=None, description="Switch thinking on or off; null leaves it to the model.")
     num_ctx: int | None = Field(default=None, ge=1, description="Wanted context in tokens (kinds local, ollama).")
     model_path: UserPath = Field(default=None, description="A GGUF file (kind local); none: the scripted demo.")
+    models: list[str] | None = Field(default=None, description="Asked in turn if the first fails (kind openrouter).")
+    routing: RoutingConfig | None = Field(default=None, description="Whom it may choose (kind openrouter).")
+    reasoning: ReasoningConfig | None = Field(default=None, description="How the model thinks (kind openrouter).")
 
     _source: Source = PrivateAttr()
     _key_variable: str = PrivateAttr(default="")
@@ -143,7 +170,8 @@ class ProviderConfig(Section):
         fields = {**dict(self), **options}
         for name in _SECTIONS:
             if isinstance(options.get(name), dict):
-                fields[name] = getattr(self, name).model_dump() | options[name]
+                former: Section | None = getattr(self, name)
+                fields[name] = (former.model_dump() if former else {}) | options[name]
         changed = self._checked(fields, self._source, blamed)
         # An address is read once: with its endpoint taken off it may have no path, and a second reading would add /v1.
         return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
@@ -198,7 +226,7 @@ class ProviderConfig(Section):
         own = {spelling.get(name.lower(), name): value for name, value in headers.items()}
         return {name: SecretStr(value) for name, value in defaults.items()} | own
 
-    @field_validator("num_ctx", "model_path")
+    @field_validator(*_ONLY_FOR)
     @classmethod
     def _check_use(cls, value: Json, info: ValidationInfo) -> Json:
         kinds = _ONLY_FOR[str(info.field_name)]

@@ -1,10 +1,17 @@
-"""The base of all blocks of settings, and the small ones inside a provider: ``retry``, ``timeouts``, ``limits``."""
+"""The base of all blocks of settings, and the small ones inside a provider, such as ``retry`` and ``timeouts``."""
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.config.values import Seconds
+from adapters.config.values import Seconds, Texts
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model thinks; which of these it knows is the server's business."""
+
+Usd = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -44,3 +51,28 @@ class LimitConfig(Section):
     error_bytes: int = Field(default=64_000, ge=1, description="Read of an error; the rest is left.")
     calls: int = Field(default=128, ge=1, description="Tool calls in one answer.")
     reasoning_chars: int = Field(default=1_000_000, ge=0, description="Kept of the reasoning; the rest is dropped.")
+
+
+class RoutingConfig(Section):
+    """Which of its providers OpenRouter may choose; what is not set is left to it."""
+
+    order: Texts | None = Field(default=None, description="These first, in this order.")
+    only: Texts | None = Field(default=None, description="None but these.")
+    ignore: Texts | None = Field(default=None, description="Never these.")
+    sort: Literal["price", "throughput", "latency"] | None = Field(default=None, description="The best in this first.")
+    allow_fallbacks: bool | None = Field(default=None, description="false: none but the first choice.")
+    require_parameters: bool | None = Field(default=None, description="true: none that ignores a parameter.")
+    data_collection: Literal["allow", "deny"] | None = Field(default=None, description="deny: none that keeps prompts.")
+    zdr: bool | None = Field(default=None, description="true: none that retains anything.")
+    max_price: dict[Literal["prompt", "completion", "request", "image", "audio"], Usd] | None = Field(
+        default=None, description="In US dollars, for a million tokens, or for one request, image or second."
+    )
+
+
+class ReasoningConfig(Section):
+    """How OpenRouter lets a model think; what is not set is left to it."""
+
+    enabled: bool | None = Field(default=None, description="Think at all.")
+    effort: Effort | None = Field(default=None, description="How much.")
+    max_tokens: int | None = Field(default=None, ge=1, description="How much, in tokens.")
+    exclude: bool | None = Field(default=None, description="true: the thoughts are not sent.")

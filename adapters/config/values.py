@@ -88,7 +88,13 @@ def _as_path(value: object) -> object:
     return value
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 UserPath = Annotated[Path | None, BeforeValidator(_as_path)]
+Texts = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+"""Some texts; one alone may stand without brackets."""
 Seconds = Annotated[float, Field(gt=0)]

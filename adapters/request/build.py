@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from adapters.request.question import Question
     from adapters.types import Json, Message
 
+_PARAMETERS = ("temperature", "max_tokens", "top_p", "stop", "seed", "reasoning_effort")
+"""The settings of a provider that are parameters of each request, under the same names."""
+
 _MESSAGE = '{"role": "user", "content": "Hello"}'
 _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
 
@@ -79,9 +82,10 @@ def _body(question: Question, config: ProviderConfig) -> dict[str, Json]:
     The caller's options win over the provider's ``extra_body``, both over its defaults, and the caller's
     ``extra_body`` over all of them. A parameter that is None is not sent, except in the caller's ``extra_body``.
     """
-    body: dict[str, Json] = {"temperature": config.temperature, "max_tokens": config.max_tokens}
-    if config.think is not None:
-        body |= _thinking(config.kind, think=config.think)
+    body: dict[str, Json] = {} if config.think is None else _thinking(config.kind, think=config.think)
+    if config.kind == "openrouter":
+        body |= _openrouter_fields(config, body.get("reasoning", {}))
+    body |= {name: value for name in _PARAMETERS if (value := getattr(config, name)) is not None}
     if question.stream:
         body["stream_options"] = {"include_usage": True}
     if question.tools:
@@ -91,6 +95,14 @@ def _body(question: Question, config: ProviderConfig) -> dict[str, Json]:
     if question.tools and question.wants_text:
         body["tool_choice"] = "none"
     return body
+
+
+def _openrouter_fields(config: ProviderConfig, reasoning: dict[str, Json]) -> dict[str, Json]:
+    """What OpenRouter alone knows: ``reasoning`` says more than ``think``, and wins over it."""
+    if config.reasoning is not None:
+        reasoning = reasoning | config.reasoning.model_dump(exclude_none=True)
+    routing = None if config.routing is None else config.routing.model_dump(exclude_none=True)
+    return {"models": config.models, "provider": routing or None, "reasoning": reasoning or None}
 
 
 def _thinking(kind: str, *, think: bool) -> dict[str, Json]:

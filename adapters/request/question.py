@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _OF_THE_PROVIDER = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
-    *("organization", "project", "default_headers", "limits", "prewarm"),
+    *("organization", "project", "default_headers", "limits", "prewarm", "routing"),
 )
 _TAKEN: Mapping[str, str] = {
     **dict.fromkeys(_OF_THE_PROVIDER, "set it where the provider is made"),

@@ -22,8 +22,8 @@ EXAMPLES = [ROOT / "config" / "providers.yaml", ROOT / "config" / "offline.yaml"
 
 _SECRET = "sk-hunter2"
 _KEYS = (
-    "api_key, base_url, extra_body, headers, kind, limits, max_tokens, model, model_path, num_ctx, prewarm, retry,"
-    " temperature, think, timeouts"
+    "api_key, base_url, extra_body, headers, kind, limits, max_tokens, model, model_path, models, num_ctx, prewarm,"
+    " reasoning, reasoning_effort, retry, routing, seed, stop, temperature, think, timeouts, top_p"
 )
 _SMALLEST = "default: a\nproviders:\n  a:\n    kind: local\n"
 

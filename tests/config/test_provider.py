@@ -148,6 +148,15 @@ def test_openrouter_headers_are_added() -> None:
             {"extra_body": {"a": [{"b": date(2026, 1, 1)}]}}, "extra_body.a.0.b must be something that JSON", id="date"
         ),
         pytest.param({"num_ctx": 8192}, "num_ctx is for kind ollama or local alone; remove it", id="context"),
+        pytest.param({"models": ["m"]}, "models is for kind openrouter alone; remove it", id="other models"),
+        pytest.param({"routing": {}}, "routing is for kind openrouter alone; remove it", id="routing"),
+        pytest.param({"reasoning": {}}, "reasoning is for kind openrouter alone; remove it", id="reasoning"),
+        pytest.param({"stop": [1]}, "stop.0 must be text; put it in quotes", id="stop"),
+        pytest.param(
+            {"reasoning_effort": "hard"},
+            "reasoning_effort knows only 'none', 'minimal', 'low', 'medium', 'high', 'xhigh' or 'max'",
+            id="effort",
+        ),
         pytest.param({"model_path": "m.gguf"}, "model_path is for kind local alone; remove it", id="model file"),
         pytest.param({"model_path": 4}, "model_path must be text; put it in quotes", id="number for path"),
     ],
@@ -367,3 +376,41 @@ def test_any_option_is_taken_or_told(options: dict[str, Any], unknown: str) -> N
     assert told
     assert "pydantic" not in told
     assert "cannot be used" not in told
+
+
+def test_routing_of_openrouter() -> None:
+    """Blocks that are not there by default are changed key by key as the others are; names stand alone or in a list."""
+    config = ProviderConfig.create("openrouter", model="m", routing={"only": "groq", "max_price": {"prompt": 1}})
+    assert config.routing is not None
+
+    changed = config.with_options(routing={"sort": "price"}, reasoning={"effort": "low"})
+
+    assert changed.routing is not None
+    assert changed.routing.model_dump(exclude_none=True) == {
+        "only": ["groq"],
+        "max_price": {"prompt": 1.0},
+        "sort": "price",
+    }
+    assert changed.reasoning is not None
+    assert changed.reasoning.effort == "low"
+
+
+@pytest.mark.parametrize(
+    ("routing", "text"),
+    [
+        pytest.param({"sort": "speed"}, "routing.sort knows only 'price', 'throughput' or 'latency'", id="sort"),
+        pytest.param(
+            {"max_price": {"tokens": 1}},
+            "routing.max_price knows only 'prompt', 'completion', 'request', 'image' or 'audio'",
+            id="price",
+        ),
+        pytest.param({"only": 7}, "routing.only must be a list, such as [one, two]", id="no list"),
+        pytest.param({"sorted": "price"}, "routing.sorted is not known; did you mean sort?", id="no such key"),
+    ],
+)
+def test_mistakes_in_routing(routing: dict[str, Any], text: str) -> None:
+    """What OpenRouter would not know is told before it is asked."""
+    with pytest.raises(ConfigError) as caught:
+        ProviderConfig.create("openrouter", model="m", routing=routing)
+
+    assert str(caught.value) == f"openrouter: {text}"

@@ -95,6 +95,37 @@ def _build(question: Question, config: ProviderConfig | None = None) -> Request:
             id="thinking-on-openrouter",
         ),
         pytest.param(
+            {"top_p": 0.9, "stop": "END", "seed": 7, "reasoning_effort": "low"},
+            {"options": {"seed": 8}},
+            _DEFAULTS | {"top_p": 0.9, "stop": ["END"], "seed": 8, "reasoning_effort": "low"},
+            id="parameters-of-every-server",
+        ),
+        pytest.param(
+            {"kind": "groq", "api_key": "k", "think": False, "reasoning_effort": "low"},
+            {},
+            _DEFAULTS | {"reasoning_effort": "low"},
+            id="the-effort-says-more-than-think",
+        ),
+        pytest.param(
+            {
+                "kind": "openrouter",
+                "api_key": "k",
+                "models": ["a/b", "c/d"],
+                "routing": {"sort": "latency", "zdr": True, "max_price": {"prompt": 1}},
+                "think": True,
+                "reasoning": {"effort": "low"},
+            },
+            {},
+            _DEFAULTS
+            | {
+                "models": ["a/b", "c/d"],
+                "provider": {"sort": "latency", "zdr": True, "max_price": {"prompt": 1.0}},
+                "reasoning": {"enabled": True, "effort": "low"},
+            },
+            id="openrouter-in-full",
+        ),
+        pytest.param({"kind": "openrouter", "api_key": "k", "routing": {}}, {}, _DEFAULTS, id="empty-routing"),
+        pytest.param(
             {"kind": "ollama", "think": False}, {}, _DEFAULTS | {"reasoning_effort": "none"}, id="no-thinking-on-ollama"
         ),
         pytest.param({"kind": "ollama", "think": True}, {}, _DEFAULTS, id="thinking-on-ollama-is-its-default"),

@@ -85,7 +85,21 @@ def test_keyword_that_is_not_the_callers(name: str, where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(ProviderConfig.model_fields.keys() - {"temperature", "max_tokens", "extra_body"})
+    "name",
+    sorted(
+        ProviderConfig.model_fields.keys()
+        - {
+            "temperature",
+            "max_tokens",
+            "top_p",
+            "stop",
+            "seed",
+            "reasoning_effort",
+            "models",
+            "reasoning",
+            "extra_body",
+        }
+    ),
 )
 def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
     """Each setting that a single request cannot change is refused."""
