@@ -112,19 +112,16 @@ async def list_models(
         ConfigError: If the key is missing.
         APIError: If the server could not be asked, refused, or sent something else than a list of models.
     """
-    found = await _all_models(config.resolved(), max_age_s)
-    return [
-        model
-        for model in found
-        if (supports_tools is None or model.supports_tools in (None, supports_tools))
-        and (free is None or model.is_free is free)
-    ]
+    models = await _all_models(config.resolved(), max_age_s)
+    return search_models(models, supports_tools=supports_tools, free=free)
 
 
 def search_models(
     models: Iterable[ModelInfo],
     text: str = "",
     *,
+    supports_tools: bool | None = None,
+    free: bool | None = None,
     max_usd_per_mtok: Decimal | None = None,
     sort: SortKey | None = None,
 ) -> list[ModelInfo]:
@@ -133,6 +130,8 @@ def search_models(
     Args:
         models: Where to look.
         text: Words that its id or its name must hold, each of them, in any case.
+        supports_tools: Leave out models that are known to be otherwise. One of which the server does not say stays.
+        free: True for models that are known to cost nothing, False for all others.
         max_usd_per_mtok: The most that a million tokens may cost; a model whose price is unknown is left out.
         sort: ``price`` puts the cheapest first, ``context`` the longest; what is unknown comes last. None keeps the
             order.
@@ -145,6 +144,8 @@ def search_models(
         model
         for model in models
         if all(word in f"{model.id} {model.name}".lower() for word in words)
+        and (supports_tools is None or model.supports_tools in (None, supports_tools))
+        and (free is None or model.is_free is free)
         and (max_usd_per_mtok is None or model.costs_at_most(max_usd_per_mtok))
     ]
     if sort == "id":

@@ -6,6 +6,7 @@ providers of one kind share. Nothing here sends anything.
 
 from __future__ import annotations
 
+from adapters.config.check import Report, check_config
 from adapters.config.file import Config, load_config
 from adapters.config.kinds import KINDS, Kind, KindName
 from adapters.config.provider import ProviderConfig
@@ -18,7 +19,9 @@ __all__ = [
     "KindName",
     "LimitConfig",
     "ProviderConfig",
+    "Report",
     "RetryConfig",
     "TimeoutConfig",
+    "check_config",
     "load_config",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from adapters.config.yaml_file import Document
     from adapters.types import Json
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
@@ -16,6 +17,9 @@ from adapters.config.provider import ProviderConfig
 from adapters.config.provider import keys_beside as keys_of_provider
 from adapters.config.sections import Section
 from adapters.errors import ConfigError
+
+_PROXY_KEY = "model_list"
+_IS_PROXY_FILE = "is for LiteLLM's own proxy server: this file is not ours; name one that has providers"
 
 
 class Config(Section):
@@ -70,18 +74,30 @@ def load_config(path: str | Path | None = None) -> Config:
     """
     from adapters.config.yaml_file import read_yaml
 
-    document = read_yaml(_find_file(path))
-    problems = document.problems + _problems_between_rows(document.data)
-    try:
-        config = Config.model_validate(document.data, context=document.source)
-    except ValidationError as error:
-        raise document.source.error(problems + read_problems(error, _keys_beside)) from None
-    if problems:
+    document = read_yaml(find_file(path))
+    config, problems = read_config(document)
+    if config is None or problems:
         raise document.source.error(problems)
     return config
 
 
-def _find_file(path: str | Path | None) -> Path:
+def read_config(document: Document) -> tuple[Config | None, list[Problem]]:
+    """Read the providers of a file.
+
+    Returns:
+        The providers, or None if they cannot be used at all, and what is wrong.
+    """
+    problems = document.problems + _problems_between_rows(document.data)
+    if isinstance(document.data, dict) and _PROXY_KEY in document.data:
+        return None, [*document.problems, Problem((_PROXY_KEY,), _IS_PROXY_FILE)]
+    try:
+        return Config.model_validate(document.data, context=document.source), problems
+    except ValidationError as error:
+        return None, problems + read_problems(error, _keys_beside)
+
+
+def find_file(path: str | Path | None) -> Path:
+    """Find the file that ``load_config`` reads."""
     if path is None:
         path = os.environ.get("ADAPTERS_CONFIG")
     if path:

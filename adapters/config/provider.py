@@ -35,7 +35,16 @@ from adapters.config.sections import (
     Section,
     TimeoutConfig,
 )
-from adapters.config.values import HeaderName, Secret, Texts, UserPath, is_reference, look_up_all, variable_of
+from adapters.config.values import (
+    HeaderName,
+    Secret,
+    Texts,
+    UserPath,
+    is_reference,
+    look_up_all,
+    no_shell_variable,
+    variable_of,
+)
 from adapters.errors import ConfigError
 
 _SECTIONS: dict[str, type[Section]] = {
@@ -197,6 +206,7 @@ class ProviderConfig(Section):
     @classmethod
     def _check_model(cls, model: str, info: ValidationInfo) -> str:
         kind = _kind_of(info)
+        no_shell_variable(model)
         if kind and not (model.strip() or kind.model):
             raise ValueError("is missing; add the model's name, as the server knows it")
         return model.strip() or (kind.model if kind else "")
@@ -205,6 +215,7 @@ class ProviderConfig(Section):
     @classmethod
     def _check_base_url(cls, base_url: str, info: ValidationInfo) -> str:
         kind = _kind_of(info)
+        no_shell_variable(base_url)
         if kind is None or is_reference(base_url):
             return base_url.strip()
         return clean_base_url(base_url, kind)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _REFERENCE = "os.environ/"
+_SHELL_VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\}?")
 
 
 def is_reference(text: str) -> bool:
@@ -60,6 +61,16 @@ def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem
     return found, problems
 
 
+def no_shell_variable(text: str) -> None:
+    """Refuse ``$NAME`` and ``${NAME}``: a shell would put a value in their place, and nobody else does.
+
+    Raises:
+        ValueError: If the text is one of them; it repeats the name, which is no secret.
+    """
+    if found := _SHELL_VARIABLE.fullmatch(text.strip()):
+        raise ValueError(f"is a shell's way to name a variable; write os.environ/{found.group(1)}")
+
+
 def _not_set(variable: str) -> str:
     """Name a missing variable only if it is in capitals, as variables are: else it may be a key pasted in its place."""
     shown = f"the environment variable {variable}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable) else "a variable"
@@ -68,6 +79,7 @@ def _not_set(variable: str) -> str:
 
 def _sendable(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip()
+    no_shell_variable(text)
     if not (text.isascii() and text.isprintable()):
         raise ValueError("holds a line break or a character that cannot be sent in a header; copy it again")
     if _REFERENCE in text and not is_reference(text):
@@ -84,6 +96,7 @@ def _header_name(name: str) -> str:
 def _as_path(value: object) -> object:
     if isinstance(value, str):
         value = value.strip()
+        no_shell_variable(value)
         return Path(value).expanduser() if value else None
     return value
 

@@ -64,6 +64,14 @@ class LocalServer:
         process = self._process
         return process.pid if process is not None else None
 
+    def check(self) -> None:
+        """Look at what is wrong before anything is started.
+
+        Raises:
+            ConfigError: If the extra is not installed or the model file cannot be used.
+        """
+        self._settings.check()
+
     async def start(self) -> str:
         """Start the server, or do nothing if it runs; one that has crashed is started anew, on another port.
 

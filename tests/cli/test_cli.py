@@ -401,6 +401,62 @@ def test_models(config: Path, server: ScriptedServer) -> None:
     assert json.loads(run("models", "--free", "--json").stdout) == []
 
 
+@pytest.mark.parametrize(
+    ("entries", "args", "ids", "hints"),
+    [
+        pytest.param([], [], [], ["scripted offers no models."], id="no models"),
+        pytest.param(
+            [{"id": "a"}],
+            ["--search", "b"],
+            [],
+            ["None of the 1 models of scripted fits. Leave out a filter."],
+            id="a filter that leaves nothing",
+        ),
+        pytest.param(
+            [{"id": "a"}, {"id": "b", "supported_parameters": ["tools"]}],
+            ["--tools"],
+            ["a", "b"],
+            ["scripted does not tell of all models whether they can call tools; those are listed, too."],
+            id="a server that does not tell of tools",
+        ),
+        pytest.param(
+            [{"id": "a"}],
+            ["--max-price", "1"],
+            [],
+            ["None of the 1 models of scripted fits. Leave out a filter.", "scripted does not tell its prices."],
+            id="a server that does not tell of prices",
+        ),
+        pytest.param(
+            [{"id": name, "pricing": {"prompt": usd, "completion": "0"}} for name, usd in (("a", "2"), ("b", "1"))],
+            ["--sort", "price", "--max-price", "2000000"],
+            ["b", "a"],
+            [],
+            id="cheapest first",
+        ),
+    ],
+)
+def test_filters_of_models(
+    config: Path, server: ScriptedServer, entries: list[Any], args: list[str], ids: list[str], hints: list[str]
+) -> None:
+    """What a filter takes away, and what the server does not tell, is said beside the table."""
+    server.add("cli", reply({"data": entries}))
+
+    result = run("models", *args)
+
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == ids
+    assert result.stderr.splitlines() == hints
+
+
+def test_models_of_another_server(config: Path, broken_config: Path, server: ScriptedServer) -> None:
+    """A server that no row names is asked with what the row has besides, or with nothing."""
+    base_url = server.add("elsewhere", reply({"data": [{"id": "there"}]}))
+
+    for path in (config, broken_config):
+        result = run("models", "--config", str(path), "--base-url", base_url, "--json")
+        assert [model["id"] for model in json.loads(result.stdout)] == ["there"]
+
+
 def test_models_of_the_embedded_server(broken_config: Path) -> None:
     """The embedded server is not started to tell that it has one model."""
     result = run("models", "--config", str(broken_config))
@@ -409,26 +465,89 @@ def test_models_of_the_embedded_server(broken_config: Path) -> None:
     assert result.stderr.startswith("Error: mine has one model")
 
 
-def test_check_finds_every_problem(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each variable that is not set is one line on stderr, and the exit code is 1."""
+def test_check_of_what_is_used(config: Path) -> None:
+    """What is wrong with providers that nobody asked for is a warning; the file that was read is always named."""
     result = run("config", "check")
 
     first, second = result.stderr.splitlines()
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert first.startswith("Error: ")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{config}: scripted can be used. The default is scripted.\n",
+    )
+    assert first.startswith(f"Warning: {config}:")
     assert "CLOUD_KEY" in first
     assert "GROQ_API_KEY" in second
 
 
-def test_check_of_a_good_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration without a problem is told so, with exit code 0."""
-    monkeypatch.setenv("CLOUD_KEY", KEY)
-    monkeypatch.setenv("GROQ_API_KEY", KEY)
+def test_check_of_one_provider(config: Path) -> None:
+    """The provider that is named must be without a fault, and must be there."""
+    result = run("config", "check", "-p", "cloud")
 
-    result = run("config", "check")
+    error, warning = sorted(result.stderr.splitlines())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert error.startswith(f"Error: {config}:")
+    assert "CLOUD_KEY" in error
+    assert warning.startswith("Warning: ")
+    assert "did you mean cloud?" in run("config", "check", "-p", "clod").stderr
 
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "No problems: 4 providers, the default is scripted.\n"
+
+def test_check_tells_everything_at_once(tmp_path: Path) -> None:
+    """Mistakes in the file do not hide the variables that are not set, nor a model file that is none."""
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"no model")
+    path = tmp_path / "providers.yaml"
+    path.write_text(
+        f"""
+default: mine
+providers:
+  mine: {{kind: local, model_path: {model}}}
+  groq: {{kind: groq, model: m, api_key: os.environ/NOT_SET_AT_ALL}}
+  server: {{kind: openai_compatible, model: m, base_url: $SERVER, api_key: "${{KEY}}"}}
+  other: 7
+"""
+    )
+
+    result = run("config", "check", "--config", str(path), "-p", "mine")
+
+    lines = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert [line.split(":")[0] for line in lines] == ["Warning", "Error", "Error", "Error", "Error"]
+    assert all(str(path) in line for line in lines)
+    assert "NOT_SET_AT_ALL" in lines[0]
+    assert "api_key is a shell's way to name a variable; write os.environ/KEY" in lines[1]
+    assert "base_url is a shell's way to name a variable; write os.environ/SERVER" in lines[2]
+    assert "other must be a block" in lines[3]
+    assert "is not a GGUF file" in lines[4]
+
+
+@pytest.mark.parametrize("text", ["providers: 7", "providers: {a: {kind: groq}}", "default: [", "7"])
+def test_check_of_a_file_that_is_of_no_use(tmp_path: Path, text: str) -> None:
+    """Whatever is wrong, it is lines that name the file."""
+    path = tmp_path / "providers.yaml"
+    path.write_text(text)
+
+    result = run("config", "check", "--config", str(path))
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert all(line.startswith(f"Error: {path}") for line in result.stderr.splitlines())
+
+
+@pytest.mark.parametrize("file", sorted(Path("config").glob("*.yaml")), ids=str)
+def test_check_of_our_own_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file that the project shows can be used as it is; the one of LiteLLM's proxy says that it is not ours."""
+    result = run("config", "check", "--config", str(file))
+
+    if file.name == "litellm-proxy.yaml":
+        assert "is for LiteLLM's own proxy server: this file is not ours" in result.stderr
+    else:
+        assert result.exit_code == 0
+
+
+def test_schema() -> None:
+    """The schema comes with the package."""
+    shown = json.loads(run("config", "schema").stdout)
+
+    assert shown == json.loads(Path("config/providers.schema.json").read_text(encoding="utf-8"))
 
 
 def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
