@@ -158,6 +158,12 @@ def record(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", requires=["dev"], default=False)
+def scale(session: nox.Session) -> None:
+    """Load LiteLLM proxies with Redis and two model servers, and kill a server; ``-- --seconds N`` of load."""
+    _run(session, "python", "-m", "tests.scale", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["dev"], default=False)
 def schema(session: nox.Session) -> None:
     """Write ``config/providers.schema.json`` from the models of the configuration."""
     _run(session, "python", "-m", "adapters.config.schema")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
-PROXY_CONFIG = Path(__file__).parent.parent.parent / "config" / "litellm-proxy.yaml"
+PROXY_CONFIG = Path(__file__).with_name("litellm-proxy.yaml")
 MLX = ("mlx==0.32.4", 'mlx[cpu]==0.32.4; sys_platform == "linux"', "mlx-lm==0.32.2")
 
 _CONTEXT_TOKENS = 2048  # small, so that a conversation that does not fit still fits into a cassette
@@ -61,7 +61,7 @@ async def llama_cpp() -> AsyncIterator[Running]:
 @asynccontextmanager
 async def litellm_proxy() -> AsyncIterator[Running]:
     """Run a LiteLLM proxy in front of the embedded server."""
-    release, key, port = version("litellm"), "sk-proxy-key", _free_port()
+    release, key, port = version("litellm"), "sk-proxy-key", free_port()
     programs = await asyncio.to_thread(installed, "litellm-proxy", f"litellm[proxy]=={release}")
     command = [str(programs / "litellm"), "--config", str(PROXY_CONFIG), "--host", "127.0.0.1", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
@@ -72,7 +72,7 @@ async def litellm_proxy() -> AsyncIterator[Running]:
             "LLAMA_CPP_API_KEY": str(behind.api_key),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         }
-        async with _process(command, f"{address}/health/liveliness", variables):
+        async with program(command, f"{address}/health/liveliness", variables):
             yield Running(f"{address}/v1", key, f"LiteLLM proxy {release} in front of the {behind.description}")
 
 
@@ -83,14 +83,14 @@ async def mlx_lm() -> AsyncIterator[Running]:
     from tests.servers.hf_model import write_hf_model
 
     programs = await asyncio.to_thread(installed, "mlx-lm", *MLX)
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         write_demo_model(Path(folder, "demo.gguf"))
         write_hf_model(Path(folder, "demo.gguf"), Path(folder, "demo"))
         command = [str(programs / "mlx_lm.server"), "--model", "demo", "--host", "127.0.0.1", "--port", str(port)]
         # A model that it does not have is looked up in an empty cache, not in the network and not in the user's cache.
         variables = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(Path(folder, "cache"))}
-        async with _process(command, f"http://127.0.0.1:{port}/health", variables, folder):
+        async with program(command, f"http://127.0.0.1:{port}/health", variables, folder):
             described = f"{MLX[-1].replace('==', ' ')}, with the scripted demo model"
             yield Running(f"http://127.0.0.1:{port}/v1", None, described)
 
@@ -127,10 +127,20 @@ RUNNERS: Mapping[str, Callable[[], AbstractAsyncContextManager[Running]]] = {
 
 
 @asynccontextmanager
-async def _process(
+async def program(
     command: Sequence[str], ready_url: str, variables: Mapping[str, str], folder: str | None = None
 ) -> AsyncIterator[None]:
-    """Run a program until the block ends; the block begins when its address answers."""
+    """Run a program until the block ends; the block begins when its address answers.
+
+    Args:
+        command: The program and its arguments.
+        ready_url: An address that answers once it is ready.
+        variables: Environment variables beside ours.
+        folder: Working directory, or None for ours.
+
+    Raises:
+        RuntimeError: If it does not start; with the end of its log.
+    """
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             *command, env={**os.environ, **variables}, cwd=folder, stdout=log, stderr=log
@@ -157,7 +167,8 @@ async def _answers(url: str, process: asyncio.subprocess.Process) -> bool:
     return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -1,0 +1,72 @@
+"""Loads the cluster from four processes, kills a model server in the middle, and prints what became of the answers."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.scale import agents
+from tests.scale.agents import LIMIT
+from tests.scale.cluster import cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_WORKERS = 4
+_MAY_HAPPEN = {"answered", "cut, and told so"}
+_AT_THE_LIMIT = {
+    "limited: answered within a minute": LIMIT,
+    "limited: refused with 429": LIMIT,
+    "limited: waited for, then answered": 1,
+}
+
+
+async def measure(seconds: float) -> tuple[Counter[str], Counter[str]]:
+    """Start everything, load it, break it; returns what became of the answers under load, and at a limit."""
+    at_the_limit = Counter[str]()
+    async with cluster() as running:
+        workers = [_worker(number, seconds, running.variables) for number in range(_WORKERS)]
+        at_work = asyncio.gather(*workers)
+        await asyncio.sleep(seconds / 2)
+        running.kill_a_server()
+        under_load = sum(await at_work, Counter[str]())
+        os.environ.update(running.variables)
+        await agents.at_the_limit(at_the_limit)
+    return under_load, at_the_limit
+
+
+async def _worker(number: int, seconds: float, variables: Mapping[str, str]) -> Counter[str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.scale.agents", str(number), str(seconds)),
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    written, _ = await process.communicate()
+    return Counter(json.loads(written))
+
+
+def main() -> int:
+    """Measure and print.
+
+    Returns:
+        1 if an answer was lost, mixed up, or failed although a server was there, or if the limit was not shared.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="how long the load lasts [default: 30]")
+    try:
+        under_load, at_the_limit = asyncio.run(measure(parser.parse_args().seconds))
+    except FileNotFoundError as error:
+        sys.exit(str(error))
+    for what, number in sorted((under_load + at_the_limit).items()):
+        print(f"{number:6} {what}")  # noqa: T201 - a program that prints
+    is_right = under_load["answered"] > 0 and under_load.keys() <= _MAY_HAPPEN and at_the_limit == _AT_THE_LIMIT
+    return 0 if is_right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

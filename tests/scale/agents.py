@@ -1,0 +1,113 @@
+"""One worker process of several agents: asks numbered questions for a while and writes what came of them as JSON.
+
+The demo model has one answer for each hour of the day, so that an answer tells whose it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from adapters import IncompleteResponseError, LiteLLMProvider, RateLimitError, create_provider, load_config
+from adapters.errors import APIError
+from tests.scale.cluster import CONFIG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIMIT = 5
+"""Requests a minute that ``config/litellm-proxy.yaml`` lets through to the limited model."""
+
+_AGENTS = 4
+_ROOM_S = 30.0  # for what is asked at the limit
+_TIME_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_time",
+        "description": "Tell the time.",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+
+
+def question(hour: int) -> tuple[list[dict[str, Any]], str]:
+    """A conversation whose next answer depends on the hour, and that answer."""
+    call = {"id": "call00001", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "What time is it?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call00001", "name": "get_time", "content": f"It is {hour:02}:30."},
+    ]
+    return messages, f"It is between {hour} and {hour + 1} o'clock."
+
+
+async def ask(provider: LiteLLMProvider, hour: int, *, stream: bool) -> str:
+    """Ask once; returns what came of it."""
+    messages, expected = question(hour)
+    heard = ""
+    try:
+        if stream:
+            async for text in provider.chat_stream(messages, tools=[_TIME_TOOL]):
+                heard += text
+        else:
+            heard = (await provider.chat(messages, tools=[_TIME_TOOL])).content or ""
+    except IncompleteResponseError:
+        return "cut, and told so" if expected.startswith(heard) else "mixed"
+    except APIError as error:
+        return "cut, and told so" if heard else type(error).__name__
+    if heard == expected:
+        return "answered"
+    return "lost" if expected.startswith(heard) else "mixed"
+
+
+async def converse(provider: LiteLLMProvider, hours: Iterator[int], until_s: float, counts: Counter[str]) -> None:
+    """Be one agent: ask, and ask again, until the time is over."""
+    for hour in hours:
+        if time.monotonic() > until_s:
+            return
+        counts[await ask(provider, hour % 24, stream=hour % 2 == 0)] += 1
+
+
+async def at_the_limit(counts: Counter[str]) -> None:
+    """Ask the limited model twice as often as it may be asked, through both proxies, then once with patience."""
+    config = load_config(CONFIG / "agent-behind-proxy.yaml")
+    messages, expected = question(7)
+    await _next_minute()
+    for number in range(2 * LIMIT):
+        row = config.provider("voice-2" if number % 2 else "voice")
+        async with create_provider(row, model="voice-limited", retry={"attempts": 1}) as hasty:
+            try:
+                await hasty.chat(messages, tools=[_TIME_TOOL])
+                counts["limited: answered within a minute"] += 1
+            except RateLimitError:
+                counts["limited: refused with 429"] += 1
+    async with create_provider(config.provider("patient")) as patient:
+        response = await patient.chat(messages, tools=[_TIME_TOOL])
+        counts["limited: waited for, then answered"] += response.content == expected
+
+
+async def _next_minute() -> None:
+    """LiteLLM counts by the minutes of the clock; what follows should not be cut in two by one."""
+    left_s = 60 - time.time() % 60
+    if left_s < _ROOM_S:
+        await asyncio.sleep(left_s)
+
+
+async def work(number: int, seconds: float) -> Counter[str]:
+    """Run the agents of one process against one of the proxies."""
+    counts: Counter[str] = Counter()
+    row = load_config(CONFIG / "agent-behind-proxy.yaml").provider("voice" if number % 2 else "voice-2")
+    async with create_provider(row) as provider:
+        await provider.prewarm()
+        until_s = time.monotonic() + seconds
+        numbers = (iter(range(number * 1000 + agent, 10**9, _AGENTS)) for agent in range(_AGENTS))
+        await asyncio.gather(*(converse(provider, hours, until_s, counts) for hours in numbers))
+    return counts
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(work(int(sys.argv[1]), float(sys.argv[2])))))
