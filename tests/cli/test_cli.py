@@ -535,6 +535,9 @@ def test_check_of_a_file_that_is_of_no_use(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("file", sorted(Path("config").glob("*.yaml")), ids=str)
 def test_check_of_our_own_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each file that the project shows can be used as it is; the one of LiteLLM's proxy says that it is not ours."""
+    monkeypatch.setenv("PROXY_1", "http://proxy-1:4000/v1")
+    monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
+
     result = run("config", "check", "--config", str(file))
 
     if file.name == "litellm-proxy.yaml":

@@ -37,7 +37,7 @@ _TIME_TOOL = {
 def question(hour: int) -> tuple[list[dict[str, Any]], str]:
     """A conversation whose next answer depends on the hour, and that answer."""
     call = {"id": "call00001", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "What time is it?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "call00001", "name": "get_time", "content": f"It is {hour:02}:30."},
