@@ -6,7 +6,6 @@ What a real provider makes of a server's bytes is tested with that provider; her
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -308,11 +307,14 @@ def test_a_tool_that_ends_the_program(
     """The program ends as the tool wants, but first the history is whole."""
     messages = ask()
     outcomes: list[BaseException] = []
+    limits: list[asyncio.Timeout] = []
 
     async def tool(name: str, arguments: dict[str, Any]) -> str:
         if name == "clock":
             return "noon"
         try:
+            if late:
+                limits[0].reschedule(asyncio.get_running_loop().time())
             await asyncio.sleep(60 if late else 0)
         finally:
             raise error
@@ -320,7 +322,8 @@ def test_a_tool_that_ends_the_program(
     async def turn() -> None:
         """Note what the turn itself raises, and that all is written by then."""
         try:
-            async with asyncio.timeout(0.01 if late else None):
+            async with asyncio.timeout(None) as limit:
+                limits.append(limit)
                 await collect(ScriptedProvider([WEATHER, CLOCK]), messages, tool)
         except BaseException as caught:
             outcomes.append(caught)
@@ -486,13 +489,10 @@ async def test_cancelling_while_the_model_is_silent() -> None:
     provider, messages = ScriptedProvider([60.0, "late"]), ask()
     task = asyncio.create_task(collect(provider, messages))
     await asyncio.sleep(0.01)
-    started = time.perf_counter()
-
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
+        await asyncio.wait_for(task, 30)  # the model is silent for a minute
 
-    assert time.perf_counter() - started < 1
     assert provider.closed == 1
     assert messages == ask()
 

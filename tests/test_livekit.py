@@ -394,7 +394,7 @@ async def test_prewarm_and_close_reach_the_provider() -> None:
     model = LLM(provider)
 
     model.prewarm()
-    await asyncio.wait_for(provider.prewarmed.wait(), timeout=5)
+    await asyncio.wait_for(provider.prewarmed.wait(), timeout=60)
     await model.aclose()
 
     assert provider.closed

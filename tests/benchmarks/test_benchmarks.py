@@ -30,7 +30,7 @@ async def test_a_client_is_measured(client: str) -> None:
 
     assert burst["cpu_us"] > 0
     assert paced["open_share"] == 1
-    assert 0 < paced["p99_ms"] < 1000
+    assert 0 < paced["p99_ms"] < 60_000
     assert plain["cpu_ms"] > 0
     assert first_text["ms"] > 0
 

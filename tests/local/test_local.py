@@ -106,7 +106,7 @@ def _is_running(pid: int) -> bool:
         return not Path("/proc/self").exists()
 
 
-def _wait_until(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
+def _wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
     give_up_at = time.monotonic() + timeout_s
     while time.monotonic() < give_up_at:
         if condition():
@@ -327,7 +327,7 @@ def test_no_process_outlives_its_parent(script: str, signal_number: int | None) 
         if signal_number is not None:
             assert _is_running(pid)
             os.killpg(parent.pid, signal_number)  # as a terminal does: to the whole group
-        parent.wait(timeout=10)
+        parent.wait(timeout=60)
 
     assert _wait_until(lambda: not _is_running(pid))
 
@@ -362,7 +362,7 @@ def test_no_process_outlives_its_parent_while_it_loads(tmp_path: Path) -> None:
         writer = _open_once_it_is_read(model)
         assert process.stdin is not None
         process.stdin.close()
-        process.wait(timeout=5)
+        process.wait(timeout=60)
         os.close(writer)
 
     assert process.returncode == -signal.SIGIO

@@ -60,7 +60,7 @@ def _asked_as_recorded(name: str) -> WireCase:
     requests = 2 if row.get("status") == 400 else 1  # a refused parameter is left out once, and these go on refusing
     case_id = re.sub(r"[^a-z0-9]+", "-", name)
     return WireCase(
-        case_id, name, [_script(capture)], _expectation(row), ways=ways, tools=True, requests=requests, within_s=10.0
+        case_id, name, [_script(capture)], _expectation(row), ways=ways, tools=True, requests=requests, within_s=60.0
     )
 
 
@@ -73,7 +73,7 @@ def _asked_for_text(name: str) -> WireCase:
     requests = 2 if again or row.get("status") == 400 else 1
     case_id = re.sub(r"[^a-z0-9]+", "-", name)
     steps: list[Step] = [_script(capture), *([answer(_AGAIN)] if again else [])]
-    return WireCase(case_id, name, steps, expect, ways=("chat_stream",), tools=True, requests=requests, within_s=10.0)
+    return WireCase(case_id, name, steps, expect, ways=("chat_stream",), tools=True, requests=requests, within_s=60.0)
 
 
 async def _problems(case: WireCase, server: ScriptedServer) -> list[str]:

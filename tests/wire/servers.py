@@ -69,7 +69,7 @@ async def raw_server(
 
 async def until(condition: Callable[[], Any]) -> Any:
     """Wait until something has come true, but not for ever."""
-    for _ in range(500):
+    for _ in range(3_000):
         if condition():
             break
         await asyncio.sleep(0.01)

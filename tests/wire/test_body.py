@@ -36,6 +36,7 @@ from adapters.wire.body import Body
 from adapters.wire.client import Client, Trouble
 from adapters.wire.deadlines import DeadlineMissed, Deadlines
 from adapters.wire.origin import Origin
+from tests.patience import in_time, patient
 from tests.wire.servers import Counting, until
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ async def test_good_bodies(
         assert (body.trouble, body.has_ended, body.is_whole) == (None, has_ended, is_whole)
 
 
+@patient
 async def test_payloads_come_at_once(server: Counting) -> None:
     """What came together is given together, and nothing waits for more."""
     script = (SSE_HEAD, http_chunk(event(HI) + event(HO) + event(HI)[:9]), 0.2, http_chunk(event(HI)[9:] + DONE))
@@ -101,7 +103,7 @@ async def test_payloads_come_at_once(server: Counting) -> None:
     async with opened(server, script) as body:
         began_s = time.monotonic()
         assert await body.read() == [HI, HO]
-        assert time.monotonic() - began_s < 0.15
+        in_time(time.monotonic() - began_s, 0, 0.15)
         assert not body.has_ended
         assert await body.read() == [HI]
         assert body.has_ended
@@ -176,6 +178,7 @@ async def test_broken_bodies(server: Counting, end: tuple[Any, ...], words: str,
         pytest.param({"total_s": 0.2}, (), "total_s", "did not answer in time (0.2 seconds)", id="total"),
     ],
 )
+@patient
 async def test_late_bodies(
     server: Counting, timeouts: dict[str, Any], before: tuple[bytes, ...], limit: str, words: str
 ) -> None:
@@ -184,7 +187,7 @@ async def test_late_bodies(
         began_s = time.monotonic()
         assert await body.read() == []
 
-        assert 0.15 < time.monotonic() - began_s < 0.5
+        in_time(time.monotonic() - began_s, 0.15, 0.5)
         assert type(body.trouble) is APITimeoutError
         assert words in str(body.trouble)
         assert isinstance(body.trouble.__cause__, DeadlineMissed)
@@ -230,6 +233,7 @@ def bomb(piece: bytes) -> bytes:
         pytest.param(b": " + b"x" * 2_000 + b"\n", "answer_bytes", id="comments"),
     ],
 )
+@patient
 async def test_a_gzip_bomb_is_never_inflated(server: Counting, piece: bytes, limit: str) -> None:
     """A gigabyte that travels as one megabyte ends at the limit, with memory and pauses that stay small."""
     head = SSE_HEAD.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
@@ -257,7 +261,7 @@ async def test_a_gzip_bomb_is_never_inflated(server: Counting, piece: bytes, lim
 
     assert f"limits.{limit}" in str(body.trouble)
     assert peak - before < 64_000_000
-    assert max(pauses_s, default=0) < 1  # a hang, not a benchmark
+    in_time(max(pauses_s, default=0), 0, 1)
 
 
 async def test_a_released_body_is_no_longer_timed(server: Counting) -> None:

@@ -13,6 +13,7 @@ from adapters.config.sections import TimeoutConfig
 from adapters.testing.answers import DONE, SSE_HEAD, STOP, event, http_chunk, said
 from adapters.wire import engine
 from adapters.wire.deadlines import LINGER_S, DeadlineMissed, Deadlines
+from tests.patience import LateError, in_time, patient
 from tests.wire.servers import until
 
 if TYPE_CHECKING:
@@ -36,10 +37,21 @@ async def after(wait_s: float) -> str:
     return "data"
 
 
-async def listen(clock: Deadlines, note: Callable[[Deadlines], None]) -> None:
-    """Listen to a server that sends something all the time."""
+async def pause(wait_s: float, most_s: float) -> None:
+    """Sleep for a time that a limit is compared with, and notice if a busy machine made it too long."""
+    began_s = time.monotonic()
+    await asyncio.sleep(wait_s)
+    in_time(time.monotonic() - began_s, 0, most_s)
+
+
+async def listen(clock: Deadlines, note: Callable[[Deadlines], None], most_s: float = NEVER_S) -> None:
+    """Listen to a server that sends something all the time, with no more than ``most_s`` between two pieces."""
     while True:
-        await clock.wait(after(0.03))
+        began_s = time.monotonic()
+        try:
+            await clock.wait(after(0.03))
+        finally:
+            in_time(time.monotonic() - began_s, 0, most_s)
         note(clock)
 
 
@@ -132,13 +144,14 @@ async def test_noise_does_not_move_the_first_token() -> None:
     assert caught.value.limit == "first_token_s"
 
 
+@patient
 async def test_useful_data_moves_the_next_pause() -> None:
     """Each useful piece begins a new pause, but the total goes on."""
     clock = Deadlines(limits(stall_s=0.35, total_s=0.4), streamed=True)
     clock.asked()
 
     with pytest.raises(DeadlineMissed) as caught:
-        await listen(clock, Deadlines.useful)
+        await listen(clock, Deadlines.useful, most_s=0.3)
 
     assert caught.value.limit == "total_s"
 
@@ -166,15 +179,21 @@ async def test_only_waiting_counts() -> None:
         clock.resume()
 
 
+@patient
 async def test_the_time_before_the_request_has_left_may_be_held_too() -> None:
     """Holding does no harm where nothing is waited for, and resuming what was not held changes nothing."""
+    began_s = time.monotonic()
     clock = Deadlines(limits(total_s=0.3), streamed=True)
     clock.hold()
     await asyncio.sleep(0.25)
     clock.resume()
     clock.resume()
 
-    assert await clock.wait(after(0.1)) == "data"
+    try:
+        assert await clock.wait(after(0.1)) == "data"
+    except DeadlineMissed:
+        in_time(time.monotonic() - began_s, 0, 0.5)
+        raise
 
 
 @pytest.mark.parametrize(
@@ -196,7 +215,7 @@ async def test_limits_of_one_call(options: dict[str, float], missed: str) -> Non
     with pytest.raises(DeadlineMissed, match=f"^{missed}$"):
         await clock.wait(after(NEVER_S))
 
-    assert time.monotonic() - began_s < max(options.values()) + 9.2
+    assert time.monotonic() - began_s < max(options.values()) + 9.0 + NEVER_S / 2
 
 
 async def test_a_repeated_try_that_has_brought_something_may_go_on() -> None:
@@ -244,6 +263,7 @@ class Rung:
         self.after_s.append(time.monotonic() - self.began_s)
 
 
+@patient
 async def test_the_guard_rings_once_and_in_time() -> None:
     """What is guarded is ended at the nearest limit, and why is known."""
     clock, rung = Deadlines(limits(first_token_s=0.1), streamed=True), Rung()
@@ -254,25 +274,26 @@ async def test_the_guard_rings_once_and_in_time() -> None:
     await asyncio.sleep(0.3)
 
     [after_s] = rung.after_s
-    assert 0.1 <= after_s < 0.2
+    in_time(after_s, 0.1, 0.2)
     assert clock.missed is not None
     assert clock.missed.limit == "first_token_s"
 
 
+@patient
 async def test_useful_data_moves_the_guard() -> None:
     """The timer looks again when it rings early, and a pause that is shorter than the first wait is not missed."""
     clock, rung = Deadlines(limits(stall_s=0.15), streamed=True), Rung()
     clock.asked()
     clock.guard(rung)
     for _ in range(5):
-        await asyncio.sleep(0.05)
+        await pause(0.05, most_s=0.12)
         clock.useful()
     assert rung.after_s == []
 
     await asyncio.sleep(0.3)
 
     [after_s] = rung.after_s
-    assert 0.39 <= after_s < 0.55
+    in_time(after_s, 0.39, 0.55)
     assert clock.missed is not None
     assert clock.missed.limit == "stall_s"
 
@@ -291,12 +312,13 @@ async def test_the_finish_moves_the_guard() -> None:
     assert clock.missed.limit == "linger"
 
 
+@patient
 async def test_the_guard_sleeps_while_the_listener_has_the_floor() -> None:
     """A listener may think as long as it likes; then what is left of the limit still holds."""
     clock, rung = Deadlines(limits(first_token_s=0.2), streamed=True), Rung()
     clock.asked()
     clock.guard(rung)
-    await asyncio.sleep(0.05)
+    await pause(0.05, most_s=0.15)
     clock.hold()
     await asyncio.sleep(0.4)
     assert rung.after_s == []
@@ -305,7 +327,7 @@ async def test_the_guard_sleeps_while_the_listener_has_the_floor() -> None:
     await asyncio.sleep(0.3)
 
     [after_s] = rung.after_s
-    assert 0.59 <= after_s < 0.7
+    in_time(after_s, 0.59, 0.7)
 
 
 async def test_a_short_hold_leaves_the_timer_alone() -> None:
@@ -366,6 +388,13 @@ async def took(base_url: str, timeouts: dict[str, float], *, stream: bool = True
         return time.monotonic() - began_s, heard
 
 
+def fits(took_s: float, expected_s: float, text: str, expected: str) -> None:
+    """Check time and text of one try; on a busy machine a piece of text may be late too."""
+    in_time(took_s, expected_s - 0.02, expected_s + ALLOWED_S)
+    if text != expected:
+        raise LateError(f"heard {text!r} and not {expected!r}")
+
+
 _PINGS: Script = (SSE_HEAD, *(part for _ in range(60) for part in (http_chunk(b": ping\n\n"), 0.05)))
 _PHASES = [
     pytest.param(("hang",), {"first_token_s": LIMIT_S}, LIMIT_S, "[late]", id="no head"),
@@ -391,23 +420,20 @@ _PHASES = [
 
 
 @pytest.mark.parametrize(("script", "timeouts", "expected_s", "heard"), _PHASES)
+@patient
 async def test_each_limit_is_exact(
     server: Counting, script: Script, timeouts: dict[str, float], expected_s: float, heard: str
 ) -> None:
     """In each phase of an answer its limit is kept within 100 ms; LiteLLM is loaded before."""
     await engine.rehearsed("openai/")
-    base_url = server.add("case", script)
-    tries = []
-    for _ in range(3):  # a busy machine may be late once
-        tries.append(await took(base_url, timeouts))
-        if tries[-1][0] < expected_s + ALLOWED_S:
-            break
 
-    assert {text for _, text in tries} == {heard}
-    assert expected_s - 0.02 <= min(took_s for took_s, _ in tries) < expected_s + ALLOWED_S
+    took_s, text = await took(server.add("case", script), timeouts)
+
+    fits(took_s, expected_s, text, heard)
 
 
 @pytest.mark.parametrize("script", [("hang",), (b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", "hang")])
+@patient
 async def test_a_whole_answer_has_its_total(server: Counting, script: Script) -> None:
     """Without a stream there is only the total, also one of the call's own."""
     await engine.rehearsed("openai/")
@@ -415,8 +441,15 @@ async def test_a_whole_answer_has_its_total(server: Counting, script: Script) ->
 
     for timeouts, options in (({"total_s": LIMIT_S, "first_token_s": 0.1}, {}), ({}, {"timeout": LIMIT_S})):
         took_s, heard = await took(base_url, timeouts, stream=False, **options)
-        assert heard == "[late]"
-        assert LIMIT_S - 0.02 <= took_s < LIMIT_S + 2 * ALLOWED_S
+        fits(took_s, LIMIT_S, heard, "[late]")
+
+
+@patient
+async def limit_is_exact(server: Counting, limit: str, script: Script, heard: str) -> None:
+    """Check that a limit of a second is kept within 100 ms, in one of several tries."""
+    took_s, text = await took(server.add("limited", script), {limit: 1.0})
+
+    fits(took_s, 1.0, text, heard)
 
 
 async def test_limits_are_exact_on_a_busy_loop(server: Counting) -> None:
@@ -435,20 +468,9 @@ async def test_limits_are_exact_on_a_busy_loop(server: Counting) -> None:
     others = [asyncio.create_task(noise(number)) for number in range(100)]
     try:
         assert await until(lambda: len(server.seen["noise"].started) == len(others))
-        phases: dict[str, tuple[Script, str]] = {
-            "first_token_s": ((SSE_HEAD, "hang"), "[late]"),
-            "stall_s": ((SSE_HEAD, HI, "hang"), "Hi [late]"),
-            "total_s": ((SSE_HEAD, HI, 0.2, HI, "hang"), "Hi Hi [late]"),
-        }
-        for name, (script, heard) in phases.items():
-            base_url = server.add(name.replace("_", "-"), script)
-            tries = []
-            for _ in range(5):  # the machine may be busy too
-                tries.append(await took(base_url, {name: 1.0}))
-                if tries[-1][0] < 1.0 + ALLOWED_S:
-                    break
-            assert {text for _, text in tries} == {heard}
-            assert 0.98 <= min(took_s for took_s, _ in tries) < 1.0 + ALLOWED_S
+        await limit_is_exact(server, "first_token_s", (SSE_HEAD, "hang"), "[late]")
+        await limit_is_exact(server, "stall_s", (SSE_HEAD, HI, "hang"), "Hi [late]")
+        await limit_is_exact(server, "total_s", (SSE_HEAD, HI, 0.2, HI, "hang"), "Hi Hi [late]")
     finally:
         stop.set()
         await asyncio.gather(*others)
