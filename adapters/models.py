@@ -157,6 +157,22 @@ def search_models(
     return found
 
 
+def find_model(document: Json, name: str) -> tuple[ModelInfo | None, list[str]]:
+    """Look a model up in a list as its server sent it.
+
+    Args:
+        document: The body of ``GET /models``; what is no list holds no models.
+        name: The name that is asked for. What OpenRouter lets one add to it (``:nitro``, ``:floor`` …) is no part of it
+            unless the list says so.
+
+    Returns:
+        The model, or None with the names that may have been meant.
+    """
+    models = {model.id: model for model in _models_of(_entries_in(document) or [])}
+    found = models.get(name) or models.get(name.rpartition(":")[0])
+    return found, [] if found else nearest_names(name, models.values())
+
+
 def nearest_names(name: str, models: Iterable[ModelInfo]) -> list[str]:
     """The ids of models that a misspelled name may have meant, the nearest first; at most three."""
     ids = {model.id.lower(): model.id for model in models}
@@ -204,16 +220,19 @@ async def _pages(connection: Connection) -> AsyncIterator[list[Any]]:
 
 
 def _entries_of(document: Json, origin: Origin) -> list[Json]:
+    entries = _entries_in(document)
+    if entries is None:
+        raise incomplete(_NO_LIST, origin)
+    return entries
+
+
+def _entries_in(document: Json) -> list[Json] | None:
     """Find the list: in ``data``, in ``models`` (llama.cpp sends both), or bare; null is an empty one (Ollama)."""
     entries = document
     if isinstance(document, dict):
         known = [name for name in ("data", "models") if name in document]
-        if not known:
-            raise incomplete(_NO_LIST, origin)
-        entries = next((document[name] for name in known if document[name]), None) or []
-    if not isinstance(entries, list):
-        raise incomplete(_NO_LIST, origin)
-    return entries
+        entries = next((document[name] for name in known if document[name]), []) if known else None
+    return entries if isinstance(entries, list) else None
 
 
 def _models_of(entries: list[Any]) -> Iterator[ModelInfo]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters import ConfigError, IncompleteResponseError, ProviderConfig
-from adapters.models import ModelInfo, SortKey, list_models, nearest_names, search_models
+from adapters.models import ModelInfo, SortKey, find_model, list_models, nearest_names, search_models
 from adapters.testing.answers import reply
 from adapters.testing.server import ScriptedServer
 
@@ -301,3 +301,21 @@ def test_nearest_names(name: str, ids: list[str]) -> None:
     """A misspelled name finds the one that was meant."""
     assert nearest_names(name, MODELS)[: len(ids)] == ids
     assert bool(nearest_names(name, MODELS)) is bool(ids)
+
+
+@pytest.mark.parametrize(
+    ("document", "name", "found", "meant"),
+    [
+        pytest.param({"data": [{"id": "maker/big"}]}, "maker/big", True, [], id="as it is"),
+        pytest.param({"data": [{"id": "maker/big"}]}, "maker/big:nitro", True, [], id="with a wish of OpenRouter's"),
+        pytest.param({"data": [{"id": "maker/big"}]}, "maker/bgi", False, ["maker/big"], id="misspelled"),
+        pytest.param({"object": "list"}, "maker/big", False, [], id="no list"),
+        pytest.param(None, "maker/big", False, [], id="no document"),
+    ],
+)
+def test_find_model(document: object, name: str, *, found: bool, meant: list[str]) -> None:
+    """A model is found under its name, or there are names that may have been meant."""
+    model, names = find_model(document, name)
+
+    assert (model is not None) is found
+    assert names == meant

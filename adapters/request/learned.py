@@ -1,4 +1,4 @@
-"""What one server has taught us by refusing, remembered as long as the provider lives.
+"""What one server has taught us, by refusing or by its list of models, remembered as long as the provider lives.
 
 Each lesson costs one extra request once, never again: the request is built anew and sent again, and all later ones
 are built that way from the start.
@@ -22,12 +22,23 @@ from adapters.request.refusals import (
 from adapters.wire.errors.classify import lacks_tools
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from adapters.request.build import Request
     from adapters.request.refusals import Rewrite
     from adapters.types import Json, Message
     from adapters.wire.errors.upstream import UpstreamError
 
 _logger = logging.getLogger(__name__)
+
+_DISPENSABLE = frozenset(
+    {
+        *("temperature", "top_p", "top_k", "min_p", "top_a", "seed", "stop", "logit_bias", "verbosity"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty", "logprobs", "top_logprobs", "prediction"),
+        *("reasoning", "reasoning_effort", "parallel_tool_calls", "web_search_options"),
+    }
+)
+"""Parameters without which the answer is still an answer to the question: a limit, tools and a format are not."""
 
 _TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
@@ -48,6 +59,8 @@ class Learned:
         self._text_without_tools = False
         self._renamed: dict[str, str] = {}
         self._dropped: set[str] = set()
+        self._unsupported: frozenset[str] = frozenset()
+        self._told: set[str] = set()
         self._rewrites: set[Rewrite] = set()
         self._unwanted_fields: set[str] = set()
         self._token_limit: int | None = None
@@ -61,6 +74,11 @@ class Learned:
     def learn_reasoning(self, *, first: bool) -> None:
         """Note whether an answer began with reasoning that had no opening mark."""
         self._reasoning_first = first
+
+    def learn_parameters(self, supported: Collection[str]) -> None:
+        """Note which parameters a model heeds, as its server lists them; others that are dispensable are left out."""
+        thinks = {"reasoning", "reasoning_effort"} if {"reasoning", "reasoning_effort"} & {*supported} else set()
+        self._unsupported = _DISPENSABLE - {*supported} - thinks
 
     def learn_from_call(self) -> None:
         """The model called a tool where text was wanted: it does not heed ``tool_choice`` "none"."""
@@ -92,7 +110,12 @@ class Learned:
 
     def shape_body(self, body: dict[str, Json], *, wants_text: bool) -> dict[str, Json]:
         """Write the body as this server takes it; the given one is not changed."""
-        left_out = self._dropped | ({"tools", "tool_choice"} if wants_text and self._text_without_tools else set())
+        left_out = self._dropped | self._unsupported
+        if wants_text and self._text_without_tools:
+            left_out |= {"tools", "tool_choice"}
+        if news := (body.keys() & self._unsupported) - self._told:
+            self._told |= news
+            _logger.warning("%s: the model does not support %s: left out.", self._provider, ", ".join(sorted(news)))
         shaped = {self._renamed.get(name, name): self._limited(name, value) for name, value in body.items()}
         return {name: value for name, value in shaped.items() if name not in left_out}
 

@@ -531,3 +531,31 @@ def test_the_log_tells_once_what_is_left_out(caplog: pytest.LogCaptureFixture) -
 
     assert caplog.messages[0] == "Groq refused temperature: it is left out from now on."
     assert caplog.messages[1:] == ["Groq takes 1024 tokens at most: no more are asked for from now on."]
+
+
+def test_what_a_model_does_not_support_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """What can be spared is left out, with one warning; a limit, tools and a format are what was asked for."""
+    learned = Learned("shop")
+    learned.learn_parameters(["temperature", "reasoning"])
+    body = {
+        "temperature": 1,
+        "seed": 7,
+        "top_p": 0.5,
+        "reasoning_effort": "low",
+        "max_tokens": 9,
+        "response_format": {},
+    }
+
+    shaped = [learned.shape_body({**body, "tools": []}, wants_text=False) for _ in range(2)]
+
+    kept = {"temperature": 1, "reasoning_effort": "low", "max_tokens": 9, "response_format": {}, "tools": []}
+    assert shaped == [kept, kept]
+    assert [record.message for record in caplog.records] == ["shop: the model does not support seed, top_p: left out."]
+
+
+def test_a_model_that_does_not_think_is_not_asked_to() -> None:
+    """Both names of thinking go together."""
+    learned = Learned("shop")
+    learned.learn_parameters(["temperature"])
+
+    assert learned.shape_body({"reasoning": {}, "reasoning_effort": "low"}, wants_text=True) == {}
