@@ -16,7 +16,7 @@ from adapters.arguments import read_arguments
 from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -171,6 +171,28 @@ class LLMProvider(ABC):
             APIError: If the server cannot be reached. A subclass whose ``prewarm`` logs that overrides this too.
         """
         await self.prewarm()
+
+    def _events_in_group(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        began: Callable[[], None],  # noqa: ARG002 - for those that know it before their first event
+        first_token_s: float | None,  # noqa: ARG002 - for those that limit it themselves
+    ) -> AsyncIterator[StreamEvent]:
+        """Do what ``stream_events`` does, for who has another provider to ask.
+
+        A subclass that can tells when its answer has begun, and does not ask again after a timeout.
+
+        Args:
+            messages: The conversation.
+            tools: The tools.
+            options: The keywords of the call.
+            began: To be called when something useful has come, which may be long before the first event.
+            first_token_s: Seconds that this may take, kept by the caller; None leaves it to the provider.
+        """
+        return self.stream_events(messages, tools, **options)
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
         """Give back connections, and stop a server that this provider started."""
