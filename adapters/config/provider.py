@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adapters.types import Json
 
 from pydantic import (
@@ -27,13 +29,17 @@ from pydantic import (
 from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url
 from adapters.config.problems import KeyPath, Problem, Source, read_problems
 from adapters.config.sections import LimitConfig, RetryConfig, Section, TimeoutConfig
-from adapters.config.values import HeaderName, Secret, UserPath, is_reference, look_up_all
+from adapters.config.values import HeaderName, Seconds, Secret, UserPath, is_reference, look_up_all
 from adapters.errors import ConfigError
 
 _SECTIONS: dict[str, type[Section]] = {"retry": RetryConfig, "timeouts": TimeoutConfig, "limits": LimitConfig}
 _ONLY_FOR = {"num_ctx": ("ollama", "local"), "model_path": ("local",)}
 _KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
-_NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"}
+_NONE_IS_DEFAULT = {
+    *("name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"),
+    *("fallbacks", "cooldown_s"),
+}
+_WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
 
 
 class ProviderConfig(Section):
@@ -58,8 +64,17 @@ class ProviderConfig(Section):
     think: bool | None = Field(default=None, description="Switch thinking on or off; null leaves it to the model.")
     num_ctx: int | None = Field(default=None, ge=1, description="Wanted context in tokens (kinds local, ollama).")
     model_path: UserPath = Field(default=None, description="A GGUF file (kind local); none: the scripted demo.")
+    fallbacks: list[str] = Field(default_factory=list, description="Names of the providers to ask when it fails.")
+    first_token_s: Seconds | None = Field(
+        default=None, description="With fallbacks: until the first useful token, then the next one is asked."
+    )
+    hedge_after_s: float | None = Field(
+        default=None, ge=0, description="With fallbacks: silence after which the next one is asked beside it."
+    )
+    cooldown_s: float = Field(default=30.0, ge=0, description="With fallbacks: how long one that failed is asked last.")
 
     _source: Source = PrivateAttr()
+    _others: tuple[ProviderConfig, ...] = PrivateAttr(default=())
 
     def model_post_init(self, context: Source | None, /) -> None:
         """Remember where the settings stand; pydantic hands on the context that validation was given."""
@@ -123,6 +138,28 @@ class ProviderConfig(Section):
             raise self._no_key(variable)
         return resolved
 
+    def chain(self) -> list[ProviderConfig]:
+        """List this provider and those to ask when it fails, each with its own fallbacks behind it, and each once.
+
+        Raises:
+            ConfigError: If a fallback is not known: only ``load_config`` and ``Config`` know several providers.
+        """
+        if len(self._others) < len(self.fallbacks):
+            text = "names providers of a file that was not loaded; use load_config, or a FallbackProvider"
+            raise self._source.error([Problem(("fallbacks",), text)])
+        found = {self.name: self}
+        for other in self._others:
+            found |= {row.name: row for row in other.chain() if row.name not in found}
+        return list(found.values())
+
+    def with_others(self, rows: Mapping[str, ProviderConfig]) -> None:
+        """Get to know the providers that ``fallbacks`` names; what is not among them is told when it is needed.
+
+        Args:
+            rows: The providers of the same file.
+        """
+        self._others = tuple(rows[name] for name in self.fallbacks if name in rows)
+
     def _no_key(self, variable: str) -> ConfigError:
         text = f"{self.name} needs an API key. Set api_key, or {variable}."
         if not self._source.lines:
@@ -137,6 +174,7 @@ class ProviderConfig(Section):
             if isinstance(options.get(name), dict):
                 fields[name] = getattr(self, name).model_dump() | options[name]
         changed = self._checked(fields, self._source, blamed)
+        changed.with_others({row.name: row for row in self._others})
         # An address is read once: with its endpoint taken off it may have no path, and a second reading would add /v1.
         return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
 
@@ -196,6 +234,15 @@ class ProviderConfig(Section):
         kinds = _ONLY_FOR[str(info.field_name)]
         if value is not None and info.data.get("kind", kinds[0]) not in kinds:
             raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")
+        return value
+
+    @field_validator(*_WITH_FALLBACKS)
+    @classmethod
+    def _check_company(cls, value: Json, info: ValidationInfo) -> Json:
+        default = cls.model_fields[str(info.field_name)].default
+        if value != default and not info.data.get("fallbacks", True):
+            hint = "timeouts.first_token_s limits it alone" if info.field_name == "first_token_s" else "remove it"
+            raise ValueError(f"is for providers with fallbacks; add fallbacks, or {hint}")
         return value
 
 
