@@ -8,23 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from asyncio import gather
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import (
-    AllProvidersFailedError,
-    APIError,
-    APITimeoutError,
-    BadRequestError,
-    ConfigError,
-    IncompleteResponseError,
-)
-from adapters.hedging import Patience, Race
+from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError
+from adapters.hedging import Asked, Patience, Race
 from adapters.provider import LLMProvider, closing
 from adapters.request.question import seconds_of
-from adapters.resting import Rests
+from adapters.resting import Rests, is_its_own
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
@@ -133,7 +124,7 @@ class FallbackProvider(LLMProvider):
         Raises:
             AllProvidersFailedError: If no provider answered.
         """
-        asked = _Asked.of(messages, tools, kwargs)
+        asked = Asked.of(messages, tools, kwargs)
         del messages, tools, kwargs  # tracebacks with the values of variables would show them
         response: LLMResponse | None = None
         async with closing(self._events(asked, heard=False)) as events:
@@ -147,7 +138,7 @@ class FallbackProvider(LLMProvider):
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
         """Stream the text of the first provider that sends some; arguments and errors as for ``stream_events``."""
-        asked = _Asked.of(messages, tools, {**kwargs, "tool_choice": "none"})
+        asked = Asked.of(messages, tools, {**kwargs, "tool_choice": "none"})
         del messages, tools, kwargs  # as in ``chat``
         async with closing(self._events(asked)) as events:
             async for event in events:
@@ -168,7 +159,7 @@ class FallbackProvider(LLMProvider):
             An iterator that raises ``AllProvidersFailedError`` if no provider sent anything, and the provider's own
             ``APIError`` if it failed after that.
         """
-        return self._events(_Asked.of(messages, tools, kwargs))
+        return self._events(Asked.of(messages, tools, kwargs))
 
     def _events_in_group(
         self,
@@ -179,7 +170,7 @@ class FallbackProvider(LLMProvider):
         began: Callable[[], None],
         first_token_s: float | None,  # noqa: ARG002 - the group outside keeps it; ours have their own
     ) -> AsyncIterator[StreamEvent]:
-        return self._events(_Asked.of(messages, tools, options), began=began)
+        return self._events(Asked.of(messages, tools, options), began=began)
 
     async def prewarm(self) -> None:
         """Prewarm all providers at once; one that cannot be reached rests, and is told in the log."""
@@ -223,7 +214,7 @@ class FallbackProvider(LLMProvider):
         return maker.format_tool_call_message(content, tool_calls)
 
     async def _events(
-        self, asked: _Asked, *, heard: bool = True, began: Callable[[], None] | None = None
+        self, asked: Asked, *, heard: bool = True, began: Callable[[], None] | None = None
     ) -> AsyncGenerator[StreamEvent, None]:
         """The events of the first provider that has some.
 
@@ -255,7 +246,7 @@ class FallbackProvider(LLMProvider):
         finally:
             await race.aclose()
 
-    def _race(self, asked: _Asked, began: Callable[[], None] | None) -> Race:
+    def _race(self, asked: Asked, began: Callable[[], None] | None) -> Race:
         """Prepare to ask; nobody is asked yet."""
         own_s = asked.first_token_s
         patience = Patience(
@@ -285,7 +276,7 @@ class FallbackProvider(LLMProvider):
         return APITimeoutError(text, provider=provider.provider_name, model=provider.model, retryable=True)
 
     def _rest(self, index: int, error: APIError) -> None:
-        if _is_its_own(error):
+        if is_its_own(error):
             self._rests.begin(index, error.retry_after_s)
 
     def _took_over(self, index: int, errors: Sequence[APIError], *, again: bool = False) -> None:
@@ -317,53 +308,6 @@ class FallbackProvider(LLMProvider):
             self._last_response, self._last_usage = event.response, event.response.usage
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What one call asks; its ``repr`` shows nothing that the caller wrote.
-
-    Attributes:
-        messages: The conversation.
-        tools: The tools, as the agent wrote them.
-        options: The keywords that a provider gets.
-        first_token_s: The caller's own limit until the first useful token of each provider, or None.
-        until_s: When the time for the whole call is over, on the monotonic clock, or None.
-    """
-
-    messages: list[Message] = field(repr=False)
-    tools: list[ToolSpec] | None = field(repr=False)
-    options: dict[str, Any] = field(repr=False)
-    first_token_s: float | None
-    until_s: float | None
-
-    @classmethod
-    def of(cls, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> _Asked:
-        """Read what the caller wrote.
-
-        Raises:
-            ConfigError: If a time is of no use.
-        """
-        own = dict(options)
-        first_token_s = seconds_of("first_token_timeout", own.pop("first_token_timeout", None))
-        timeout_s = seconds_of("timeout", own.get("timeout"))
-        return cls(messages, tools, own, first_token_s, None if timeout_s is None else time.monotonic() + timeout_s)
-
-    def of_one(
-        self, provider: LLMProvider, began: Callable[[], None], first_token_s: float | None
-    ) -> AsyncIterator[StreamEvent]:
-        """Open the stream of one provider, which has what is left of the time for the whole call."""
-        left = {} if self.until_s is None else {"timeout": max(self.until_s - time.monotonic(), 0.001)}
-        return provider._events_in_group(  # noqa: SLF001 - the class is their own base
-            self.messages, self.tools, {**self.options, **left}, began=began, first_token_s=first_token_s
-        )
-
-
 def _kind_of(error: APIError) -> str:
     kind = type(error).__name__
     return kind if error.status_code is None else f"{kind}, status {error.status_code}"
-
-
-def _is_its_own(error: APIError) -> bool:
-    """Whether a provider failed for a reason of its own, and not for the request or by bad luck."""
-    if isinstance(error, AllProvidersFailedError):  # a group: one that is there may take the next request
-        return all(_is_its_own(each) for each in error.errors)
-    return not isinstance(error, BadRequestError | IncompleteResponseError)

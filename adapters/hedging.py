@@ -1,6 +1,6 @@
 """``Race``: several providers are asked for one answer, one after the other or side by side; one of them is heard.
 
-It knows no rests, no log lines and no messages: whom to ask, and how, it is told by ``adapters.fallback``.
+It knows no rests and tells nothing in the log: whom to ask, and how, it is told by ``adapters.fallback``.
 """
 
 from __future__ import annotations
@@ -9,16 +9,58 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.errors import AllProvidersFailedError, APIError
+from adapters.request.question import seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
-    from adapters.types import StreamEvent
+    from adapters.provider import LLMProvider
+    from adapters.types import Message, StreamEvent, ToolSpec
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one call asks; its ``repr`` shows nothing that the caller wrote.
+
+    Attributes:
+        messages: The conversation.
+        tools: The tools, as the agent wrote them.
+        options: The keywords that a provider gets.
+        first_token_s: The caller's own limit until the first useful token of each provider, or None.
+        until_s: When the time for the whole call is over, on the monotonic clock, or None.
+    """
+
+    messages: list[Message] = field(repr=False)
+    tools: list[ToolSpec] | None = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+    first_token_s: float | None
+    until_s: float | None
+
+    @classmethod
+    def of(cls, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> Asked:
+        """Read what the caller wrote.
+
+        Raises:
+            ConfigError: If a time is of no use.
+        """
+        own = dict(options)
+        first_token_s = seconds_of("first_token_timeout", own.pop("first_token_timeout", None))
+        timeout_s = seconds_of("timeout", own.get("timeout"))
+        return cls(messages, tools, own, first_token_s, None if timeout_s is None else time.monotonic() + timeout_s)
+
+    def of_one(
+        self, provider: LLMProvider, began: Callable[[], None], first_token_s: float | None
+    ) -> AsyncIterator[StreamEvent]:
+        """Open the stream of one provider, which has what is left of the time for the whole call."""
+        left = {} if self.until_s is None else {"timeout": max(self.until_s - time.monotonic(), 0.001)}
+        return provider._events_in_group(  # noqa: SLF001 - the class is their own base
+            self.messages, self.tools, {**self.options, **left}, began=began, first_token_s=first_token_s
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,12 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adapters.errors import AllProvidersFailedError, BadRequestError, IncompleteResponseError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from adapters.errors import APIError
     from adapters.provider import LLMProvider
 
 _logger = logging.getLogger(__name__)
@@ -124,3 +127,10 @@ def _wake(rests: weakref.ref[Rests], index: int) -> None:
     """Begin a probe, if the group is still there."""
     if (alive := rests()) is not None:
         alive.begin_probe(index)
+
+
+def is_its_own(error: APIError) -> bool:
+    """Whether a provider failed for a reason of its own, and not for the request or by bad luck."""
+    if isinstance(error, AllProvidersFailedError):  # a group: one that is there may take the next request
+        return all(is_its_own(each) for each in error.errors)
+    return not isinstance(error, BadRequestError | IncompleteResponseError)

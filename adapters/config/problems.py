@@ -35,6 +35,7 @@ _SIMPLE_TEXTS = {
     "bool_type": "must be true or false, without quotes",
     "model_type": _NO_BLOCK,
     "dict_type": _NO_BLOCK,
+    "list_type": "must be a list, such as [one, other]",
     "is_instance_of": _NO_TEXT,
     "too_short": "is empty; add at least one entry",
     "invalid-json-value": "must be something that JSON can hold; put dates in quotes",

@@ -28,6 +28,8 @@ _TAKEN: Mapping[str, str] = {
     **dict.fromkeys(("extra_query", "query"), "write it into base_url where the provider is made"),
     **dict.fromkeys(("client", "http_client"), "the provider makes its own connections"),
     **dict.fromkeys(("fallbacks", "context_window_fallbacks"), "put providers into a FallbackProvider"),
+    **dict.fromkeys(("hedge_after_s", "cooldown_s"), "set it where the FallbackProvider is made"),
+    "first_token_s": "use first_token_timeout",
     "custom_llm_provider": "choose a kind where the provider is made",
     "headers": "use extra_headers for one request, or set headers where the provider is made",
     "retry": "use max_retries for one request, or set retry where the provider is made",
