@@ -39,7 +39,7 @@ _NONE_IS_DEFAULT = {
     *("name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"),
     *("fallbacks", "cooldown_s"),
 }
-_WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
+WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
 
 
 class ProviderConfig(Section):
@@ -236,7 +236,7 @@ class ProviderConfig(Section):
             raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")
         return value
 
-    @field_validator(*_WITH_FALLBACKS)
+    @field_validator(*WITH_FALLBACKS)
     @classmethod
     def _check_company(cls, value: Json, info: ValidationInfo) -> Json:
         default = cls.model_fields[str(info.field_name)].default
