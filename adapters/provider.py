@@ -92,7 +92,8 @@ class LLMProvider(ABC):
             messages: The conversation, in OpenAI format.
             tools: Tools that the model may call, as the agent wrote them; with them ``tool_choice`` is "auto".
             **kwargs: Sampling parameters of this request alone, such as ``temperature``. ``tool_choice="none"``
-                forbids tool calls, as for ``chat_stream``.
+                forbids tool calls, as for ``chat_stream``. ``timeout`` and ``max_retries`` mean what they mean in
+                OpenAI's SDK; a stream may have ``first_token_timeout`` too.
 
         Returns:
             The answer.
