@@ -82,7 +82,8 @@ class Rests:
         wait_s = self._cooldown_s if wait_s is None else wait_s
         if wait_s > 0:
             loop = asyncio.get_running_loop()
-            timer = loop.call_later(wait_s, _wake, weakref.ref(self), index)
+            myself: weakref.ref[Rests] = weakref.ref(self)
+            timer = loop.call_later(wait_s, _wake, myself, index)
             self._rests[index] = _Rest(time.monotonic() + wait_s, loop, timer)
 
     def end(self, index: int) -> None:
