@@ -50,8 +50,8 @@ class FallbackProvider(LLMProvider):
         cooldown_s: How long a failed provider rests before it is looked for, unless its server named a time to come
             back.
         first_token_s: Seconds that a provider has until its first useful token (text, reasoning or a part of a call)
-            while there is another one to ask, all its tries and loading included. None leaves it to the
-            ``timeouts.first_token_s`` of each.
+            while there is another one to ask that does not rest, all its tries and loading included. None leaves it to
+            the ``timeouts.first_token_s`` of each.
         hedge_after_s: Seconds without a useful token after which the next provider is asked beside the one before.
             Who speaks first is heard, and the other request is closed at once. None never asks two.
 
@@ -264,11 +264,10 @@ class FallbackProvider(LLMProvider):
 
             return asked.of_one(self._providers[index], tell, patience.first_token_s)
 
-        return Race(self._order(), ask, patience, late=self._late, failed=self._rest)
-
-    def _order(self) -> list[int]:
-        """Return which providers to ask, the resting ones last."""
-        return sorted(range(len(self._providers)), key=self._rests.has)
+        everybody = range(len(self._providers))
+        resting = {index for index in everybody if self._rests.has(index)}
+        order = sorted(everybody, key=resting.__contains__)  # they are asked last
+        return Race(order, ask, patience, resting=resting, late=self._late, failed=self._rest)
 
     def _late(self, index: int, waited_s: float) -> APIError:
         provider = self._providers[index]

@@ -15,7 +15,7 @@ from adapters.errors import AllProvidersFailedError, APIError
 from adapters.request.question import seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 
     from adapters.provider import LLMProvider
     from adapters.types import Message, StreamEvent, ToolSpec
@@ -126,6 +126,7 @@ class Race:
         order: Whom to ask, the first one first.
         ask: Opens the stream of one of them, and takes what is to be called when something useful has come.
         patience: How long to wait.
+        resting: Who is asked only when the others have failed by themselves: nobody is given up or hedged for them.
         late: Makes the error of one that said nothing for so many seconds.
         failed: Is told of each failure.
     """
@@ -136,12 +137,14 @@ class Race:
         ask: Callable[[int, Callable[[], None]], AsyncIterator[StreamEvent]],
         patience: Patience,
         *,
+        resting: Collection[int],
         late: Callable[[int, float], APIError],
         failed: Callable[[int, APIError], None],
     ) -> None:
         self._waiting = list(order)
         self._ask = ask
         self._patience = patience
+        self._resting = resting
         self._late = late
         self._failed = failed
         self._running: list[Runner] = []
@@ -233,6 +236,10 @@ class Race:
         in_time = until_s is None or time.monotonic() < until_s or not self._asked
         return bool(self._waiting) and in_time
 
+    def _has_another(self) -> bool:
+        """Whether the next one is worth as much as those that run; it needs one that runs."""
+        return self._may_ask() and (self._waiting[0] not in self._resting or self._running[0].index in self._resting)
+
     def _leave(self, runner: Runner) -> None:
         self._running.remove(runner)
         self._closing.add(asyncio.create_task(runner.close()))
@@ -256,12 +263,12 @@ class Race:
         budget_s = self._patience.first_token_s
         if budget_s is None or not self._running or self._running[0].spoke:
             return None
-        has_others = len(self._running) > 1 or self._may_ask()
+        has_others = len(self._running) > 1 or self._has_another()
         return self._running[0].asked_s + budget_s if has_others or self._patience.is_for_all else None
 
     def _hedged_s(self) -> float | None:
         """When the next is asked beside the one that was asked last; None if nobody is."""
         after_s = self._patience.hedge_after_s
-        if after_s is None or not self._running or self._running[0].spoke or not self._may_ask():
+        if after_s is None or not self._running or self._running[0].spoke or not self._has_another():
             return None
         return self._running[-1].asked_s + after_s

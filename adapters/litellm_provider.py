@@ -125,8 +125,9 @@ class LiteLLMProvider(LLMProvider):
         began: Callable[[], None],
         first_token_s: float | None,
     ) -> AsyncIterator[StreamEvent]:
-        limit = {} if first_token_s is None else {"first_token_timeout": first_token_s}
-        return self._events(self._question(messages, tools, {**options, **limit}, stream=True), began)
+        if (first_token_s or 0.0) > self._config.timeouts.first_token_s:
+            options = {**options, "first_token_timeout": first_token_s}
+        return self._events(self._question(messages, tools, dict(options), stream=True), began)
 
     async def prewarm(self) -> None:
         """Load LiteLLM and open the connection; a server that cannot be reached is only logged."""

@@ -180,7 +180,7 @@ class LLMProvider(ABC):
         options: Mapping[str, Any],
         *,
         began: Callable[[], None],  # noqa: ARG002 - for those that know it before their first event
-        first_token_s: float | None,  # noqa: ARG002 - for those that limit it themselves
+        first_token_s: float | None,  # noqa: ARG002 - for those that would give up earlier
     ) -> AsyncIterator[StreamEvent]:
         """Do what ``stream_events`` does, for who has another provider to ask.
 
@@ -191,7 +191,8 @@ class LLMProvider(ABC):
             tools: The tools.
             options: The keywords of the call.
             began: To be called when something useful has come, which may be long before the first event.
-            first_token_s: Seconds that this may take, kept by the caller; None leaves it to the provider.
+            first_token_s: Seconds that the caller waits for that. It keeps the time itself; a provider with less
+                patience of its own is to have as much.
         """
         return self.stream_events(messages, tools, **options)
 

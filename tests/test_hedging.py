@@ -195,6 +195,41 @@ async def test_errors_stand_in_the_order_of_asking(server: ScriptedServer) -> No
     assert str(caught.value.errors[0]) == "first did not answer in time (0.4 seconds). Please try again."
 
 
+async def test_the_last_one_has_its_own_patience(server: ScriptedServer) -> None:
+    """The budget is for as long as there is somebody else; a slow answer is better than none."""
+    first = _provider("first", server.add("first", _MUTE))
+    second = _provider("second", server.add("second", (0.6, *_parts(_SPEAKING), *_end())))
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."
+
+
+async def test_nobody_is_given_up_for_one_that_rests(server: ScriptedServer) -> None:
+    """A slow provider is better than one that has just failed, which is asked when the slow one has failed too."""
+    slow: Script = (0.6, *_parts(_SPEAKING), *_end())
+    unwell = reply({}, "503 Service Unavailable")
+    first = _provider("first", server.add("first", slow, slow, unwell), retry={"attempts": 1})
+    second = _provider("second", server.add("second", unwell, _WARM), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], first_token_s=0.3, hedge_after_s=0.1) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."  # the second failed beside it, and rests
+        assert await _heard(provider, "stream_events") == "Hot."
+        assert len(server.seen["second"].bodies) == 1
+        assert await _heard(provider, "stream_events") == "It is warm."
+
+
+async def test_when_all_rest_each_has_its_budget(server: ScriptedServer) -> None:
+    """Nobody is worth more than the others then."""
+    unwell = reply({}, "503 Service Unavailable")
+    first = _provider("first", server.add("first", unwell, _MUTE), retry={"attempts": 1})
+    second = _provider("second", server.add("second", unwell, _WARM), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        with pytest.raises(AllProvidersFailedError):
+            await _heard(provider, "stream_events")
+        assert await _heard(provider, "stream_events") == "It is warm."
+
+
 async def test_each_of_many_is_asked_in_its_turn(server: ScriptedServer) -> None:
     """Two mute ones before a third: each has its time, and all that are not heard are left."""
     providers = [_provider(name, server.add(name, _MUTE)) for name in ("first", "second")]
