@@ -2,8 +2,9 @@
 
 ``create_provider`` makes a provider by kind, ``load_config`` reads a row of YAML for it, and
 ``create_provider_from_settings`` takes CAAL's settings. What they return is a ``LiteLLMProvider``, one form of the
-contract ``LLMProvider``; ``FallbackProvider`` is the other, over several of them. Its answers are ``LLMResponse``, or
-a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its failures are ``AdapterError``.
+contract ``LLMProvider``; ``FallbackProvider``, over several of them, is the other, and what a row with ``fallbacks``
+becomes. Its answers are ``LLMResponse``, or a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its
+failures are ``AdapterError``.
 
 Importing this loads nothing that is slow to load: the HTTP client comes with the first provider, LiteLLM with
 ``prewarm`` or else the first request. ``adapters.agent``, ``adapters.livekit``, ``adapters.models`` and

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, overload
 
 from adapters.config import KindName, ProviderConfig
 from adapters.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from adapters.fallback import FallbackProvider
     from adapters.litellm_provider import LiteLLMProvider
     from adapters.local import LocalServer
     from adapters.types import Json
@@ -52,7 +53,11 @@ _SETTINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
 _CAAL = {"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title": "CAAL"}  # as CAAL introduces itself there
 
 
-def create_provider(provider_name: str | ProviderConfig, **options: Any) -> LiteLLMProvider:
+@overload
+def create_provider(provider_name: str, **options: Any) -> LiteLLMProvider: ...
+@overload
+def create_provider(provider_name: ProviderConfig, **options: Any) -> LiteLLMProvider | FallbackProvider: ...
+def create_provider(provider_name: str | ProviderConfig, **options: Any) -> LiteLLMProvider | FallbackProvider:
     """Make a provider.
 
     Args:
@@ -62,7 +67,8 @@ def create_provider(provider_name: str | ProviderConfig, **options: Any) -> Lite
             those of a row.
 
     Returns:
-        The provider. No request is made, and nothing is started, before it is first asked.
+        The provider; for a row with ``fallbacks`` a ``FallbackProvider`` of the row and all that are behind it. No
+        request is made, and nothing is started, before it is first asked.
 
     Raises:
         ConfigError: If the name or an option is unknown, or something is missing; all problems, one a line.
@@ -70,13 +76,39 @@ def create_provider(provider_name: str | ProviderConfig, **options: Any) -> Lite
     Example:
         >>> provider = create_provider("ollama", model="qwen3:8b", temperature=0.15)
     """
-    from adapters.litellm_provider import LiteLLMProvider
-
     if isinstance(provider_name, ProviderConfig):
         config = provider_name.with_options(**options)
     else:
         config = ProviderConfig.create(_kind_of(provider_name), **options)
-    config = config.resolved()
+    providers = [_provider_of(row) for row in _resolved(config.chain())]
+    if len(providers) == 1:
+        return providers[0]
+    from adapters.fallback import FallbackProvider
+
+    return FallbackProvider(
+        providers,
+        cooldown_s=config.cooldown_s,
+        first_token_s=config.first_token_s,
+        hedge_after_s=config.hedge_after_s,
+    )
+
+
+def _resolved(rows: Iterable[ProviderConfig]) -> list[ProviderConfig]:
+    """Look up the secrets of several providers; what is missing is told of all of them at once."""
+    resolved, problems = [], []
+    for row in rows:
+        try:
+            resolved.append(row.resolved())
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return resolved
+
+
+def _provider_of(config: ProviderConfig) -> LiteLLMProvider:
+    from adapters.litellm_provider import LiteLLMProvider
+
     if config.kind == "ollama" and config.num_ctx is not None:
         _log.warning(
             "%s: num_ctx has no effect, because Ollama takes none at its OpenAI address."

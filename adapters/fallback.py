@@ -1,29 +1,29 @@
 """``FallbackProvider``: several providers behind the contract of one; the next one answers when one fails.
 
-It only composes: no HTTP, no retries of its own. Each provider has had its own tries before its error arrives here,
-so give the providers in front few of them.
+It only composes, without HTTP: how several are asked at once is told in ``adapters.hedging``, who rests in
+``adapters.resting``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+import math
+from asyncio import gather
+from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AllProvidersFailedError, APIError, BadRequestError, ConfigError, IncompleteResponseError
+from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError
+from adapters.hedging import Asked, Patience, Race
 from adapters.provider import LLMProvider, closing
-from adapters.types import ResponseDone, ToolCallDone
+from adapters.request.question import seconds_of
+from adapters.resting import Rests, is_its_own
+from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from adapters.types import LLMResponse, Message, StreamEvent, ToolCall, ToolSpec
 
 _logger = logging.getLogger(__name__)
-
-_Item = TypeVar("_Item")
 
 _REMEMBERED_CALLS = 1000  # far more than one conversation holds, and small
 
@@ -35,8 +35,11 @@ class FallbackProvider(LLMProvider):
     request (400) may be welcome there. Once something was streamed nothing moves on: repeating half a spoken sentence
     is worse than an error. ``ConfigError`` and errors of the program are raised at once.
 
+    Each provider has its own tries, but none after a timeout: a mute one is waited for once. Every answer is asked for
+    as a stream, also that of ``chat``, because only a stream shows in time that nothing comes.
+
     A provider that failed for a reason of its own (no connection, too many requests, a wrong key; not a refused request
-    or a garbled answer) rests: for a while it is asked last, so that not every turn waits for the same timeout.
+    or a garbled answer) rests: it is asked last, until one cheap request in the background has found it again.
 
     Of turns that run at the same time, name, model, usage and answer are those of whichever moved last; what belongs
     to one of them stands in its answer, as with every provider.
@@ -44,18 +47,34 @@ class FallbackProvider(LLMProvider):
     Args:
         providers: At least one, the preferred one first; a ``FallbackProvider`` may be one of them. They are closed
             with this provider.
-        cooldown_s: How long a failed provider rests, unless its server named a time to come back.
+        cooldown_s: How long a failed provider rests before it is looked for, unless its server named a time to come
+            back.
+        first_token_s: Seconds that a provider has until its first useful token (text, reasoning or a part of a call)
+            while there is another one to ask that does not rest, all its tries and loading included. None leaves it to
+            the ``timeouts.first_token_s`` of each.
+        hedge_after_s: Seconds without a useful token after which the next provider is asked beside the one before.
+            Who speaks first is heard, and the other request is closed at once. None never asks two.
 
     Raises:
-        ConfigError: If there are no providers.
+        ConfigError: If there are no providers, or a time is of no use.
     """
 
-    def __init__(self, providers: Sequence[LLMProvider], *, cooldown_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        providers: Sequence[LLMProvider],
+        *,
+        cooldown_s: float = 30.0,
+        first_token_s: float | None = None,
+        hedge_after_s: float | None = None,
+    ) -> None:
         if not providers:
             raise ConfigError("A FallbackProvider needs at least one provider.")
+        if hedge_after_s is not None and not 0 <= hedge_after_s < math.inf:
+            raise ConfigError("hedge_after_s must be a number of seconds, 0 or more.")
         self._providers = tuple(providers)
-        self._cooldown_s = cooldown_s
-        self._rests_until_s = [0.0] * len(self._providers)  # on the monotonic clock
+        self._first_token_s = seconds_of("first_token_s", first_token_s)
+        self._hedge_after_s = hedge_after_s
+        self._rests = Rests(self._providers, cooldown_s)
         self._latest = self._providers[0]
         self._told = 0  # whose turn it is, as the log knows it
         self._makers: dict[str, LLMProvider] = {}  # by the id of a call
@@ -75,13 +94,29 @@ class FallbackProvider(LLMProvider):
         """Whether the provider that answered last can switch thinking on and off."""
         return self._latest.supports_think
 
+    @property
+    def think(self) -> bool | None:
+        """What the provider that answered last was told about thinking, as ``LiteLLMProvider`` has it."""
+        return getattr(self._latest, "think", None)
+
+    @property
+    def temperature(self) -> float | None:
+        """Sampling temperature of the provider that answered last, or None."""
+        return getattr(self._latest, "temperature", None)
+
+    @property
+    def num_ctx(self) -> int | None:
+        """Wanted context window in tokens of the provider that answered last, or None."""
+        return getattr(self._latest, "num_ctx", None)
+
     async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
         """Return the whole answer of the first provider that gives one.
 
         Args:
             messages: The conversation, in OpenAI format.
             tools: Tools that the model may call; the provider that is asked prepares them.
-            **kwargs: Sampling parameters of this request alone.
+            **kwargs: Sampling parameters of this request alone. ``timeout`` is for the whole call, whoever answers;
+                ``first_token_timeout`` stands in for ``first_token_s``, and the last provider has no more either.
 
         Returns:
             The answer.
@@ -89,28 +124,26 @@ class FallbackProvider(LLMProvider):
         Raises:
             AllProvidersFailedError: If no provider answered.
         """
-        self._last_usage = self._last_response = None
-        asked = _Asked((messages, tools), kwargs)
+        asked = Asked.of(messages, tools, kwargs)
         del messages, tools, kwargs  # tracebacks with the values of variables would show them
-        errors: list[APIError] = []
-        for index in self._order():
-            try:
-                response = await asked.of(self._providers[index])
-            except APIError as error:
-                self._rest(index, error)
-                errors.append(error)
-            else:
-                self._took_over(index, errors)
-                self._answered(index, response.tool_calls)
-                self._last_response, self._last_usage = response, response.usage
-                return response
-        raise AllProvidersFailedError(errors) from errors[-1]
+        response: LLMResponse | None = None
+        async with closing(self._events(asked, heard=False)) as events:
+            async for event in events:
+                if isinstance(event, ResponseDone):
+                    response = event.response
+        assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
+        return response
 
-    def chat_stream(
+    async def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
         """Stream the text of the first provider that sends some; arguments and errors as for ``stream_events``."""
-        return self._stream(lambda provider: provider.chat_stream(messages, tools, **kwargs))
+        asked = Asked.of(messages, tools, {**kwargs, "tool_choice": "none"})
+        del messages, tools, kwargs  # as in ``chat``
+        async with closing(self._events(asked)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    yield event.text
 
     def stream_events(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
@@ -120,13 +153,24 @@ class FallbackProvider(LLMProvider):
         Args:
             messages: The conversation, in OpenAI format.
             tools: Tools that the model may call; the provider that is asked prepares them.
-            **kwargs: Sampling parameters of this request alone.
+            **kwargs: As for ``chat``.
 
         Returns:
             An iterator that raises ``AllProvidersFailedError`` if no provider sent anything, and the provider's own
             ``APIError`` if it failed after that.
         """
-        return self._stream(lambda provider: provider.stream_events(messages, tools, **kwargs))
+        return self._events(Asked.of(messages, tools, kwargs))
+
+    def _events_in_group(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        began: Callable[[], None],
+        first_token_s: float | None,  # noqa: ARG002 - the group outside keeps it; ours have their own
+    ) -> AsyncIterator[StreamEvent]:
+        return self._events(Asked.of(messages, tools, options), began=began)
 
     async def prewarm(self) -> None:
         """Prewarm all providers at once; one that cannot be reached rests, and is told in the log."""
@@ -142,7 +186,7 @@ class FallbackProvider(LLMProvider):
         # Their public prewarm would only log it.
         warming = [provider._prewarm() for provider in self._providers]  # noqa: SLF001 - the class is their own base
         errors: list[APIError] = []
-        for index, result in enumerate(await asyncio.gather(*warming, return_exceptions=True)):
+        for index, result in enumerate(await gather(*warming, return_exceptions=True)):
             if isinstance(result, APIError):
                 _logger.warning("Warming up failed; another provider is asked first for a while: %s", result)
                 self._rest(index, result)
@@ -152,8 +196,9 @@ class FallbackProvider(LLMProvider):
         return errors
 
     async def aclose(self) -> None:
-        """Close all providers, also when closing one of them fails."""
-        results = await asyncio.gather(*(provider.aclose() for provider in self._providers), return_exceptions=True)
+        """Close all providers, also when closing one of them fails, and look for none any more."""
+        await self._rests.aclose()
+        results = await gather(*(provider.aclose() for provider in self._providers), return_exceptions=True)
         for result in results:
             if result is not None:
                 raise result
@@ -168,84 +213,100 @@ class FallbackProvider(LLMProvider):
         maker = self._makers.get(tool_calls[0].id, self._latest) if tool_calls else self._latest
         return maker.format_tool_call_message(content, tool_calls)
 
-    async def _stream(self, open_stream: Callable[[LLMProvider], AsyncIterator[_Item]]) -> AsyncIterator[_Item]:
-        self._last_usage = self._last_response = None
-        errors: list[APIError] = []
-        for index in self._order():
-            provider, answering = self._providers[index], False
-            try:
-                async with closing(open_stream(provider)) as stream:
-                    async for item in stream:
-                        self._took_over(index, errors, again=answering)
-                        answering = True
-                        self._answered(index, [item.tool_call] if isinstance(item, ToolCallDone) else [])
-                        if isinstance(item, ResponseDone):
-                            self._last_response, self._last_usage = item.response, item.response.usage
-                        yield item
-            except APIError as error:
-                self._rest(index, error)
-                if answering:
-                    raise
-                errors.append(error)
-            else:
-                self._took_over(index, errors, again=answering)
-                self._answered(index)
-                if self._last_response is None:  # text alone: what is known of its answer, the provider noted
-                    self._last_response, self._last_usage = provider.last_response, provider.last_usage
-                return
-        raise AllProvidersFailedError(errors) from errors[-1]
+    async def _events(
+        self, asked: Asked, *, heard: bool = True, began: Callable[[], None] | None = None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """The events of the first provider that has some.
 
-    def _order(self) -> list[int]:
-        """Return which providers to ask, the resting ones last."""
-        now_s = time.monotonic()
-        return sorted(range(len(self._providers)), key=lambda index: self._rests_until_s[index] > now_s)
+        Args:
+            asked: What is asked.
+            heard: Whether each event is spoken as it comes: then nothing moves on after the first one.
+            began: Is called when an answer has begun.
+        """
+        self._last_usage = self._last_response = None
+        race = self._race(asked, began)
+        try:
+            while True:
+                runner = await race.speaker()
+                index, answering = runner.index, False
+                try:
+                    event = runner.first.result()
+                    while event is not None:
+                        self._took_over(index, race.errors, again=answering)
+                        answering = True
+                        self._note(index, event)
+                        yield event
+                        event = await runner.next_event()
+                except APIError as error:
+                    race.fail(runner, error)
+                    if answering and heard:
+                        raise
+                else:
+                    return
+        finally:
+            await race.aclose()
+
+    def _race(self, asked: Asked, began: Callable[[], None] | None) -> Race:
+        """Prepare to ask; nobody is asked yet."""
+        own_s = asked.first_token_s
+        patience = Patience(
+            first_token_s=self._first_token_s if own_s is None else own_s,
+            is_for_all=own_s is not None,
+            hedge_after_s=self._hedge_after_s,
+            until_s=asked.until_s,
+        )
+
+        def ask(index: int, begin: Callable[[], None]) -> AsyncIterator[StreamEvent]:
+            def tell() -> None:
+                begin()
+                if began is not None:
+                    began()
+
+            return asked.of_one(self._providers[index], tell, patience.first_token_s)
+
+        everybody = range(len(self._providers))
+        resting = {index for index in everybody if self._rests.has(index)}
+        order = sorted(everybody, key=resting.__contains__)  # they are asked last
+        return Race(order, ask, patience, resting=resting, late=self._late, failed=self._rest)
+
+    def _late(self, index: int, waited_s: float) -> APIError:
+        provider = self._providers[index]
+        text = f"{provider.provider_name} did not answer in time ({waited_s:g} seconds). Please try again."
+        return APITimeoutError(text, provider=provider.provider_name, model=provider.model, retryable=True)
 
     def _rest(self, index: int, error: APIError) -> None:
-        if _is_its_own(error):
-            rest_s = self._cooldown_s if error.retry_after_s is None else error.retry_after_s
-            self._rests_until_s[index] = time.monotonic() + rest_s
+        if is_its_own(error):
+            self._rests.begin(index, error.retry_after_s)
 
     def _took_over(self, index: int, errors: Sequence[APIError], *, again: bool = False) -> None:
         """Tell in the log when another provider answers than the last time, and why; once for each turn."""
         if again or index == self._told:
             return
-        former, self._told = self._providers[self._told], index
-        name = self._providers[index].provider_name
+        former_index, self._told = self._told, index
+        name, former = (self._providers[each].provider_name for each in (index, former_index))
         if errors:
             # Classes and not sentences: a server may have repeated the prompt in its own.
             failed = ", ".join(f"{each.provider} ({_kind_of(each)})" for each in errors)
             _logger.warning("%s failed; %s answers now.", failed, name)
-        elif index < self._providers.index(former):
-            _logger.info("%s answers again, in place of %s.", name, former.provider_name)
+        elif index < former_index:
+            _logger.info("%s answers again, in place of %s.", name, former)
+        elif self._rests.has(former_index):
+            _logger.info("%s answers while %s rests.", name, former)
         else:
-            _logger.info("%s answers while %s rests.", name, former.provider_name)
+            _logger.info("%s was faster than %s, and answers.", name, former)
 
-    def _answered(self, index: int, tool_calls: Sequence[ToolCall] = ()) -> None:
-        self._rests_until_s[index] = 0.0
+    def _note(self, index: int, event: StreamEvent) -> None:
+        """Remember who answers, who made which call, and the whole answer at its end."""
+        self._rests.end(index)
         self._latest = self._providers[index]
-        self._makers |= {call.id: self._latest for call in tool_calls}
-        while len(self._makers) > _REMEMBERED_CALLS:
-            del self._makers[next(iter(self._makers))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The arguments of one ``chat``; their ``repr`` shows nothing that the caller wrote."""
-
-    arguments: tuple[Any, ...] = field(repr=False)
-    options: dict[str, Any] = field(repr=False)
-
-    async def of(self, provider: LLMProvider) -> LLMResponse:
-        return await provider.chat(*self.arguments, **self.options)
+        if isinstance(event, ToolCallDone):
+            self._makers[event.tool_call.id] = self._latest
+            if len(self._makers) > _REMEMBERED_CALLS:
+                del self._makers[next(iter(self._makers))]
+        elif isinstance(event, ResponseDone):
+            self._last_response, self._last_usage = event.response, event.response.usage
 
 
 def _kind_of(error: APIError) -> str:
     kind = type(error).__name__
     return kind if error.status_code is None else f"{kind}, status {error.status_code}"
-
-
-def _is_its_own(error: APIError) -> bool:
-    """Whether a provider failed for a reason of its own, and not for the request or by bad luck."""
-    if isinstance(error, AllProvidersFailedError):  # a group: one that is there may take the next request
-        return all(_is_its_own(each) for each in error.errors)
-    return not isinstance(error, BadRequestError | IncompleteResponseError)

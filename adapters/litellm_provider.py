@@ -28,7 +28,7 @@ from adapters.wire.errors import failures
 from adapters.wire.errors.upstream import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
     from adapters.config import ProviderConfig, RetryConfig
     from adapters.local import LocalServer
@@ -116,6 +116,19 @@ class LiteLLMProvider(LLMProvider):
         """Stream text and calls of one answer, from one request; see ``LLMProvider.stream_events``."""
         return self._events(self._question(messages, tools, kwargs, stream=True))
 
+    def _events_in_group(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        began: Callable[[], None],
+        first_token_s: float | None,
+    ) -> AsyncIterator[StreamEvent]:
+        if (first_token_s or 0.0) > self._config.timeouts.first_token_s:
+            options = {**options, "first_token_timeout": first_token_s}
+        return self._events(self._question(messages, tools, dict(options), stream=True), began)
+
     async def prewarm(self) -> None:
         """Load LiteLLM and open the connection; a server that cannot be reached is only logged."""
         try:
@@ -149,11 +162,21 @@ class LiteLLMProvider(LLMProvider):
         prepared = self.prepare_tools(tools or [])
         return question_of(messages, prepared, tool_choice=choice, stream=stream, options=options)
 
-    async def _events(self, question: Question) -> AsyncGenerator[StreamEvent, None]:
-        """One answer; a try that fails before its first event is repeated if the policy allows it."""
+    async def _events(
+        self, question: Question, began: Callable[[], None] | None = None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """One answer; a try that fails before its first event is repeated if the policy allows it.
+
+        Args:
+            question: What is asked.
+            began: Is called when something useful has come. Who wants to know has another provider to ask: then a
+                server that does not answer in time is not asked again.
+        """
         self._last_usage = self._last_response = None
         first, events, answer = await with_retries(
-            self._policy_for(question), partial(self._begin, question, time.monotonic())
+            self._policy_for(question),
+            partial(self._begin, question, time.monotonic(), began),
+            after_timeouts=began is None,
         )
         async with aclosing(events):
             yield self._noted(first, answer)
@@ -170,24 +193,29 @@ class LiteLLMProvider(LLMProvider):
         return policy.model_copy(update=update)
 
     async def _begin(
-        self, question: Question, began_s: float, number: int
+        self, question: Question, began_s: float, began: Callable[[], None] | None, number: int
     ) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
         """Ask until the first event is there; what the server refuses by name is left out and asked again.
 
         Args:
             question: What is asked.
             began_s: When the call began, on the monotonic clock.
+            began: Is called when something useful has come.
             number: Which try it is, from 1.
         """
         request = build_request(question, self._config, self._learned)
+        timeouts = self._config.timeouts
+        if question.first_token_s is not None:
+            timeouts = timeouts.model_copy(update={"first_token_s": question.first_token_s})
         while True:
             answer = self._new_answer(question)
             deadlines = Deadlines(
-                self._config.timeouts,
+                timeouts,
                 streamed=question.stream,
                 total_s=question.timeout_s,
                 began_s=began_s,
                 retry_s=self._config.retry.deadline_s if number > 1 else None,
+                on_useful=began,
             )
             events = attempt(self._connection, request, answer, deadlines)
             error: APIError

@@ -1,7 +1,7 @@
 """``LLM``: any provider as the language model of a LiveKit agent (the extra ``livekit``).
 
-The only import of livekit. It translates values and errors and nothing else: the provider owns timeouts and retries.
-LiveKit's own retry count and timeout are not used; with both, one bad minute of a server would cost a dozen requests.
+The only import of livekit. It translates values, limits and errors and nothing else. The provider alone repeats a
+request: with LiveKit's own loop around it, one bad minute of a server would cost a dozen.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
         Args:
             chat_ctx: The conversation.
             tools: Tools that the model may call; LiveKit runs them.
-            conn_options: Not used but for LiveKit's metrics: timeouts and retries are set at the provider.
+            conn_options: What differs from LiveKit's default counts: ``timeout`` is the time that each try of the
+                provider has until its first useful token, ``max_retry`` how often it tries again. The default leaves
+                both to the provider, and so are the waits between tries.
             parallel_tool_calls: Whether the model may call several tools at once.
             tool_choice: "auto", "required", "none" or one function.
             extra_kwargs: Sampling parameters of this request alone, in OpenAI format.
@@ -91,6 +93,7 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # which providers do anyway
             kwargs["tool_choice"] = tool_choice
+        kwargs = _limits(conn_options) | kwargs
         once = dataclasses.replace(conn_options, max_retry=0)
         return _Stream(self, self._provider, kwargs, chat_ctx=chat_ctx, tools=tools or [], conn_options=once)
 
@@ -137,6 +140,17 @@ class _Stream(llm.LLMStream):
         messages = [_with_extras(self._provider, message) for message in messages]
         specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=False)
         return self._provider.stream_events(messages, specs or None, **self._kwargs)
+
+
+def _limits(conn_options: agents.APIConnectOptions) -> dict[str, Any]:
+    """What the caller wants otherwise than LiveKit does by itself, whose default would be too short for some models."""
+    usual = agents.DEFAULT_API_CONNECT_OPTIONS
+    limits: dict[str, Any] = {}
+    if conn_options.timeout != usual.timeout:
+        limits["first_token_timeout"] = conn_options.timeout
+    if conn_options.max_retry != usual.max_retry:
+        limits["max_retries"] = conn_options.max_retry
+    return limits
 
 
 def _check_extra(name: str, value: Json) -> None:

@@ -16,7 +16,7 @@ from adapters.arguments import read_arguments
 from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -92,7 +92,8 @@ class LLMProvider(ABC):
             messages: The conversation, in OpenAI format.
             tools: Tools that the model may call, as the agent wrote them; with them ``tool_choice`` is "auto".
             **kwargs: Sampling parameters of this request alone, such as ``temperature``. ``tool_choice="none"``
-                forbids tool calls, as for ``chat_stream``.
+                forbids tool calls, as for ``chat_stream``. ``timeout`` and ``max_retries`` mean what they mean in
+                OpenAI's SDK; a stream may have ``first_token_timeout`` too.
 
         Returns:
             The answer.
@@ -171,6 +172,29 @@ class LLMProvider(ABC):
             APIError: If the server cannot be reached. A subclass whose ``prewarm`` logs that overrides this too.
         """
         await self.prewarm()
+
+    def _events_in_group(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        began: Callable[[], None],  # noqa: ARG002 - for those that know it before their first event
+        first_token_s: float | None,  # noqa: ARG002 - for those that would give up earlier
+    ) -> AsyncIterator[StreamEvent]:
+        """Do what ``stream_events`` does, for who has another provider to ask.
+
+        A subclass that can tells when its answer has begun, and does not ask again after a timeout.
+
+        Args:
+            messages: The conversation.
+            tools: The tools.
+            options: The keywords of the call.
+            began: To be called when something useful has come, which may be long before the first event.
+            first_token_s: Seconds that the caller waits for that. It keeps the time itself; a provider with less
+                patience of its own is to have as much.
+        """
+        return self.stream_events(messages, tools, **options)
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
         """Give back connections, and stop a server that this provider started."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from adapters.errors import APIError
+from adapters.errors import APIError, APITimeoutError
 from adapters.wire.deadlines import DeadlineMissed
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def with_retries(policy: RetryConfig, attempt: Callable[[int], Awaitable[T]]) -> T:
+async def with_retries(
+    policy: RetryConfig, attempt: Callable[[int], Awaitable[T]], *, after_timeouts: bool = True
+) -> T:
     """Call until it succeeds, the policy is used up, or the error says that trying again is of no use.
 
     A wait that the server asks for (``Retry-After``) is kept. If it is longer than ``max_wait_s`` or than what is
@@ -34,6 +36,8 @@ async def with_retries(policy: RetryConfig, attempt: Callable[[int], Awaitable[T
     Args:
         policy: How often, how long between, and until when a new try may begin.
         attempt: Makes one try; it is told which, from 1.
+        after_timeouts: Whether a server that did not answer in time is asked again; who has another one to ask does
+            not wait twice.
 
     Returns:
         What the first successful try returned.
@@ -42,7 +46,7 @@ async def with_retries(policy: RetryConfig, attempt: Callable[[int], Awaitable[T
         APIError: What the last try raised that was not cut off by ``deadline_s``.
     """
     retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, policy)),
+        retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, policy, after_timeouts=after_timeouts)),
         stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.deadline_s),
         wait=_wait_for(policy),
         before_sleep=_log,
@@ -69,7 +73,9 @@ def _was_cut_off(error: APIError) -> bool:
     return isinstance(error.__cause__, DeadlineMissed) and error.__cause__.limit == "deadline_s"
 
 
-def _is_worth_it(error: BaseException, policy: RetryConfig) -> bool:
+def _is_worth_it(error: BaseException, policy: RetryConfig, *, after_timeouts: bool) -> bool:
+    if isinstance(error, APITimeoutError) and not after_timeouts:
+        return False
     return isinstance(error, APIError) and error.retryable and (error.retry_after_s or 0) <= policy.max_wait_s
 
 

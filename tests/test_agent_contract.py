@@ -2,7 +2,7 @@
 
 The node below behaves as CAAL's does and knows nothing of this library's own types of errors: it asks ``chat`` for
 up to five rounds, streams the rest, tells errors apart by words in their text, speaks every other one, reads the
-private ``_last_usage``, and looks for options with ``hasattr``.
+private ``_last_usage``, and looks for options with ``hasattr``. It does the same with one provider and with a group.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters import TokenUsage, create_provider_from_settings
+from adapters import FallbackProvider, TokenUsage, create_provider, create_provider_from_settings
 from adapters.testing.answers import answer, call, reply
 
 if TYPE_CHECKING:
@@ -263,3 +263,97 @@ async def test_options_that_the_agent_looks_for(open_node: Any) -> None:
 
     assert node.options == {"think": None, "temperature": 0.15, "num_ctx": None}
     assert ollama.options == {"think": False, "temperature": 0.15, "num_ctx": 8192}
+
+
+@pytest.fixture
+async def open_group(scripted_server: ScriptedServer, litellm_is_loaded: None) -> AsyncIterator[Any]:
+    """Makes a node whose provider comes from CAAL's settings, with another server behind it."""
+    groups: list[LLMProvider] = []
+
+    def make(first: list[Step], second: list[Step], **limits: float) -> Node:
+        settings = {
+            "llm_provider": "openai_compatible",
+            "openai_model": "small",
+            "openai_base_url": scripted_server.add("first", *first),
+            "openai_api_key": KEY,
+        }
+        behind = create_provider(
+            "openai_compatible",
+            name="backup",
+            model="large",
+            base_url=scripted_server.add("second", *second),
+            retry={"attempts": 1},
+        )
+        group = FallbackProvider([create_provider_from_settings(settings), behind], **limits)
+        groups.append(group)
+        return Node(group)
+
+    yield make
+
+    for group in groups:
+        await group.aclose()
+
+
+@pytest.mark.parametrize("limits", [{"first_token_s": 0.3}, {"hedge_after_s": 0.3}], ids=lambda each: next(iter(each)))
+async def test_a_mute_server_costs_one_budget(
+    open_group: Any, scripted_server: ScriptedServer, limits: dict[str, float]
+) -> None:
+    """The whole turn is answered by the other server: the call, the tool's result, and the words that are spoken."""
+    node = open_group([("hang",)], [CALL, answer("It is sunny.")], **limits)
+
+    spoken = await node.speak(TOOLS)
+
+    first, second = scripted_server.seen["first"], scripted_server.seen["second"]
+    assert spoken == "It is sunny."
+    assert node.usages == [TokenUsage(7, 3), TokenUsage(7, 3)]
+    assert len(first.bodies) == (1 if "first_token_s" in limits else 2)  # who was slower does not rest
+    assert [body["tool_choice"] for body in second.bodies] == ["auto", "auto"]
+    assert [message["role"] for message in second.bodies[1]["messages"]] == ["user", "assistant", "tool"]
+
+
+async def test_a_server_that_dies_within_a_turn(open_group: Any, scripted_server: ScriptedServer) -> None:
+    """The call that the first one made goes to the other one with its result, and the turn ends well."""
+    node = open_group([CALL, reply({"detail": "no"}, "401 Unauthorized")], [answer("It is ", "sunny.")])
+
+    spoken = await node.speak(TOOLS)
+
+    [body] = scripted_server.seen["second"].bodies
+    assert spoken == "It is sunny."
+    assert body["messages"][1]["tool_calls"] == [call("get_weather", '{"city": "Paris"}')]
+    assert body["messages"][2]["content"] == "21 C in Paris"
+    assert node.provider.provider_name == "backup"
+
+
+async def test_streaming_moves_on_before_the_first_word(open_group: Any) -> None:
+    """Without tools the answer is streamed at once, by whoever is there."""
+    node = open_group([reply({"detail": "no"}, "401 Unauthorized")], [answer("Hel", "lo.")])
+
+    assert await node.speak() == "Hello."
+    assert node.usages == [TokenUsage(7, 3)]
+
+
+async def test_a_failed_call_of_a_group_is_asked_for_again(open_group: Any, scripted_server: ScriptedServer) -> None:
+    """When both servers could not read a call, the words by which the agent knows to ask once more are there."""
+    failure = reply(groq_failure(failed_generation='<function=get_weather{"city": <|'), "400 Bad Request")
+    node = open_group([failure, answer("Sunny.")], [failure])
+
+    assert await node.speak(TOOLS) == "Sunny."
+    assert len(scripted_server.seen["first"].bodies) == 2
+
+
+async def test_when_nobody_answers_it_is_spoken_once(open_group: Any) -> None:
+    """One short sentence about the last one asked, without a key and without words that mean something else."""
+    missing = reply({"error": {"message": f"The model `large` was not found for {KEY}"}}, "404 Not Found")
+    node = open_group([("hang",)], [missing], first_token_s=0.2)
+
+    spoken = await node.speak(TOOLS)
+
+    assert spoken.startswith("I encountered an error: No language model could answer. backup does not offer the model")
+    assert "not found" not in spoken
+    assert KEY not in spoken
+    assert len(spoken) < 400
+
+
+async def test_options_that_the_agent_looks_for_in_a_group(open_group: Any) -> None:
+    """A group shows the options of the provider that answers."""
+    assert open_group([answer("Hi.")], []).options == {"think": None, "temperature": 0.7, "num_ctx": None}

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters import LiteLLMProvider, LLMProvider, create_provider, create_provider_from_settings
-from adapters.config import ProviderConfig
+from adapters import FallbackProvider, LiteLLMProvider, LLMProvider, create_provider, create_provider_from_settings
+from adapters.config import ProviderConfig, load_config
 from adapters.errors import ConfigError
 from adapters.testing.answers import answer
 from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 _HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 
@@ -128,6 +129,46 @@ async def test_provider_of_a_row(server: ScriptedServer) -> None:
 
     assert (provider.provider_name, provider.model) == ("mine", "other")
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("other", 0, 7)
+
+
+async def test_a_row_with_fallbacks_is_a_group(server: ScriptedServer, tmp_path: Path) -> None:
+    """The row's own times hold for the group, options are for the row alone, and the next one answers in its place."""
+    path = tmp_path / "providers.yaml"
+    path.write_text(
+        f"""\
+default: home
+providers:
+  home: {{kind: openai_compatible, model: m, base_url: "{server.add("mute", ("hang",))}", fallbacks: [middle],
+         first_token_s: 0.2, hedge_after_s: 5, cooldown_s: 60}}
+  middle: {{kind: openai_compatible, model: m, base_url: "http://127.0.0.1:9/v1", retry: {{attempts: 1}},
+           fallbacks: [last]}}
+  last: {{kind: openai_compatible, model: small, base_url: "{server.add("last", answer("Hi"))}"}}
+""",
+        encoding="utf-8",
+    )
+
+    async with create_provider(load_config(path).provider(), model="other") as provider:
+        response = await provider.chat(_HELLO)
+
+    assert isinstance(provider, FallbackProvider)
+    assert (provider.provider_name, response.content) == ("last", "Hi")
+    assert [body["model"] for body in server.seen["mute"].bodies] == ["other"]
+    assert [body["model"] for body in server.seen["last"].bodies] == ["small"]
+
+
+def test_secrets_of_a_whole_group_are_told_at_once(tmp_path: Path) -> None:
+    """What is missing for one of its providers is missing for the group; all problems come with their lines."""
+    path = tmp_path / "providers.yaml"
+    row = "{kind: groq, model: m, fallbacks: "
+    path.write_text(f"default: a\nproviders:\n  a: {row}[b]}}\n  b: {row}[]}}\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError) as caught:
+        create_provider(load_config(path).provider())
+
+    assert str(caught.value).splitlines() == [
+        f"{path}:{line}: providers.{name}.api_key is missing: {name} needs an API key. Set api_key, or GROQ_API_KEY."
+        for line, name in ((3, "a"), (4, "b"))
+    ]
 
 
 async def test_secret_is_looked_up_when_the_provider_is_made(

@@ -1,6 +1,7 @@
 """``adapters.fallback``: several providers behind the contract of one.
 
-It is pure composition, so the providers here are scripted ones without a wire.
+It is pure composition, so the providers here are scripted ones without a wire; who is asked beside whom is seen by
+real servers, in ``test_hedging.py``.
 """
 
 from __future__ import annotations
@@ -524,16 +525,45 @@ async def test_the_log_tells_each_switch_once(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level("INFO", logger="adapters"):
         for _ in range(2):
             await group.chat(_MESSAGES)
-        group._rests_until_s = [0.0, 0.0]
+        group._rests.end(0)
         await group.chat(_MESSAGES)
         [piece async for piece in group.chat_stream(_MESSAGES)]
-        group._told = 0
-        group._rests_until_s = [float("inf"), 0.0]
-        await group.chat(_MESSAGES)
+    await group.aclose()
 
     assert caplog.messages == [
         "first (InternalServerError, status 500) failed; second answers now.",
         "first answers again, in place of second.",
         "first (IncompleteResponseError) failed; second answers now.",
-        "second answers while first rests.",
     ]
+
+
+async def test_who_answers_while_another_rests_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A provider that broke off in the middle rests, and the log says who takes the next turn."""
+    group = FallbackProvider([Scripted("first", ["It is", _error()]), Scripted("second")])
+    with caplog.at_level("INFO", logger="adapters"):
+        with pytest.raises(APIConnectionError):
+            await _texts(group)
+        await group.chat(_MESSAGES)
+    await group.aclose()
+
+    assert caplog.messages == ["second answers while first rests."]
+
+
+async def test_a_whole_answer_that_breaks_off_moves_on() -> None:
+    """Nothing of it was spoken yet, so ``chat`` asks the next provider; its answer has no word of the first."""
+    provider = FallbackProvider([Scripted("first", ["It is", _error(IncompleteResponseError)]), Scripted("second")])
+
+    response = await provider.chat(_MESSAGES)
+
+    assert response.content == "Hello from second."
+    assert provider.last_response is response
+
+
+async def test_it_shows_the_options_of_whoever_answered() -> None:
+    """CAAL looks for them; a provider that has none leaves them unknown."""
+    ollama = create_provider("ollama", model="m", think=False, num_ctx=4096, temperature=0.2)
+    provider = FallbackProvider([ollama, Scripted("second")])
+    assert (provider.think, provider.num_ctx, provider.temperature) == (False, 4096, 0.2)
+
+    provider = FallbackProvider([Scripted("first")])
+    assert (provider.think, provider.num_ctx, provider.temperature) == (None, None, None)

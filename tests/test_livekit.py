@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ pytest.importorskip("livekit.agents")
 
 from livekit import agents
 from livekit.agents import llm
+from livekit.agents.voice.agent_session import SessionConnectOptions
 from pydantic import BaseModel
 
 from adapters.errors import (
@@ -29,8 +31,11 @@ from adapters.errors import (
     InternalServerError,
     RateLimitError,
 )
+from adapters.factory import create_provider
 from adapters.livekit import LLM
 from adapters.provider import LLMProvider
+from adapters.testing.answers import answer
+from adapters.testing.server import ScriptedServer
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -101,6 +106,13 @@ class Scripted(LLMProvider):
         message["reasoning_details"] = [{"type": "reasoning.encrypted"}]
         message["tool_calls"][0]["signature"] = "c2ln"
         return message
+
+
+@pytest.fixture
+async def server(litellm_is_loaded: None) -> AsyncIterator[ScriptedServer]:
+    """Plays all servers of a test, each a case of its own."""
+    async with ScriptedServer() as running:
+        yield running
 
 
 def _context(text: str = "How warm is it?") -> llm.ChatContext:
@@ -366,12 +378,79 @@ async def test_a_bad_configuration_is_raised_as_it_is() -> None:
         await _chunks(Scripted([ConfigError("No key.")]))
 
 
+@pytest.mark.parametrize(
+    ("conn_options", "limits"),
+    [
+        pytest.param(agents.DEFAULT_API_CONNECT_OPTIONS, {}, id="default"),
+        pytest.param(agents.APIConnectOptions(max_retry=3, retry_interval=0, timeout=10), {}, id="equal to it"),
+        pytest.param(agents.APIConnectOptions(timeout=2), {"first_token_timeout": 2}, id="timeout"),
+        pytest.param(agents.APIConnectOptions(timeout=30), {"first_token_timeout": 30}, id="longer timeout"),
+        pytest.param(agents.APIConnectOptions(max_retry=0), {"max_retries": 0}, id="retries"),
+    ],
+)
+async def test_limits_that_differ_from_livekits_default_count(
+    conn_options: agents.APIConnectOptions, limits: dict[str, Any]
+) -> None:
+    """What the caller set reaches the provider; LiveKit's default does not, for it would tighten a slow model."""
+    provider = Scripted(["Hi."])
+
+    await _chunks(provider, conn_options=conn_options)
+
+    assert provider.asked[0][2] == limits
+
+
+async def test_a_mute_server_costs_livekits_own_fallback_one_attempt(server: ScriptedServer) -> None:
+    """LiveKit's adapter moves on after its ``attempt_timeout``, and the mute server was asked once."""
+    mute, warm = server.add("mute", ("hang",)), server.add("warm", answer("It is ", "12 C."))
+    models = [LLM(create_provider("openai_compatible", model="m", base_url=url)) for url in (mute, warm)]
+    adapter = llm.FallbackAdapter(list(models), attempt_timeout=0.3)
+    recovered: list[Any] = []
+    adapter.on("llm_availability_changed", recovered.append)
+    began_s = time.monotonic()
+
+    async with agents.AgentSession(llm=adapter) as session:
+        await session.start(agents.Agent(instructions="Be brief."))
+        turn: Any = await session.run(user_input="How warm is it?")
+        took_s = time.monotonic() - began_s
+        said = turn.expect.next_event().is_message(role="assistant").event().item.text_content
+    for model in models:
+        await model.aclose()
+
+    assert said == "It is 12 C."
+    assert 0.3 <= took_s < 8.0  # the provider's own patience, which two tries would exceed
+    assert [(event.llm, event.available) for event in recovered] == [(models[0], False)]
+    chats = [path for path in server.seen["mute"].paths if path.endswith("/chat/completions")]
+    assert len(chats) <= 2  # the second is LiveKit's own, in the background: it looks whether the server is back
+    assert len(server.seen["warm"].bodies) - server.seen["warm"].paths.count("/warm/v1/models") == 1
+
+
+async def test_a_session_keeps_its_connect_options(server: ScriptedServer) -> None:
+    """``AgentSession`` hands its options to each turn: so many tries, each of so many seconds."""
+    url = server.add("mute", ("hang",))
+    model = LLM(create_provider("openai_compatible", model="m", base_url=url, retry={"initial_wait_s": 0}))
+    limits = agents.APIConnectOptions(timeout=0.2, max_retry=1)
+    options = SessionConnectOptions(llm_conn_options=limits)
+    failed: list[llm.LLMError] = []
+    model.on("error", failed.append)
+
+    async with agents.AgentSession(llm=model, conn_options=options) as session:
+        await session.start(agents.Agent(instructions="Be brief."))
+        with pytest.raises(agents.APITimeoutError, match=r"did not answer in time \(0.2 seconds\)"):
+            await session.run(user_input="How warm is it?")
+    await model.aclose()
+
+    assert len(failed) == 1
+    assert len([path for path in server.seen["mute"].paths if path.endswith("/chat/completions")]) == 2
+
+
 async def test_the_provider_alone_retries() -> None:
-    """A failed request is not repeated by LiveKit, whatever its options say."""
+    """A failed request is not repeated by LiveKit: how often it may be is told to the provider."""
     provider = Scripted([_error(APIConnectionError, retryable=True)])
 
     with pytest.raises(agents.APIConnectionError):
-        await _chunks(provider, conn_options=agents.APIConnectOptions(max_retry=3, retry_interval=0))
+        await _chunks(provider, conn_options=agents.APIConnectOptions(max_retry=5, retry_interval=0))
+
+    assert provider.asked[0][2] == {"max_retries": 5}
 
     assert len(provider.asked) == 1
 
@@ -466,5 +545,5 @@ def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, "adapters.livekit")
     monkeypatch.setitem(sys.modules, "livekit", None)
 
-    with pytest.raises(ImportError, match=r"pip install 'caal-llm-adapters\[livekit\]'"):
+    with pytest.raises(ImportError, match=r"Install it with: pip install -e '.*\[livekit\]'"):
         importlib.import_module("adapters.livekit")

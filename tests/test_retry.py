@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.config import RetryConfig
-from adapters.errors import APIError, AuthenticationError, InternalServerError, RateLimitError
+from adapters.errors import APIError, APITimeoutError, AuthenticationError, InternalServerError, RateLimitError
 from adapters.retry import with_retries
 from tests.patience import LateError, patient
 
@@ -55,6 +55,18 @@ async def test_passing_failures() -> None:
 
     assert await with_retries(_AT_ONCE, server.ask) == "answer"
     assert server.numbers == [1, 2, 3]
+
+
+async def test_timeouts_are_left_to_who_has_another_to_ask() -> None:
+    """Then a server that is late is not asked again, and one that fails in another way still is."""
+    late = _Server(_error(APITimeoutError))
+    unwell = _Server(_error())
+
+    with pytest.raises(APITimeoutError):
+        await with_retries(_AT_ONCE, late.ask, after_timeouts=False)
+
+    assert await with_retries(_AT_ONCE, unwell.ask, after_timeouts=False) == "answer"
+    assert (late.numbers, unwell.numbers) == ([1], [1, 2])
 
 
 async def test_last_failure_is_raised() -> None:

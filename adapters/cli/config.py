@@ -29,19 +29,18 @@ def check(provider_name: str | None, config_path: str | None) -> None:
     What is wrong with providers other than the default, or the one that -p names, is a warning.
     """
     report = check_config(config_path, provider_name)
-    wanted = provider_name or report.default
-    _look_at_model_files(report, wanted)
+    _look_at_model_files(report)
     for line in report.warnings:
         click.echo(f"Warning: {printable(line)}", err=True)
     if report.errors:
         raise ConfigError("\n".join(report.errors))
-    click.echo(f"{report.file}: {wanted} can be used. The default is {report.default}.")
+    click.echo(f"{report.file}: {provider_name or report.default} can be used. The default is {report.default}.")
 
 
-def _look_at_model_files(report: Report, wanted: str) -> None:
+def _look_at_model_files(report: Report) -> None:
     for row in report.rows.values():
         if problem := _problem_of_model_file(row):
-            lines = report.errors if row.name == wanted else report.warnings
+            lines = report.errors if row.name in report.wanted else report.warnings
             lines.append(f"{report.file}: providers.{row.name}: {problem}")
 
 

@@ -26,13 +26,15 @@ class Report:
         file: The file that was read.
         default: The provider that is used when none is named, or "" if it names none.
         rows: The providers that can be used, by their names, with their variables looked up.
-        errors: What must be mended before the providers that are wanted can be used; a line each.
+        wanted: The names of the providers that are asked: the one that was named, or the default, and its fallbacks.
+        errors: What must be mended before these can be used; a line each.
         warnings: The same for providers that nobody asked for: a key may be missing because it is not needed.
     """
 
     file: Path
     default: str
     rows: dict[str, ProviderConfig] = field(default_factory=dict)
+    wanted: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -53,12 +55,12 @@ def check_config(path: str | Path | None = None, name: str | None = None) -> Rep
     file = find_file(path)
     document = read_yaml(file)
     config, problems = read_config(document)
-    if config is not None:
-        config.provider(name)
     rows = _good_rows(document) if config is None else config.providers
     default = "" if config is None else config.default
-    report = Report(file, default, errors=str(document.source.error(problems)).splitlines())
     wanted = {name or default}
+    if config is not None and not problems:
+        wanted = {row.name for row in config.provider(name).chain()}
+    report = Report(file, default, wanted=wanted, errors=str(document.source.error(problems)).splitlines())
     for row in rows.values():
         try:
             report.rows[row.name] = row.resolved()

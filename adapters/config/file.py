@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from adapters.config.yaml_file import Document
     from adapters.types import Json
 
@@ -33,6 +35,8 @@ class Config(Section):
     def model_post_init(self, context: Source | None, /) -> None:
         """Remember the file; pydantic hands on the context that validation was given."""
         self._source = context or Source("configuration")
+        for row in self.providers.values():
+            row.with_others(self.providers)
 
     def provider(self, name: str | None = None) -> ProviderConfig:
         """Give the settings of one provider.
@@ -120,7 +124,39 @@ def _problems_between_rows(data: Json) -> list[Problem]:
     default = data.get("default")
     if isinstance(default, str) and default not in rows:
         problems.append(Problem(("default",), f"names no provider; {suggest(default, rows)}"))
-    return problems
+    names = {name: _fallbacks_of(row) for name, row in rows.items()}
+    return problems + [problem for name in rows for problem in _problems_of_fallbacks(name, names)]
+
+
+def _fallbacks_of(row: Json) -> list[str]:
+    fallbacks = row.get("fallbacks") if isinstance(row, dict) else None
+    return [name for name in fallbacks if isinstance(name, str)] if isinstance(fallbacks, list) else []
+
+
+def _problems_of_fallbacks(name: str, names: Mapping[str, list[str]]) -> Iterator[Problem]:
+    """Find fallbacks of one provider that are unknown or there twice, and ways from it back to itself."""
+    path = ("providers", name, "fallbacks")
+    fallbacks = names[name]
+    for index, other in enumerate(fallbacks):
+        if other not in names:
+            yield Problem((*path, str(index)), f"names no provider; {suggest(other, names)}")
+        elif other in fallbacks[:index]:
+            yield Problem((*path, str(index)), "is there twice; remove one")
+        elif way := _way(other, name, names):
+            leads = " -> ".join([name, *way])
+            yield Problem((*path, str(index)), f"leads back to its own provider ({leads}); remove one of these")
+
+
+def _way(start: str, end: str, names: Mapping[str, list[str]]) -> list[str]:
+    """The shortest way along fallbacks from one provider to another; empty if there is none."""
+    ways, seen = [[start]], {start}
+    for way in ways:  # it grows meanwhile
+        if way[-1] == end:
+            return way
+        following = [name for name in names.get(way[-1], []) if name not in seen]
+        seen.update(following)
+        ways += [[*way, name] for name in following]
+    return []
 
 
 def _keys_beside(path: KeyPath) -> list[str]:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adapters.types import Json
 
 from pydantic import (
@@ -37,6 +39,7 @@ from adapters.config.sections import (
 )
 from adapters.config.values import (
     HeaderName,
+    Seconds,
     Secret,
     Texts,
     UserPath,
@@ -62,7 +65,11 @@ _ONLY_FOR = {
     "reasoning": ("openrouter",),
 }
 _KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
-_NONE_IS_DEFAULT = {"name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"}
+_NONE_IS_DEFAULT = {
+    *("name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"),
+    *("fallbacks", "cooldown_s"),
+}
+WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
 
 
 class ProviderConfig(Section):
@@ -95,8 +102,18 @@ class ProviderConfig(Section):
     routing: RoutingConfig | None = Field(default=None, description="Whom it may choose (kind openrouter).")
     reasoning: ReasoningConfig | None = Field(default=None, description="How the model thinks (kind openrouter).")
 
+    fallbacks: list[str] = Field(default_factory=list, description="Names of the providers to ask when it fails.")
+    first_token_s: Seconds | None = Field(
+        default=None, description="With fallbacks: until the first useful token, then the next one is asked."
+    )
+    hedge_after_s: float | None = Field(
+        default=None, ge=0, description="With fallbacks: silence after which the next one is asked beside it."
+    )
+    cooldown_s: float = Field(default=30.0, ge=0, description="With fallbacks: how long one that failed is asked last.")
+
     _source: Source = PrivateAttr()
     _key_variable: str = PrivateAttr(default="")
+    _others: tuple[ProviderConfig, ...] = PrivateAttr(default=())
 
     def model_post_init(self, context: Source | None, /) -> None:
         """Remember where the settings stand; pydantic hands on the context that validation was given."""
@@ -167,6 +184,28 @@ class ProviderConfig(Section):
         resolved._key_variable = key_from  # noqa: SLF001 - it is of this class
         return resolved
 
+    def chain(self) -> list[ProviderConfig]:
+        """List this provider and those to ask when it fails, each with its own fallbacks behind it, and each once.
+
+        Raises:
+            ConfigError: If a fallback is not known: only ``load_config`` and ``Config`` know several providers.
+        """
+        if len(self._others) < len(self.fallbacks):
+            text = "names providers of a file that was not loaded; use load_config, or a FallbackProvider"
+            raise self._source.error([Problem(("fallbacks",), text)])
+        found = {self.name: self}
+        for other in self._others:
+            found |= {row.name: row for row in other.chain() if row.name not in found}
+        return list(found.values())
+
+    def with_others(self, rows: Mapping[str, ProviderConfig]) -> None:
+        """Get to know the providers that ``fallbacks`` names; what is not among them is told when it is needed.
+
+        Args:
+            rows: The providers of the same file.
+        """
+        self._others = tuple(rows[name] for name in self.fallbacks if name in rows)
+
     def _no_key(self, variable: str) -> ConfigError:
         text = f"{self.name} needs an API key. Set api_key, or {variable}."
         if not self._source.lines:
@@ -182,6 +221,7 @@ class ProviderConfig(Section):
                 former: Section | None = getattr(self, name)
                 fields[name] = (former.model_dump() if former else {}) | options[name]
         changed = self._checked(fields, self._source, blamed)
+        changed.with_others({row.name: row for row in self._others})
         # An address is read once: with its endpoint taken off it may have no path, and a second reading would add /v1.
         return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
 
@@ -243,6 +283,15 @@ class ProviderConfig(Section):
         kinds = _ONLY_FOR[str(info.field_name)]
         if value is not None and info.data.get("kind", kinds[0]) not in kinds:
             raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")
+        return value
+
+    @field_validator(*WITH_FALLBACKS)
+    @classmethod
+    def _check_company(cls, value: Json, info: ValidationInfo) -> Json:
+        default = cls.model_fields[str(info.field_name)].default
+        if value != default and not info.data.get("fallbacks", True):
+            hint = "timeouts.first_token_s limits it alone" if info.field_name == "first_token_s" else "remove it"
+            raise ValueError(f"is for providers with fallbacks; add fallbacks, or {hint}")
         return value
 
 

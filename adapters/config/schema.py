@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.config.file import Config
 from adapters.config.kinds import KINDS
+from adapters.config.provider import WITH_FALLBACKS
 
 if TYPE_CHECKING:
     from adapters.config.kinds import Kind, KindName
@@ -26,6 +27,7 @@ def make_schema() -> dict[str, Any]:
     provider = schema["$defs"]["ProviderConfig"]
     del provider["properties"]["name"]  # in a file the row's key is the name
     provider["allOf"] = [_requirement(name, kind) for name, kind in KINDS.items() if not kind.model]
+    provider["dependentRequired"] = {name: ["fallbacks"] for name in WITH_FALLBACKS}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

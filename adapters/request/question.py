@@ -28,13 +28,15 @@ _TAKEN: Mapping[str, str] = {
     **dict.fromkeys(("extra_query", "query"), "write it into base_url where the provider is made"),
     **dict.fromkeys(("client", "http_client"), "the provider makes its own connections"),
     **dict.fromkeys(("fallbacks", "context_window_fallbacks"), "put providers into a FallbackProvider"),
+    **dict.fromkeys(("hedge_after_s", "cooldown_s"), "set it where the FallbackProvider is made"),
+    "first_token_s": "use first_token_timeout",
     "custom_llm_provider": "choose a kind where the provider is made",
     "headers": "use extra_headers for one request, or set headers where the provider is made",
     "retry": "use max_retries for one request, or set retry where the provider is made",
     "num_retries": "use max_retries",
     "timeouts": "use timeout for one request, or set timeouts where the provider is made",
     "request_timeout": "use timeout",
-    "stream_timeout": "use timeout",
+    "stream_timeout": "use first_token_timeout, or timeout for the whole call",
     "stream": "chat waits for the whole answer, chat_stream and stream_events stream it",
 }
 _TAKEN_IN_BODY = frozenset({"model", "messages", "stream", "tools"})
@@ -54,6 +56,8 @@ class Question:
         headers: Headers of this request alone.
         timeout_s: Seconds for the whole call with all its tries, or None.
         max_retries: How often a failed try may be repeated, or None if the provider's policy decides.
+        first_token_s: Seconds that each try has until the first useful piece of a stream, or None if the provider's
+            timeouts decide.
     """
 
     messages: list[Message] = field(repr=False)
@@ -65,6 +69,7 @@ class Question:
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float | None = None
     max_retries: int | None = None
+    first_token_s: float | None = None
 
     @property
     def wants_text(self) -> bool:
@@ -100,7 +105,7 @@ def question_of(
         tool_choice: ``none`` if the way of asking wants text.
         stream: Whether the answer is streamed.
         options: The caller's keywords. ``timeout``, ``max_retries``, ``extra_headers`` and ``extra_body`` mean what
-            they mean in OpenAI's SDK; all others are fields of the body.
+            they mean in OpenAI's SDK, ``first_token_timeout`` is ours; all others are fields of the body.
 
     Raises:
         ConfigError: If a keyword belongs to the provider or to the call, or its value is of no use.
@@ -109,20 +114,33 @@ def question_of(
     for name in own:
         if name in _TAKEN:
             raise ConfigError(f"{name} is not an option of a single request: {_TAKEN[name]}.")
-    timeout_s = _timeout_s(own.pop("timeout", None))
+    timeout_s = seconds_of("timeout", own.pop("timeout", None))
+    first_token_s = seconds_of("first_token_timeout", own.pop("first_token_timeout", None))
+    if first_token_s is not None and not stream:
+        raise ConfigError("first_token_timeout is for streams; use timeout with chat, which waits for a whole answer.")
     max_retries = _max_retries(own.pop("max_retries", None))
     headers = _headers(own.pop("extra_headers", None))
     extra_body = _extra_body(own.pop("extra_body", None))
     for name, value in (own | extra_body).items():
         _check_json(name, value)
-    return Question(messages, tools or [], stream, tool_choice, own, extra_body, headers, timeout_s, max_retries)
+    limits = (timeout_s, max_retries, first_token_s)
+    return Question(messages, tools or [], stream, tool_choice, own, extra_body, headers, *limits)
 
 
-def _timeout_s(value: Json) -> float | None:
+def seconds_of(name: str, value: Json) -> float | None:
+    """Read a limit on time, or None if there is none.
+
+    Args:
+        name: What the caller calls it.
+        value: What the caller wrote.
+
+    Raises:
+        ConfigError: If it is no number above 0.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigError("timeout must be a number of seconds above 0, for the whole call.")
+        raise ConfigError(f"{name} must be a number of seconds above 0.")
     return float(value)
 
 

@@ -50,6 +50,7 @@ class Deadlines:
         total_s: Seconds for the whole call, if it has a limit of its own.
         began_s: When the call began, on the monotonic clock; earlier tries count.
         retry_s: Seconds after which a try that repeats another one must have brought something, or None.
+        on_useful: Is called when the first useful data has come, or None.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Deadlines:
         total_s: float | None = None,
         began_s: float | None = None,
         retry_s: float | None = None,
+        on_useful: Callable[[], None] | None = None,
     ) -> None:
         now_s = time.monotonic()
         self._timeouts = timeouts
@@ -67,6 +69,7 @@ class Deadlines:
         self._total_s = timeouts.total_s if total_s is None else total_s
         self._began_s = now_s if began_s is None else began_s
         self._retry_s = retry_s
+        self._on_useful = on_useful
         self._quiet_since_s: float | None = None  # since the request left, or the last useful data
         self._held_since_s: float | None = None  # since the listener has what came last
         self._useful = False
@@ -100,6 +103,8 @@ class Deadlines:
         self._quiet_since_s = time.monotonic()
         if not self._useful:
             self._useful = True
+            if self._on_useful is not None:
+                self._on_useful()
             self._rearm()  # a pause may be shorter than the wait for the first token
 
     def finished(self) -> None:

@@ -114,6 +114,21 @@ def test_turn_with_a_tool(config: Path, server: ScriptedServer) -> None:
     assert bodies(server)[0]["tools"] == DEMO_TOOLS
 
 
+def test_fallbacks_answer(config: Path, server: ScriptedServer) -> None:
+    """A provider with fallbacks is asked like any other; who answered is told."""
+    server.add("cli", SUNNY)
+    rows = config.read_text(encoding="utf-8")
+    away = (
+        "  away: {kind: ollama, model: m, base_url: 'http://127.0.0.1:9', retry: {attempts: 1}, fallbacks: [scripted]}"
+    )
+    config.write_text(f"{rows}{away}\n", encoding="utf-8")
+
+    result = run("chat", "-p", "away", "--json", "weather?")
+
+    value = json.loads(result.stdout)
+    assert (value["content"], value["provider"], result.exit_code) == ("It is sunny.", "scripted", 0)
+
+
 def test_failed_tool(config: Path, server: ScriptedServer) -> None:
     """A tool that fails is shown as such, and the turn goes on."""
     server.add("cli", answer(calls=[call("get_weather", '{"city": "Paris", "unit": "k"}')]), SUNNY)

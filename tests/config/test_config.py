@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +19,13 @@ from adapters.config import Config, ProviderConfig, load_config, schema
 from adapters.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = [ROOT / "config" / "providers.yaml", ROOT / "config" / "offline.yaml"]
+EXAMPLES = [ROOT / "config" / f"{name}.yaml" for name in ("providers", "offline", "fallback")]
 
 _SECRET = "sk-hunter2"
 _KEYS = (
-    "api_key, base_url, extra_body, headers, kind, limits, max_tokens, model, model_path, models, num_ctx, prewarm,"
-    " reasoning, reasoning_effort, retry, routing, seed, stop, temperature, think, timeouts, top_p"
+    "api_key, base_url, cooldown_s, extra_body, fallbacks, first_token_s, headers, hedge_after_s, kind, limits,"
+    " max_tokens, model, model_path, models, num_ctx, prewarm, reasoning, reasoning_effort, retry, routing, seed, stop,"
+    " temperature, think, timeouts, top_p"
 )
 _SMALLEST = "default: a\nproviders:\n  a:\n    kind: local\n"
 
@@ -79,9 +81,26 @@ def test_examples(example: Path) -> None:
     """The files that come with the project are right, for us and for an editor."""
     config = load_config(example)
 
-    assert config.provider().kind == "local"
+    assert config.provider().chain()[-1].kind == "local"
     assert example.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=providers.schema.json\n")
     assert _editor_says(yaml.safe_load(example.read_text(encoding="utf-8"))) == []
+
+
+def test_examples_of_the_readme(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people copy from there can be loaded, and the one with fallbacks is a chain."""
+    for name in ("GROQ_API_KEY", "OPENROUTER_API_KEY"):
+        monkeypatch.setenv(name, "k")
+    blocks = re.findall(
+        r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+
+    configs = [_load(file, block) for block in blocks]
+
+    assert all(row.resolved() for config in configs for row in config.providers.values())
+    assert [[row.name for row in config.provider().chain()] for config in configs] == [
+        ["home"],
+        ["home", "groq", "ollama"],
+    ]
 
 
 def test_example_shows_every_key() -> None:
@@ -167,6 +186,78 @@ providers:
 def test_mistakes_are_told(file: Path, text: str, told: list[str]) -> None:
     """A mistake above or around the rows is told like one in them."""
     assert _problems(file, text) == told
+
+
+def test_fallbacks_are_asked_in_order(file: Path) -> None:
+    """A row knows those behind it, each with its own fallbacks behind it, and each once."""
+    rows = "  b: {kind: local, fallbacks: [d, c]}\n  c: {kind: local}\n  d: {kind: local, fallbacks: [c]}\n"
+    config = _load(file, f"default: a\nproviders:\n  a: {{kind: local, fallbacks: [b, c]}}\n{rows}")
+
+    assert [[row.name for row in config.provider(name).chain()] for name in "abcd"] == [
+        ["a", "b", "d", "c"],
+        ["b", "d", "c"],
+        ["c"],
+        ["d", "c"],
+    ]
+    assert [row.name for row in config.provider("b").with_options(temperature=0).chain()] == ["b", "d", "c"]
+    assert [row.name for row in config.provider("b").with_options(fallbacks=["d"]).chain()] == ["b", "d", "c"]
+    assert [row.name for row in config.provider("b").with_options(fallbacks=[]).chain()] == ["b"]
+    assert config == load_config(file)
+
+
+def test_mistakes_in_fallbacks_are_told(file: Path) -> None:
+    """A name that is none, one that is there twice, a way back, and times of a provider without fallbacks."""
+    text = """\
+default: home
+providers:
+  home:
+    kind: local
+    fallbacks: [cluod, cloud, cloud, home]
+  cloud:
+    kind: groq
+    model: m
+    fallbacks: [third]
+  third:
+    kind: local
+    fallbacks:
+      - cloud
+      - 4
+  alone:
+    kind: local
+    first_token_s: 2
+    hedge_after_s: 1
+    cooldown_s: 10
+  wrong:
+    kind: local
+    fallbacks: home
+    hedge_after_s: -1
+"""
+
+    back, alone = "leads back to its own provider", "is for providers with fallbacks; add fallbacks, or"
+    assert _problems(file, text) == [
+        "5: providers.home.fallbacks.0 names no provider; did you mean cloud?",
+        "5: providers.home.fallbacks.2 is there twice; remove one",
+        f"5: providers.home.fallbacks.3 {back} (home -> home); remove one of these",
+        f"9: providers.cloud.fallbacks.0 {back} (cloud -> third -> cloud); remove one of these",
+        f"12: providers.third.fallbacks.0 {back} (third -> cloud -> third); remove one of these",
+        "12: providers.third.fallbacks.1 must be text; put it in quotes",
+        f"17: providers.alone.first_token_s {alone} timeouts.first_token_s limits it alone",
+        f"18: providers.alone.hedge_after_s {alone} remove it",
+        f"19: providers.alone.cooldown_s {alone} remove it",
+        "22: providers.wrong.fallbacks must be a list, such as [one, two]",
+        "23: providers.wrong.hedge_after_s must be at least 0",
+    ]
+
+
+def test_fallbacks_of_a_provider_without_a_file() -> None:
+    """Names mean nothing where no other providers are known, which is told when they are needed."""
+    row = ProviderConfig.create("local", fallbacks=["other"])
+
+    with pytest.raises(ConfigError, match="local: fallbacks names providers of a file that was not loaded"):
+        row.chain()
+
+    made = Config(default="local", providers={"local": row, "other": ProviderConfig.create("local", name="other")})
+    assert [each.name for each in made.provider().chain()] == ["local", "other"]
 
 
 def test_missing_variable_is_told_with_its_place(file: Path) -> None:
@@ -284,6 +375,7 @@ def test_schema_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         pytest.param({"kind": "local", "name": "m"}, ["'name' was unexpected"], id="name"),
         pytest.param({"kind": "local", "retry": {"attempt": 1}}, ["'attempt' was unexpected"], id="unknown inner key"),
         pytest.param({"kind": "local", "temperature": 3}, ["3 is not valid"], id="out of bounds"),
+        pytest.param({"kind": "local", "hedge_after_s": 1}, ["'fallbacks' is a dependency"], id="no fallbacks"),
     ],
 )
 def test_editor_and_loader_agree(file: Path, row: dict[str, Any], told: list[str]) -> None:

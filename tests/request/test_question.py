@@ -31,6 +31,7 @@ def test_question() -> None:
     options = {
         "timeout": 3,
         "max_retries": 0,
+        "first_token_timeout": 2,
         "extra_headers": {"X-Turn": "7"},
         "extra_body": {"top_k": 5},
         "temperature": None,
@@ -49,6 +50,7 @@ def test_question() -> None:
         headers={"X-Turn": "7"},
         timeout_s=3.0,
         max_retries=0,
+        first_token_s=2.0,
     )
     assert options["timeout"] == 3
 
@@ -76,12 +78,21 @@ def test_question_without_options() -> None:
         pytest.param("stream", "chat_stream and stream_events", id="stream"),
         pytest.param("client", "makes its own connections", id="client"),
         pytest.param("fallbacks", "FallbackProvider", id="fallbacks"),
+        pytest.param("stream_timeout", "use first_token_timeout", id="stream_timeout"),
+        pytest.param("first_token_s", "use first_token_timeout", id="first_token_s"),
+        pytest.param("hedge_after_s", "FallbackProvider is made", id="hedge_after_s"),
     ],
 )
 def test_keyword_that_is_not_the_callers(name: str, where: str) -> None:
     """What belongs to the provider or to the call is refused by name, with the place where it belongs."""
     with pytest.raises(ConfigError, match=f"^{name} is not an option of a single request: .*{where}"):
         _asked(seed=1, **{name: []})
+
+
+def test_a_whole_answer_has_no_first_token() -> None:
+    """A limit that could not be kept is refused, with the one that can."""
+    with pytest.raises(ConfigError, match="first_token_timeout is for streams; use timeout with chat"):
+        _asked(first_token_timeout=2)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +121,10 @@ def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
+        *(
+            pytest.param({"first_token_timeout": value}, "first_token_timeout must be", id=f"first-token-{value}")
+            for value in (0, "3", True, math.inf)
+        ),
         *(
             pytest.param({"timeout": value}, "timeout must be a number of seconds above 0", id=f"timeout-{value}")
             for value in (0, -1, "3", True, math.nan, math.inf)

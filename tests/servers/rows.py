@@ -14,7 +14,7 @@ from adapters import ProviderConfig, create_provider
 from tests.servers.cassettes import HOST_SUFFIX, RECORDING
 
 if TYPE_CHECKING:
-    from adapters import LiteLLMProvider
+    from adapters import LLMProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Row:
         }
         return ProviderConfig.create(self.kind, **{**settings, **options})
 
-    def provider(self, **options: Any) -> LiteLLMProvider:
+    def provider(self, **options: Any) -> LLMProvider:
         """Make a provider with these settings."""
         return create_provider(self.config(**options))
 

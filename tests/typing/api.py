@@ -64,9 +64,11 @@ def make_providers() -> list[LLMProvider]:
     row = load_config(Path("providers.yaml")).provider("openrouter")
     assert_type(row, ProviderConfig)
     from_row = create_provider(row, model="qwen/qwen3-8b")
+    assert_type(from_row, LiteLLMProvider | FallbackProvider)
     from_settings = create_provider_from_settings({"llm_provider": "groq", "groq_api_key": "…"})
     assert_type(load_config().provider(), ProviderConfig)
-    return [from_options, from_row, from_settings, FallbackProvider([from_options, from_row])]
+    group = FallbackProvider([from_options, from_row], cooldown_s=30, first_token_s=2.5, hedge_after_s=None)
+    return [from_options, from_row, from_settings, group]
 
 
 async def ask(provider: LLMProvider) -> str | None:

@@ -206,7 +206,7 @@ async def test_the_time_before_the_request_has_left_may_be_held_too() -> None:
         pytest.param({"total_s": 0.1, "began_ago_s": 9.0}, "total_s of 0.1 s", id="too late before it begins"),
     ],
 )
-async def test_limits_of_one_call(options: dict[str, float], missed: str) -> None:
+async def test_limits_of_one_call(options: dict[str, Any], missed: str) -> None:
     """A call may have limits of its own, and they hold for all of its tries together."""
     began_s = time.monotonic() - options.pop("began_ago_s", 0.0)
     clock = Deadlines(limits(), streamed=True, began_s=began_s, **options)
