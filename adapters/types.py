@@ -116,9 +116,11 @@ class TextDelta:
 
     Attributes:
         text: Never empty.
+        response_id: ``LLMResponse.id`` of the answer that it belongs to, or None; an interrupted answer has no other.
     """
 
     text: str
+    response_id: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,11 @@ class ToolCallDone:
 
     Attributes:
         tool_call: The call.
+        response_id: ``LLMResponse.id`` of the answer that it belongs to, or None.
     """
 
     tool_call: ToolCall
+    response_id: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from adapters.request.refusals import (
 from adapters.wire.errors.classify import lacks_tools
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from adapters.request.build import Request
     from adapters.request.refusals import Rewrite
     from adapters.types import Json, Message
@@ -95,6 +97,10 @@ class Learned:
         left_out = self._dropped | ({"tools", "tool_choice"} if wants_text and self._text_without_tools else set())
         shaped = {self._renamed.get(name, name): self._limited(name, value) for name, value in body.items()}
         return {name: value for name, value in shaped.items() if name not in left_out}
+
+    def dropped_of(self, body: Iterable[str]) -> tuple[str, ...]:
+        """The fields of a body that ``shape_body`` leaves out because the server has refused them."""
+        return tuple(name for name in body if self._renamed.get(name, name) in self._dropped)
 
     def shape_messages(self, messages: list[Message], *, wants_text: bool) -> list[Message]:
         """Tell a mended history as this server takes it; the given one is not changed."""
