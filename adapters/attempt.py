@@ -50,6 +50,7 @@ async def attempt(
                 stream=request.stream,
                 deadlines=deadlines,
             )
+            answer.request_id = body.request_id
         except APIError as error:
             trouble = _unless_rescued(error, answer)
         while body is not None and trouble is None and not answer.has_ended:
@@ -58,7 +59,7 @@ async def attempt(
             trouble = _trouble_of(body, answer)
             if text:
                 deadlines.hold()
-                yield TextDelta(text)
+                yield TextDelta(text, answer.id)
                 deadlines.resume()
             if not payloads:
                 break
@@ -109,10 +110,10 @@ def _end(answer: Answer, trouble: APIError | None) -> Iterator[StreamEvent]:
     if trouble is not None and not answer.spoke:
         raise trouble
     if text := answer.flush():
-        yield TextDelta(text)
+        yield TextDelta(text, answer.id)
     if trouble is not None:
         raise trouble
     response = answer.finish().response
     for tool_call in response.tool_calls:
-        yield ToolCallDone(tool_call)
+        yield ToolCallDone(tool_call, answer.id)
     yield ResponseDone(response)

@@ -7,19 +7,20 @@ body means is read in ``wire`` and ``answer``, what a server does not take is re
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.answer.answer import Answer, CallInsteadOfText
 from adapters.attempt import attempt
-from adapters.errors import APIError
+from adapters.call import Call
+from adapters.errors import APIError, IncompleteResponseError
 from adapters.provider import LLMProvider
 from adapters.request.build import build_request
 from adapters.request.extras import Extras
 from adapters.request.learned import Learned
 from adapters.request.question import question_of
+from adapters.request.response_format import Misshapen
 from adapters.retry import with_retries
 from adapters.types import ResponseDone, TextDelta
 from adapters.wire.connection import Connection
@@ -89,23 +90,23 @@ class LiteLLMProvider(LLMProvider):
 
     async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
         """Ask once and wait for the whole answer; see ``LLMProvider.chat``."""
-        question = self._question(messages, tools, kwargs, stream=False)
+        call = Call(self._question(messages, tools, kwargs, stream=False))
         del messages, tools, kwargs  # tracebacks with the values of variables would show them
-        response: LLMResponse | None = None
-        async with aclosing(self._events(question)) as events:
-            async for event in events:
-                if isinstance(event, ResponseDone):
-                    response = event.response
-        assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
-        return response
+        try:
+            return await self._whole(call)
+        except IncompleteResponseError as error:
+            if not self._may_reshape(call, error):
+                raise
+            logger.info("%s; asked once more: %s", error, error.__cause__)
+        return await self._whole(call)
 
     async def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
         """Stream the text of one answer, without calls; see ``LLMProvider.chat_stream``."""
-        question = self._question(messages, tools, {**kwargs, "tool_choice": "none"}, stream=True)
+        call = Call(self._question(messages, tools, {**kwargs, "tool_choice": "none"}, stream=True))
         del messages, tools, kwargs  # as in ``chat``
-        async with aclosing(self._events(question)) as events:
+        async with aclosing(self._events(call)) as events:
             async for event in events:
                 if isinstance(event, TextDelta):
                     yield event.text
@@ -114,7 +115,7 @@ class LiteLLMProvider(LLMProvider):
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[StreamEvent]:
         """Stream text and calls of one answer, from one request; see ``LLMProvider.stream_events``."""
-        return self._events(self._question(messages, tools, kwargs, stream=True))
+        return self._events(Call(self._question(messages, tools, kwargs, stream=True)))
 
     def _events_in_group(
         self,
@@ -127,7 +128,7 @@ class LiteLLMProvider(LLMProvider):
     ) -> AsyncIterator[StreamEvent]:
         if (first_token_s or 0.0) > self._config.timeouts.first_token_s:
             options = {**options, "first_token_timeout": first_token_s}
-        return self._events(self._question(messages, tools, dict(options), stream=True), began)
+        return self._events(Call(self._question(messages, tools, dict(options), stream=True), on_useful=began))
 
     async def prewarm(self) -> None:
         """Load LiteLLM and open the connection; a server that cannot be reached is only logged."""
@@ -162,47 +163,48 @@ class LiteLLMProvider(LLMProvider):
         prepared = self.prepare_tools(tools or [])
         return question_of(messages, prepared, tool_choice=choice, stream=stream, options=options)
 
-    async def _events(
-        self, question: Question, began: Callable[[], None] | None = None
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """One answer; a try that fails before its first event is repeated if the policy allows it.
+    async def _whole(self, call: Call) -> LLMResponse:
+        response: LLMResponse | None = None
+        async with aclosing(self._events(call)) as events:
+            async for event in events:
+                if isinstance(event, ResponseDone):
+                    response = event.response
+        assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
+        return response
 
-        Args:
-            question: What is asked.
-            began: Is called when something useful has come. Who wants to know has another provider to ask: then a
-                server that does not answer in time is not asked again.
-        """
+    def _may_reshape(self, call: Call, error: IncompleteResponseError) -> bool:
+        """Whether another answer may have the form that this one has not; who wants no retries gets none."""
+        return isinstance(error.__cause__, Misshapen) and error.retryable and self._policy_for(call).attempts > 1
+
+    async def _events(self, call: Call) -> AsyncGenerator[StreamEvent, None]:
+        """One answer; a try that fails before its first event is repeated if the policy allows it."""
         self._last_usage = self._last_response = None
+        call.begin()
         first, events, answer = await with_retries(
-            self._policy_for(question),
-            partial(self._begin, question, time.monotonic(), began),
-            after_timeouts=began is None,
+            self._policy_for(call), partial(self._begin, call), after_timeouts=call.on_useful is None
         )
         async with aclosing(events):
-            yield self._noted(first, answer)
+            yield self._noted(first, answer, call)
             async for event in events:
-                yield self._noted(event, answer)
+                yield self._noted(event, answer, call)
 
-    def _policy_for(self, question: Question) -> RetryConfig:
+    def _policy_for(self, call: Call) -> RetryConfig:
         """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""
-        policy = self._config.retry
+        policy, question = self._config.retry, call.question
         total_s = self._config.timeouts.total_s if question.timeout_s is None else question.timeout_s
         update: dict[str, float] = {"deadline_s": min(policy.deadline_s, total_s)}
         if question.max_retries is not None:
             update["attempts"] = question.max_retries + 1
         return policy.model_copy(update=update)
 
-    async def _begin(
-        self, question: Question, began_s: float, began: Callable[[], None] | None, number: int
-    ) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
+    async def _begin(self, call: Call, number: int) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
         """Ask until the first event is there; what the server refuses by name is left out and asked again.
 
         Args:
-            question: What is asked.
-            began_s: When the call began, on the monotonic clock.
-            began: Is called when something useful has come.
+            call: What is asked, and since when.
             number: Which try it is, from 1.
         """
+        question = call.question
         request = build_request(question, self._config, self._learned)
         timeouts = self._config.timeouts
         if question.first_token_s is not None:
@@ -213,14 +215,15 @@ class LiteLLMProvider(LLMProvider):
                 timeouts,
                 streamed=question.stream,
                 total_s=question.timeout_s,
-                began_s=began_s,
+                began_s=call.began_s,
                 retry_s=self._config.retry.deadline_s if number > 1 else None,
-                on_useful=began,
+                on_useful=call.on_useful,
             )
+            call.sends(request)
             events = attempt(self._connection, request, answer, deadlines)
             error: APIError
             try:
-                return await anext(events), events, answer
+                return call.answers(await anext(events)), events, answer
             except CallInsteadOfText:
                 self._learned.learn_from_call()
                 error = failures.incomplete(failures.NO_CALL, self._connection.origin)
@@ -242,16 +245,21 @@ class LiteLLMProvider(LLMProvider):
             most_reasoning_chars=self._config.limits.reasoning_chars,
         )
 
-    def _noted(self, event: StreamEvent, answer: Answer) -> StreamEvent:
-        """Remember what the last event brings: the answer, its usage, and what the provider wants back."""
-        if isinstance(event, ResponseDone):
-            outcome = answer.outcome
-            assert outcome is not None  # noqa: S101 - the answer made the event of it
-            self._last_response, self._last_usage = event.response, event.response.usage
-            self._learned.learn_reasoning(first=outcome.began_with_reasoning)
-            self._extras.remember(
-                event.response.tool_calls,
-                outcome.extras,
-                outcome.echo,
-            )
-        return event
+    def _noted(self, event: StreamEvent, answer: Answer, call: Call) -> StreamEvent:
+        """Remember what the last event brings: the answer, its usage, and what the provider wants back.
+
+        Raises:
+            IncompleteResponseError: If the whole answer has not the form that was asked for.
+        """
+        if not isinstance(event, ResponseDone):
+            return event
+        outcome = answer.outcome
+        assert outcome is not None  # noqa: S101 - the answer made the event of it
+        self._learned.learn_reasoning(first=outcome.began_with_reasoning)
+        self._extras.remember(event.response.tool_calls, outcome.extras, outcome.echo)
+        self._last_usage = event.response.usage
+        try:
+            self._last_response = call.completed(event.response)
+        except Misshapen as error:
+            raise failures.misshapen(self._connection.origin, cut=answer.is_cut) from error
+        return ResponseDone(self._last_response)

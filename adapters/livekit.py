@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Never
 from adapters.arguments import is_whole
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
 from adapters.install import install_command
-from adapters.types import TextDelta, ToolCall, ToolCallDone
+from adapters.types import ResponseDone, TextDelta, ToolCall
 
 try:
     from livekit import agents
@@ -42,11 +42,14 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
 
     Args:
         provider: Who answers. It is closed with this object.
+        strict_tool_schema: Whether tools are sent with OpenAI's strict schemas, as LiveKit's own plug-in sends them:
+            servers that know them hold the arguments to the schema. Others may refuse them.
     """
 
-    def __init__(self, provider: LLMProvider) -> None:
+    def __init__(self, provider: LLMProvider, *, strict_tool_schema: bool = False) -> None:
         super().__init__()
         self._provider = provider
+        self._strict_tool_schema = strict_tool_schema
 
     @property
     def model(self) -> str:
@@ -66,6 +69,7 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
         conn_options: agents.APIConnectOptions = agents.DEFAULT_API_CONNECT_OPTIONS,
         parallel_tool_calls: agents.NotGivenOr[bool] = agents.NOT_GIVEN,
         tool_choice: agents.NotGivenOr[llm.ToolChoice] = agents.NOT_GIVEN,
+        response_format: agents.NotGivenOr[type[Any] | dict[str, Any]] = agents.NOT_GIVEN,
         extra_kwargs: agents.NotGivenOr[dict[str, Any]] = agents.NOT_GIVEN,
     ) -> llm.LLMStream:
         """Start one answer.
@@ -78,6 +82,8 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
                 both to the provider, and so are the waits between tries.
             parallel_tool_calls: Whether the model may call several tools at once.
             tool_choice: "auto", "required", "none" or one function.
+            response_format: A class of pydantic or an object in OpenAI format. An answer in another form is an error
+                at its end; reading it is up to the agent, for LiveKit knows text alone.
             extra_kwargs: Sampling parameters of this request alone, in OpenAI format.
 
         Returns:
@@ -94,8 +100,18 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
         if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # which providers do anyway
             kwargs["tool_choice"] = tool_choice
         kwargs = _limits(conn_options) | kwargs
+        if utils.is_given(response_format):
+            kwargs["response_format"] = response_format
         once = dataclasses.replace(conn_options, max_retry=0)
-        return _Stream(self, self._provider, kwargs, chat_ctx=chat_ctx, tools=tools or [], conn_options=once)
+        return _Stream(
+            self,
+            self._provider,
+            kwargs,
+            strict=self._strict_tool_schema,
+            chat_ctx=chat_ctx,
+            tools=tools or [],
+            conn_options=once,
+        )
 
     async def aclose(self) -> None:
         """Stop a running prewarm and close the provider."""
@@ -115,12 +131,14 @@ class _Stream(llm.LLMStream):
         provider: LLMProvider,
         kwargs: dict[str, Any],
         *,
+        strict: bool,
         chat_ctx: llm.ChatContext,
         tools: list[llm.Tool],
         conn_options: agents.APIConnectOptions,
     ) -> None:
         self._provider = provider
         self._kwargs = kwargs
+        self._strict = strict
         self._chunk_id = utils.shortuuid("chatcmpl_")
         super().__init__(owner, chat_ctx=chat_ctx, tools=tools, conn_options=conn_options)
 
@@ -138,7 +156,7 @@ class _Stream(llm.LLMStream):
     def _events(self) -> AsyncIterator[StreamEvent]:
         messages: list[Message] = self.chat_ctx.to_provider_format("openai")[0]
         messages = [_with_extras(self._provider, message) for message in messages]
-        specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=False)
+        specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=self._strict)
         return self._provider.stream_events(messages, specs or None, **self._kwargs)
 
 
@@ -191,12 +209,15 @@ def _function(old: Json, new: Json) -> Json:
     return old["function"] if is_whole(old["function"]["arguments"]) else new["function"]
 
 
-def _chunk(chunk_id: str, event: StreamEvent) -> llm.ChatChunk:
+def _chunk(made_id: str, event: StreamEvent) -> llm.ChatChunk:
+    """The chunk of an event, under the server's own id if it told one: LiveKit puts it into metrics and traces."""
+    if isinstance(event, ResponseDone):
+        return llm.ChatChunk(id=event.response.id or made_id, usage=_usage(event.response.usage))
     if isinstance(event, TextDelta):
-        return llm.ChatChunk(id=chunk_id, delta=llm.ChoiceDelta(role="assistant", content=event.text))
-    if isinstance(event, ToolCallDone):
-        return llm.ChatChunk(id=chunk_id, delta=llm.ChoiceDelta(role="assistant", tool_calls=[_call(event.tool_call)]))
-    return llm.ChatChunk(id=chunk_id, usage=_usage(event.response.usage))
+        delta = llm.ChoiceDelta(role="assistant", content=event.text)
+    else:
+        delta = llm.ChoiceDelta(role="assistant", tool_calls=[_call(event.tool_call)])
+    return llm.ChatChunk(id=event.response_id or made_id, delta=delta)
 
 
 def _call(tool_call: ToolCall) -> llm.FunctionToolCall:
@@ -213,6 +234,8 @@ def _usage(usage: TokenUsage | None) -> llm.CompletionUsage | None:
     return llm.CompletionUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        prompt_cached_tokens=usage.cached_tokens or 0,
+        reasoning_tokens=usage.reasoning_tokens or 0,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
     )
 

@@ -154,9 +154,9 @@ class LLMProvider(ABC):
             return
         response = await self.chat(messages, tools, **kwargs)
         if response.content:
-            yield TextDelta(response.content)
+            yield TextDelta(response.content, response.id)
         for tool_call in response.tool_calls:
-            yield ToolCallDone(tool_call)
+            yield ToolCallDone(tool_call, response.id)
         yield ResponseDone(response)
 
     async def prewarm(self) -> None:  # noqa: B027 - optional: a provider with nothing to load keeps this

@@ -7,7 +7,10 @@ off the wire lives in ``adapters.wire``; how messages are formatted for the next
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Json: TypeAlias = Any
 """JSON of any shape, as a server, a model, an agent or a file wrote it: whoever reads it checks what it is.
@@ -42,20 +45,28 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one request, as the server counted them.
+    """Tokens of one request, as the server counted them, and their price; None stands for what it did not say.
 
     Attributes:
         prompt_tokens: Tokens of everything that was sent.
         completion_tokens: Tokens of the answer, reasoning included.
+        cached_tokens: How many of ``prompt_tokens`` the server had kept from an earlier request.
+        reasoning_tokens: How many of ``completion_tokens`` were reasoning.
+        cost: What the provider says that it charges, in its own currency (OpenRouter: credits, which are US dollars).
     """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LLMResponse:
     """One whole answer.
+
+    Two are equal if they say the same. How they came about does not count: ids, seconds, attempts, and who answered.
 
     Attributes:
         content: What may be spoken, or None if there is nothing to speak.
@@ -64,6 +75,19 @@ class LLMResponse:
         reasoning: What the model thought before it answered, never part of ``content``; None if it did not.
         finish_reason: The server's word for why it stopped (``stop``, ``length``, ``tool_calls`` …), or None.
         model: The model that answered, as the server names it, or None.
+        refusal: The words in which the model declined, or None if it did not. They are its ``content``, too.
+        parsed: The answer in the form of ``response_format``: an instance of its class, or the decoded JSON. None
+            if no such form was asked for, or if the model declined or called a tool instead.
+        logprobs: OpenAI's entry for each token (``{"token": …, "logprob": …}``), or None if the server sent none.
+        native_finish_reason: The word of the provider behind the server (OpenRouter), or None.
+        id: The server's name for this answer, or None.
+        request_id: The server's name for the request, from a header, for its operator; or None.
+        provider: Name of the provider that answered, or None.
+        upstream_provider: Who ran the model for the provider (OpenRouter), or None.
+        first_text_s: Seconds from the call to the first text, failed tries included; None if there was no text.
+        total_s: Seconds from the call to the end of the answer, failed tries included, or None.
+        attempts: How many requests that provider was sent for this answer, or None.
+        dropped: Parameters that were asked for and not sent, because the server has refused them.
     """
 
     content: str | None
@@ -72,6 +96,18 @@ class LLMResponse:
     reasoning: str | None = None
     finish_reason: str | None = None
     model: str | None = None
+    refusal: str | None = None
+    parsed: Any = None
+    logprobs: list[dict[str, Any]] | None = field(default=None, repr=False)
+    native_finish_reason: str | None = None
+    id: str | None = field(default=None, compare=False)
+    request_id: str | None = field(default=None, compare=False)
+    provider: str | None = field(default=None, compare=False)
+    upstream_provider: str | None = field(default=None, compare=False)
+    first_text_s: float | None = field(default=None, compare=False)
+    total_s: float | None = field(default=None, compare=False)
+    attempts: int | None = field(default=None, compare=False)
+    dropped: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +116,11 @@ class TextDelta:
 
     Attributes:
         text: Never empty.
+        response_id: ``LLMResponse.id`` of the answer that it belongs to, or None; an interrupted answer has no other.
     """
 
     text: str
+    response_id: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +129,11 @@ class ToolCallDone:
 
     Attributes:
         tool_call: The call.
+        response_id: ``LLMResponse.id`` of the answer that it belongs to, or None.
     """
 
     tool_call: ToolCall
+    response_id: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adapters.answer.chunks import Chunk
     from adapters.answer.tool_calls import FinishedCall, Tools
     from adapters.errors import APIError
-    from adapters.types import TokenUsage
+    from adapters.types import TokenUsage, ToolCall
     from adapters.wire.errors.upstream import UpstreamError
     from adapters.wire.origin import Origin
 
@@ -60,6 +60,13 @@ class Answer:
         reasoning_first: Whether this server's answers begin with unmarked reasoning.
         most_calls: How many calls it may hold.
         most_reasoning_chars: How much reasoning is kept.
+
+    Attributes:
+        id: The server's name for the answer, as soon as it has told it.
+        request_id: The server's name for the request, from the head of what came; set by whoever reads that.
+        finish_reason: Why the answer ended, or None.
+        has_ended: Whether the server said itself that nothing follows.
+        outcome: The good answer, after ``finish``.
     """
 
     def __init__(
@@ -82,8 +89,13 @@ class Answer:
         )
         self._calls = CallAssembler(tools, most_calls=most_calls)
         self._texts: list[str] = []
+        self._refusal = ""
+        self._logprobs: list[dict[str, Any]] = []
         self._usage: TokenUsage | None = None
         self._model: str | None = None
+        self._upstream_provider: str | None = None
+        self.id: str | None = None
+        self.request_id: str | None = None
         self.finish_reason: str | None = None
         self._native_finish_reason: str | None = None
         self._has_choices = False
@@ -106,6 +118,9 @@ class Answer:
         """
         if chunk.usage or chunk.finish_reason or chunk.native_finish_reason or not self._model:
             self._note(chunk)
+        if chunk.refusal or chunk.logprobs:
+            self._refusal += chunk.refusal
+            self._logprobs += chunk.logprobs
         if chunk.reasoning or chunk.details:
             self._think(chunk)
         self._has_choices |= chunk.has_choices
@@ -124,6 +139,11 @@ class Answer:
     def is_over(self) -> bool:
         """Whether the answer has said that it is finished; usage may still follow."""
         return self.has_ended or self.finish_reason is not None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer ended because it may not be longer."""
+        return self.finish_reason in _CUT
 
     def rescue(self, failure: UpstreamError) -> bool:
         """Use what the model wrote when its server could not read it as a tool call (Groq's ``tool_use_failed``).
@@ -149,6 +169,7 @@ class Answer:
             raise CallInsteadOfText
         if not self._wants_text and not calls and (self.spoke or not text):
             return False
+        self.request_id = failure.request_id
         self._rescued = calls
         self._rescued_text = "" if self.spoke else text
         self.end()
@@ -171,7 +192,7 @@ class Answer:
             leaked = self._leaked()
         except TooManyCalls:
             raise self._too_many() from None
-        calls = self._calls.finish(cut=self._is_cut)
+        calls = self._calls.finish(cut=self.is_cut)
         known = [(call.tool_call.name, call.tool_call.arguments) for call in calls]  # vLLM may send one both ways
         leaked = [call for call in leaked if (call.tool_call.name, call.tool_call.arguments) not in known]
         if len(calls) + len(leaked) + len(self._rescued) > self._most_calls:
@@ -192,18 +213,28 @@ class Answer:
             if self._wants_text and content is None and self._wanted_call:
                 raise CallInsteadOfText
             raise self._empty() if self.is_over else self._interrupted()
-        response = LLMResponse(
-            content=content,
-            tool_calls=[call.tool_call for call in calls],
-            usage=self._usage,
-            reasoning=self._reasoning.text.strip() or None,
-            finish_reason=self.finish_reason,
-            model=self._model,
-        )
+        response = self._response(content, [call.tool_call for call in calls])
         extras = {call.tool_call.id: call.extras for call in calls if call.extras}
         echo = self._reasoning.echo if calls else {}
         self.outcome = Outcome(response, extras, echo, self._filter.began_with_reasoning)
         return self.outcome
+
+    def _response(self, content: str | None, tool_calls: list[ToolCall]) -> LLMResponse:
+        return LLMResponse(
+            content=content,
+            tool_calls=tool_calls,
+            usage=self._usage,
+            reasoning=self._reasoning.text.strip() or None,
+            finish_reason=self.finish_reason,
+            model=self._model,
+            refusal=self._refusal.strip() or None,
+            logprobs=self._logprobs or None,
+            native_finish_reason=self._native_finish_reason,
+            id=self.id,
+            request_id=self.request_id,
+            provider=self._origin.provider,
+            upstream_provider=self._upstream_provider,
+        )
 
     def _say(self, text: str) -> str:
         if text:
@@ -212,7 +243,9 @@ class Answer:
 
     def _note(self, chunk: Chunk) -> None:
         self._usage = chunk.usage or self._usage
+        self.id = self.id or chunk.id
         self._model = self._model or chunk.model
+        self._upstream_provider = self._upstream_provider or chunk.upstream_provider
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._native_finish_reason = chunk.native_finish_reason or self._native_finish_reason
 
@@ -227,12 +260,8 @@ class Answer:
         """Whether the model tried to call a tool, well or badly."""
         return self._calls.has_calls or bool(self._filter.leaks)
 
-    @property
-    def _is_cut(self) -> bool:
-        return self.finish_reason in _CUT
-
     def _leaked(self) -> list[FinishedCall]:
-        leaks = [leak for leak in self._filter.leaks if leak.is_whole or not self._is_cut]
+        leaks = [leak for leak in self._filter.leaks if leak.is_whole or not self.is_cut]
         return [call for leak in leaks for call in finished_calls(leak.text, self._tools)]
 
     def _too_many(self) -> APIError:
@@ -250,14 +279,14 @@ class Answer:
 
     def _empty(self) -> APIError:
         if self._wanted_call:
-            hint = " Its answer was cut by max_tokens." if self._is_cut else ""
+            hint = " Its answer was cut by max_tokens." if self.is_cut else ""
             return failures.incomplete(f"{NO_CALL}{hint}", self._origin)
         if self.finish_reason == "content_filter":
             return failures.filtered(self._origin)
         if self._reasoning.text.strip():
-            advice = "Please raise max_tokens or turn thinking off." if self._is_cut else "Please ask again."
+            advice = "Please raise max_tokens or turn thinking off." if self.is_cut else "Please ask again."
             return failures.incomplete(f"only thought and did not answer. {advice}", self._origin)
-        if self._is_cut:
+        if self.is_cut:
             return failures.incomplete("used up max_tokens before it said anything. Please raise it.", self._origin)
         if not self._has_choices:
             return failures.incomplete("sent nothing that is an answer. Please ask again.", self._origin)

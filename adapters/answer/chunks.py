@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.types import Json, TokenUsage
+from adapters.answer.usage import usage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from adapters.types import Json, TokenUsage
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "tool_calls", "function_call"})
@@ -44,28 +46,47 @@ class Chunk:
     """What one payload adds to the answer; what it does not say costs nothing, for a stream has thousands of them.
 
     Attributes:
+        envelope: What stands around the choice.
         text: Text, not yet cleaned of markup.
+        refusal: The same text, if the server marks it as the words in which the model declines.
         reasoning: Reasoning that the server kept apart from the text.
         reasoning_field: The field of the message that holds nothing but this reasoning, or "".
         calls: Calls or parts of them.
         details: OpenRouter's ``reasoning_details``, to be sent back.
         finish_reason: Why the answer ended, or None.
         native_finish_reason: The word of the provider behind the server, or None.
+        logprobs: OpenAI's entries for the tokens of the text.
         usage: Tokens, or None.
-        model: The model that answers, or None.
         has_choices: Whether the payload had any choice at all.
     """
 
+    envelope: Mapping[str, Json] = _NOTHING
     text: str = ""
+    refusal: str = ""
     reasoning: str = ""
     reasoning_field: str = ""
     calls: Sequence[CallFragment] = ()
     details: Sequence[dict[str, Any]] = ()
     finish_reason: str | None = None
     native_finish_reason: str | None = None
+    logprobs: Sequence[dict[str, Any]] = ()
     usage: TokenUsage | None = None
-    model: str | None = None
     has_choices: bool = False
+
+    @property
+    def id(self) -> str | None:
+        """The server's name for the answer, or None."""
+        return _text_or_none(self.envelope.get("id"))
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, or None."""
+        return _text_or_none(self.envelope.get("model"))
+
+    @property
+    def upstream_provider(self) -> str | None:
+        """Who runs the model for the server (OpenRouter), or None."""
+        return _text_or_none(self.envelope.get("provider"))
 
     @property
     def is_useful(self) -> bool:
@@ -84,10 +105,10 @@ def chunk_of(payload: Json) -> Chunk:
     chunk = Chunk()
     if not isinstance(payload, dict):
         return chunk
+    chunk.envelope = payload
     choice = _first_choice(payload.get("choices"))
-    chunk.model = _text_or_none(payload.get("model"))
     if payload.get("usage") or payload.get("x_groq") or (choice and choice.get("usage")):
-        chunk.usage = _usage_of(payload, choice or _NOTHING)
+        chunk.usage = usage_of(payload, choice or _NOTHING)
     if choice is not None:
         chunk.has_choices = True
         _read_choice(chunk, choice)
@@ -125,6 +146,8 @@ def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
         chunk.finish_reason = _text_or_none(finish_reason)
     if (native_finish_reason := choice.get("native_finish_reason")) is not None:
         chunk.native_finish_reason = _text_or_none(native_finish_reason)
+    if (logprobs := choice.get("logprobs")) is not None:
+        chunk.logprobs = _logprobs_of(logprobs)
     delta = choice.get("delta")
     # A delta, even an empty one, is all that is new: some servers repeat the whole message beside the last.
     message = delta if isinstance(delta, dict) else choice.get("message")
@@ -132,9 +155,16 @@ def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
         chunk.text = text_of(choice.get("text"))
         return
     content = message.get("content")
-    chunk.text = text_of(content) or text_of(message.get("refusal"))
+    chunk.text = text_of(content)
+    if not chunk.text and (refusal := message.get("refusal")):
+        chunk.text = chunk.refusal = text_of(refusal)
     if isinstance(content, list) or not _BESIDE_TEXT.isdisjoint(message):
         _read_beside_text(chunk, message, content)
+
+
+def _logprobs_of(logprobs: Json) -> list[dict[str, Any]]:
+    parts = [logprobs.get("content"), logprobs.get("refusal")] if isinstance(logprobs, dict) else []
+    return [each for part in parts if isinstance(part, list) for each in part if isinstance(each, dict)]
 
 
 def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> None:
@@ -173,24 +203,6 @@ def _fragment(call: dict[str, Any]) -> CallFragment:
         extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None}
         | ({"function": inner} if inner and source is function else {}),
     )
-
-
-def _usage_of(payload: dict[str, Any], choice: dict[str, Any]) -> TokenUsage | None:
-    groq = payload.get("x_groq")
-    for usage in (payload.get("usage"), choice.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
-        if isinstance(usage, dict):
-            prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-            completion = _count(usage.get("completion_tokens", usage.get("output_tokens")))
-            if prompt or completion:
-                return TokenUsage(prompt, completion)
-    return None
-
-
-def _count(value: Json) -> int:
-    try:
-        return max(int(float(value)), 0)
-    except (TypeError, ValueError, OverflowError):
-        return 0
 
 
 def _text_or_none(value: Json) -> str | None:

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from adapters.config.file import find_file, read_config
 from adapters.config.provider import ProviderConfig
-from adapters.config.yaml_file import read_yaml
 from adapters.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ def check_config(path: str | Path | None = None, name: str | None = None) -> Rep
     Raises:
         ConfigError: If the file is not there or is not YAML, or has no provider of that name.
     """
+    from adapters.config.yaml_file import read_yaml
+
     file = find_file(path)
     document = read_yaml(file)
     config, problems = read_config(document)

@@ -33,6 +33,7 @@ class Request:
         stream: Whether the answer is streamed.
         wants_text: Whether the answer must be text.
         headers: Headers of this request alone.
+        dropped: Fields that were to be sent, and are not because the server refuses them.
     """
 
     messages: list[Message] = field(repr=False)
@@ -40,6 +41,7 @@ class Request:
     stream: bool
     wants_text: bool
     headers: dict[str, str] = field(repr=False)
+    dropped: tuple[str, ...] = ()
 
 
 def build_request(question: Question, config: ProviderConfig, learned: Learned) -> Request:
@@ -57,13 +59,14 @@ def build_request(question: Question, config: ProviderConfig, learned: Learned) 
         ConfigError: If the messages or the tools are no messages or tools.
     """
     _check(question)
-    wants_text = question.wants_text
+    wants_text, body = question.wants_text, _body(question, config)
     return Request(
         learned.shape_messages(history.mend(question.messages), wants_text=wants_text),
-        learned.shape_body(_body(question, config), wants_text=wants_text),
+        learned.shape_body(body, wants_text=wants_text),
         question.stream,
         wants_text,
         question.headers,
+        learned.dropped_of(body),
     )
 
 

@@ -22,7 +22,7 @@ from adapters.request.refusals import (
 from adapters.wire.errors.classify import lacks_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from adapters.request.build import Request
     from adapters.request.refusals import Rewrite
@@ -118,6 +118,10 @@ class Learned:
             _logger.warning("%s: the model does not support %s: left out.", self._provider, ", ".join(sorted(news)))
         shaped = {self._renamed.get(name, name): self._limited(name, value) for name, value in body.items()}
         return {name: value for name, value in shaped.items() if name not in left_out}
+
+    def dropped_of(self, body: Iterable[str]) -> tuple[str, ...]:
+        """The fields of a body that ``shape_body`` leaves out because the server has refused them."""
+        return tuple(name for name in body if self._renamed.get(name, name) in self._dropped)
 
     def shape_messages(self, messages: list[Message], *, wants_text: bool) -> list[Message]:
         """Tell a mended history as this server takes it; the given one is not changed."""

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.errors import ConfigError
+from adapters.request.response_format import response_format_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from adapters.request.response_format import ResponseFormat
     from adapters.types import Json, Message, ToolSpec
 
 _OF_THE_PROVIDER = (
@@ -58,6 +60,7 @@ class Question:
         max_retries: How often a failed try may be repeated, or None if the provider's policy decides.
         first_token_s: Seconds that each try has until the first useful piece of a stream, or None if the provider's
             timeouts decide.
+        response_format: The form that the answer must have, or None; ``options`` holds its field.
     """
 
     messages: list[Message] = field(repr=False)
@@ -70,6 +73,7 @@ class Question:
     timeout_s: float | None = None
     max_retries: int | None = None
     first_token_s: float | None = None
+    response_format: ResponseFormat | None = field(default=None, repr=False)
 
     @property
     def wants_text(self) -> bool:
@@ -105,7 +109,8 @@ def question_of(
         tool_choice: ``none`` if the way of asking wants text.
         stream: Whether the answer is streamed.
         options: The caller's keywords. ``timeout``, ``max_retries``, ``extra_headers`` and ``extra_body`` mean what
-            they mean in OpenAI's SDK, ``first_token_timeout`` is ours; all others are fields of the body.
+            they mean in OpenAI's SDK, ``first_token_timeout`` is ours, ``response_format`` may be a class of pydantic;
+            all others are fields of the body.
 
     Raises:
         ConfigError: If a keyword belongs to the provider or to the call, or its value is of no use.
@@ -121,10 +126,13 @@ def question_of(
     max_retries = _max_retries(own.pop("max_retries", None))
     headers = _headers(own.pop("extra_headers", None))
     extra_body = _extra_body(own.pop("extra_body", None))
+    form = None if own.get("response_format") is None else response_format_of(own["response_format"])
+    if form is not None:
+        own["response_format"] = form.body
     for name, value in (own | extra_body).items():
         _check_json(name, value)
     limits = (timeout_s, max_retries, first_token_s)
-    return Question(messages, tools or [], stream, tool_choice, own, extra_body, headers, *limits)
+    return Question(messages, tools or [], stream, tool_choice, own, extra_body, headers, *limits, form)
 
 
 def seconds_of(name: str, value: Json) -> float | None:
@@ -170,7 +178,7 @@ def _extra_body(value: Json) -> dict[str, Json]:
 
 
 def _check_json(name: Json, value: Json) -> None:
-    """Refuse what cannot be written into a body; a class of pydantic as ``response_format`` is the usual one."""
+    """Refuse what cannot be written into a body."""
     try:
         json.dumps({name: value}, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -179,5 +187,4 @@ def _check_json(name: Json, value: Json) -> None:
         writable = isinstance(name, str)
     if not writable:
         kind = "class" if isinstance(value, type) else type(value).__name__
-        hint = ' Write {"type": "json_schema", "json_schema": …}.' if name == "response_format" else ""
-        raise ConfigError(f"{name} holds a {kind}, which is no JSON.{hint}")
+        raise ConfigError(f"{name} holds a {kind}, which is no JSON.")

@@ -25,7 +25,7 @@ TOKEN_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 """How many tokens an answer may have, by both of its names."""
 
 _REFUSING_STATUSES = (400, 404, 422, 500, 501)  # llama.cpp refuses parameters with 500, OpenRouter with 404
-_KEPT = frozenset({"tools", "model", "messages", "stream"})
+_KEPT = frozenset({"tools", "model", "messages", "stream", "response_format"})  # without it another answer comes
 _MOST_DIGITS = 9
 _REFUSED = re.compile(
     r"unsupported|not supported|support|unrecognized|unknown|unexpected|extra (?:inputs|fields)|extra_forbidden"

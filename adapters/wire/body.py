@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adapters.wire.client import Trouble
 from adapters.wire.errors import failures
 from adapters.wire.errors.redact import is_html
-from adapters.wire.errors.upstream import upstream_error
+from adapters.wire.errors.upstream import request_id_of, upstream_error
 from adapters.wire.payloads import Payloads
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Body:
         self._read_bytes = 0
         self.trouble: APIError | None = None
         deadlines.guard(response.close)
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's name for the request, from its headers; for its operator, or None."""
+        return request_id_of(self._response.headers)
 
     @property
     def is_whole(self) -> bool:

@@ -168,7 +168,13 @@ def test_json(config: Path, server: ScriptedServer) -> None:
                 "failed": False,
             }
         ],
-        "usage": {"prompt_tokens": 27, "completion_tokens": 7},
+        "usage": {
+            "prompt_tokens": 27,
+            "completion_tokens": 7,
+            "cached_tokens": None,
+            "reasoning_tokens": None,
+            "cost": None,
+        },
         "model": "m",
         "provider": "scripted",
     }

@@ -93,6 +93,8 @@ async def test_models_with_prices(server: Row) -> None:
         name="OpenAI: GPT-4o-mini",
         context_tokens=128_000,
         supports_tools=True,
+        supported_parameters=("max_tokens", "temperature", "tool_choice", "tools"),
         prompt_usd_per_mtok=Decimal("0.15"),
         completion_usd_per_mtok=Decimal("0.6"),
+        request_usd=Decimal(0),
     )

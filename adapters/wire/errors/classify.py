@@ -62,12 +62,22 @@ _NO_TOOLS = re.compile(
 )
 _STARTED_WITHOUT_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser|--jinja", re.IGNORECASE)
 _OVER_BUDGET = re.compile(r"budget_exceeded|exceeded ?budget|budget has been exceeded|crossed budget", re.IGNORECASE)
+_NO_FORMAT = re.compile(
+    r"\b(?:response_format|json_schema|structured[ _]outputs?|json mode)\b[^.]*"
+    r"(?:\bnot |unsupported|unknown|unrecognized|unavailable)"
+    r"|(?:\bnot (?:support|take|allow|permit)|unsupported|unknown|unrecognized|no endpoints found that support)[^.]*"
+    r"\b(?:response_format|json_schema|structured[ _]outputs?|json mode)\b",
+    re.IGNORECASE,
+)
+_FORMAT_REFUSED = (400, 404, 422, 500, 501)  # llama.cpp refuses parameters with 500, OpenRouter with 404
 _WRONG_PATH = re.compile(r"unexpected endpoint|file not found|no route", re.IGNORECASE)
 
 
 def class_of(failure: UpstreamError) -> type[APIError]:
     """The class of the error that a server's answer amounts to."""
     kind = _class_by_status(failure.status) or _class_by_code(failure.codes)
+    if lacks_format(failure):
+        kind = BadRequestError  # whatever the status: asked again, it will refuse again
     said = f"{failure.codes} {failure.message}"
     if kind is BadRequestError and _BAD_KEY.search(said):
         return AuthenticationError
@@ -125,6 +135,11 @@ def is_started_without_tools(failure: UpstreamError) -> bool:
 def is_over_budget(failure: UpstreamError) -> bool:
     """Whether what the operator allows to be spent has been spent."""
     return _OVER_BUDGET.search(f"{failure.codes} {failure.message}") is not None
+
+
+def lacks_format(failure: UpstreamError) -> bool:
+    """Whether the server says that it cannot answer in the form that was asked for (``response_format``)."""
+    return failure.status in _FORMAT_REFUSED and _NO_FORMAT.search(failure.message) is not None
 
 
 def is_wrong_path(failure: UpstreamError) -> bool:

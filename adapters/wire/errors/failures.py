@@ -32,6 +32,7 @@ from adapters.wire.errors.classify import (
     is_retryable,
     is_started_without_tools,
     is_wrong_path,
+    lacks_format,
     lacks_tools,
 )
 from adapters.wire.errors.redact import shorten
@@ -73,7 +74,7 @@ def rejected(failure: UpstreamError, origin: Origin) -> APIError:
         status_code=failure.status,
         retryable=is_retryable(kind, failure, wait_s),
         retry_after_s=wait_s,
-        request_id=failure.headers.get("x-request-id") or failure.headers.get("x-litellm-call-id"),
+        request_id=failure.request_id,
     )
 
 
@@ -117,6 +118,19 @@ def incomplete(reason: str, origin: Origin) -> IncompleteResponseError:
         origin: Whom it is about.
     """
     return _error(IncompleteResponseError, f"{origin.provider} {reason}", origin)
+
+
+def misshapen(origin: Origin, *, cut: bool) -> IncompleteResponseError:
+    """The error for an answer that is not in the form that was asked for.
+
+    Args:
+        origin: Whose answer it is.
+        cut: Whether it was cut by ``max_tokens``; another try would be, too.
+    """
+    if cut:
+        text = f"{origin.provider} used up max_tokens before its answer was whole. Please raise it."
+        return _error(IncompleteResponseError, text, origin, retryable=False)
+    return incomplete("did not answer in the form that was asked for (response_format). Please ask again.", origin)
 
 
 def no_answer(failure: UpstreamError, origin: Origin) -> IncompleteResponseError:
@@ -164,6 +178,8 @@ def _headline(kind: type[APIError], failure: UpstreamError, origin: Origin, wait
         return f"{name} was started without tools. Start it with them, or turn tools off."
     if lacks_tools(failure):
         return f"This model on {name} cannot use tools. Choose another model or turn tools off."
+    if lacks_format(failure):
+        return f"{name} cannot answer in the form that was asked for. Choose another model, or no response_format."
     if kind is NotFoundError:
         return _missing(failure, origin)
     return {

@@ -1,0 +1,74 @@
+"""What an answer has cost: tokens and money, in the spellings of all servers."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from adapters.types import TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adapters.types import Json
+
+_PROMPT = ("prompt_tokens_details", "input_tokens_details")
+_COMPLETION = ("completion_tokens_details", "output_tokens_details")
+_CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")  # Moonshot, DeepSeek, Anthropic
+
+
+def usage_of(payload: Mapping[str, Json], choice: Mapping[str, Json]) -> TokenUsage | None:
+    """Read the count of tokens.
+
+    Args:
+        payload: A payload.
+        choice: The choice in it: Moonshot puts the count there, and Groq into ``x_groq``.
+
+    Returns:
+        The count, or None if there is none; zeros are none.
+    """
+    groq = payload.get("x_groq")
+    for usage in (payload.get("usage"), choice.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
+        if isinstance(usage, dict):
+            prompt = _count(usage.get("prompt_tokens", usage.get("input_tokens"))) or 0
+            completion = _count(usage.get("completion_tokens", usage.get("output_tokens"))) or 0
+            if prompt or completion:
+                cached, timings = _cached(usage), payload.get("timings")
+                if cached is None and isinstance(timings, dict):
+                    cached = _count(timings.get("cache_n"))  # older llama.cpp
+                reasoning = _detail(usage, _COMPLETION, "reasoning_tokens")
+                return TokenUsage(prompt, completion, cached, reasoning, _cost(usage.get("cost")))
+    return None
+
+
+def _cached(usage: Mapping[str, Json]) -> int | None:
+    detailed = _detail(usage, _PROMPT, "cached_tokens")
+    counts = (_count(usage.get(name)) for name in _CACHED)
+    return detailed if detailed is not None else next((count for count in counts if count is not None), None)
+
+
+def _detail(usage: Mapping[str, Json], groups: tuple[str, ...], name: str) -> int | None:
+    details = next((usage[group] for group in groups if isinstance(usage.get(group), dict)), None)
+    return _count(details.get(name)) if details is not None else None
+
+
+def _count(value: Json) -> int | None:
+    try:
+        return max(int(float(value)), 0)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _cost(value: Json) -> Decimal | None:
+    """An amount of money.
+
+    The JSON reader has made a float of it, whose shortest spelling is the number that the server wrote, up to 15
+    digits that count. No price has more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        cost = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return cost if cost.is_finite() and cost >= 0 else None
