@@ -91,11 +91,11 @@ def response_format_of(value: Json) -> ResponseFormat:
 def _body_of(model: type[BaseModel]) -> dict[str, Json]:
     """OpenAI's strict form of a class. To make it takes as long as all the rest of a request, so it is kept."""
     try:
-        schema = _strict(model.model_json_schema())
+        schema, why = _strict(model.model_json_schema()), ""
     except PydanticUserError as error:
-        raise ConfigError(
-            f"No JSON schema can be made of {model.__name__} for response_format: {error.message}"
-        ) from None
+        schema, why = {}, error.message
+    if why:
+        raise ConfigError(f"No JSON schema can be made of {model.__name__} for response_format: {why}")
     name = _NO_NAME_CHARACTER.sub("_", model.__name__)[:_LONGEST_NAME_CHARS]
     return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
 

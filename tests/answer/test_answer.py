@@ -30,6 +30,10 @@ def _delta(content: Any = None, finish: str | None = None, **message: Any) -> di
     return {"choices": [{"index": 0, "delta": {"content": content, **message}, "finish_reason": finish}]}
 
 
+def _choice(delta: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, **fields}]}
+
+
 def _tool_call(arguments: str, name: str = "get_weather", **fields: Any) -> dict[str, Any]:
     return {"index": 0, "id": "a", "function": {"name": name, "arguments": arguments}, **fields}
 
@@ -141,6 +145,24 @@ def test_what_else_an_answer_tells() -> None:
     assert (outcome.response.model, outcome.response.finish_reason) == ("m-1", "tool_calls")
     assert outcome.extras == {"a": {"extra_content": {"signature": "x"}}}
     assert outcome.echo == {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "ab"}]}
+
+
+def test_names_and_refusal_of_an_answer() -> None:
+    """The first id counts; the words of a refusal are spoken and marked; logprobs of all chunks are one list."""
+    first, second = [{"token": "No"}], [{"token": "."}]
+
+    response = _outcome(
+        {"id": "", "provider": "Azure", "choices": []},
+        {"id": "gen-1"} | _choice({"refusal": "No"}, logprobs={"content": first}),
+        {"id": "gen-2"} | _choice({"refusal": "."}, logprobs={"content": second}),
+        _choice({}, finish_reason="stop", native_finish_reason="STOP"),
+    ).response
+
+    assert (response.id, response.provider, response.upstream_provider) == ("gen-1", _ORIGIN.provider, "Azure")
+    assert response.content == response.refusal == "No."
+    assert response.logprobs == [*first, *second]
+    assert response.native_finish_reason == "STOP"
+    assert response.request_id is None
 
 
 def test_details_without_a_call() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -198,6 +199,60 @@ _FAULT = {"message": "No."}
 def test_usage(payload: dict[str, Any], usage: TokenUsage | None) -> None:
     """Tokens are read wherever servers count them; zeros and nonsense are no count."""
     assert chunk_of(payload).usage == usage
+
+
+@pytest.mark.parametrize(
+    ("usage", "beside", "expected"),
+    [
+        pytest.param({"prompt_tokens_details": {"cached_tokens": 2}}, {}, TokenUsage(3, 4, 2), id="OpenAI"),
+        pytest.param({"input_tokens_details": {"cached_tokens": 2}}, {}, TokenUsage(3, 4, 2), id="OpenAI-responses"),
+        pytest.param({"prompt_tokens_details": {"cached_tokens": 0}}, {}, TokenUsage(3, 4, 0), id="none cached"),
+        pytest.param({"prompt_tokens_details": None}, {}, TokenUsage(3, 4), id="vLLM"),
+        pytest.param({"prompt_tokens_details": {"cached_tokens": None}}, {}, TokenUsage(3, 4), id="null"),
+        pytest.param({"cached_tokens": 2}, {}, TokenUsage(3, 4, 2), id="Moonshot"),
+        pytest.param({"prompt_cache_hit_tokens": 2}, {}, TokenUsage(3, 4, 2), id="DeepSeek"),
+        pytest.param({"cache_read_input_tokens": "2"}, {}, TokenUsage(3, 4, 2), id="Anthropic"),
+        pytest.param({}, {"timings": {"cache_n": 2}}, TokenUsage(3, 4, 2), id="older llama.cpp"),
+        pytest.param({}, {"timings": []}, TokenUsage(3, 4), id="timings that are a list"),
+        pytest.param(
+            {"completion_tokens_details": {"reasoning_tokens": 1}}, {}, TokenUsage(3, 4, None, 1), id="reasoning"
+        ),
+        pytest.param({"cost": 4.2e-06}, {}, TokenUsage(3, 4, cost=Decimal("0.0000042")), id="OpenRouter"),
+        pytest.param({"cost": 0.1}, {}, TokenUsage(3, 4, cost=Decimal("0.1")), id="no binary fraction"),
+        pytest.param({"cost": 0}, {}, TokenUsage(3, 4, cost=Decimal(0)), id="free"),
+        pytest.param({"cost": "0.01"}, {}, TokenUsage(3, 4, cost=Decimal("0.01")), id="cost in a string"),
+        *(
+            pytest.param({"cost": cost}, {}, TokenUsage(3, 4), id=f"cost {cost}")
+            for cost in (True, None, "free", -1, float("nan"), float("inf"), {"total": 1})
+        ),
+    ],
+)
+def test_details_of_the_usage(usage: dict[str, Any], beside: dict[str, Any], expected: TokenUsage) -> None:
+    """Cached tokens, reasoning and cost are read in each spelling; what is not said is None, and zero is zero."""
+    assert chunk_of({"usage": {"prompt_tokens": 3, "completion_tokens": 4, **usage}, **beside}).usage == expected
+
+
+def test_names_of_an_answer() -> None:
+    """Who answers, and under which name, if these are names at all."""
+    named = chunk_of({"id": "gen-1", "model": "m", "provider": "Azure"})
+    nameless = chunk_of({"id": " ", "model": 7, "provider": {"name": "Azure"}})
+
+    assert (named.id, named.model, named.upstream_provider) == ("gen-1", "m", "Azure")
+    assert (nameless.id, nameless.model, nameless.upstream_provider) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "expected"),
+    [
+        pytest.param({"content": [{"token": "H"}, 7], "refusal": None}, [{"token": "H"}], id="OpenAI"),
+        pytest.param({"content": None, "refusal": [{"token": "N"}]}, [{"token": "N"}], id="refusal"),
+        pytest.param({"tokens": ["H"]}, [], id="legacy"),
+        pytest.param([{"token": "H"}], [], id="list"),
+    ],
+)
+def test_logprobs(logprobs: Any, expected: list[Any]) -> None:
+    """OpenAI's entries are kept as they are; other shapes are left out."""
+    assert list(chunk_of(choice(logprobs=logprobs)).logprobs) == expected
 
 
 def test_the_rest_of_a_chunk() -> None:

@@ -65,7 +65,7 @@ async def test_two_questions_that_are_refused_at_the_same_time(scripted_server: 
         pytest.param(
             ASK, ["get_weather"], {}, 'tools must be a list of tools, such as [{"type": "function"', id="names"
         ),
-        pytest.param(ASK, None, {"response_format": dict}, "response_format holds a class", id="class"),
+        pytest.param(ASK, None, {"response_format": dict}, "response_format is the class dict", id="class"),
         pytest.param(
             ASK, None, {"api_base": "http://x"}, "api_base is not an option of a single request", id="api_base"
         ),

@@ -368,6 +368,8 @@ def test_money_that_comes_back(body: dict[str, Any], headers: dict[str, str], re
     [
         pytest.param({"X-Request-ID": "a", "x-litellm-call-id": "b"}, "a", id="the server's"),
         pytest.param({"x-litellm-call-id": "b"}, "b", id="LiteLLM proxy"),
+        pytest.param({"x-request-id": "", "request-id": "c"}, "c", id="Anthropic"),
+        pytest.param({"apim-request-id": "d"}, "d", id="Azure"),
         pytest.param({}, None, id="none"),
     ],
 )
