@@ -12,9 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters.provider import closing
-from adapters.tools.mcp import mcp_tools
 from adapters.tools.round import ToolRound
-from adapters.tools.tool import Tool, ToolContext
 from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCallDone, ToolResult, ToolsRunning
 
@@ -24,17 +22,7 @@ if TYPE_CHECKING:
     from adapters.provider import LLMProvider
     from adapters.types import Message, StreamEvent
 
-__all__ = [
-    "AgentEvent",
-    "AnyTool",
-    "CallTool",
-    "Tool",
-    "ToolContext",
-    "ToolResult",
-    "ToolsRunning",
-    "mcp_tools",
-    "run_turn",
-]
+__all__ = ["AgentEvent", "AnyTool", "CallTool", "ToolResult", "ToolsRunning", "run_turn"]
 
 AgentEvent: TypeAlias = TextDelta | ToolCallDone | ToolsRunning | ToolResult | ResponseDone
 

@@ -16,9 +16,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from adapters.agent import ToolResult
 from adapters.cli.base import print_json, printable
-from adapters.types import ResponseDone, TextDelta, ToolCallDone
+from adapters.types import ResponseDone, TextDelta, ToolCallDone, ToolResult
 
 if TYPE_CHECKING:
     from adapters.agent import AgentEvent

@@ -80,7 +80,7 @@ class Signature:
 
     def _told(self, error: ValidationError) -> str:
         known = tuple(self.schema["properties"])
-        return "; ".join(_problem(each, known) for each in error.errors(include_url=False)) + "."
+        return "; ".join(_problem(each, known) for each in error.errors(include_url=False))
 
 
 def _problem(details: ErrorDetails, known: tuple[str, ...]) -> str:

@@ -127,7 +127,7 @@ class Toolbox:
 
     async def _missing(self, call: ToolCall) -> Json:
         hint = suggest(call.name, self._runners) if self._runners else "there is none at all"
-        raise CallError(f"there is no such tool; {hint}.")
+        raise CallError(f"there is no such tool; {hint}")
 
 
 async def _call(function: Callable[..., Any], in_order: list[Any], by_name: dict[str, Any]) -> object:
