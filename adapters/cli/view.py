@@ -16,8 +16,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from adapters.agent import ToolResult
 from adapters.cli.base import print_json, printable
-from adapters.types import ResponseDone, TextDelta, ToolCallDone, ToolResult
+from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
     from adapters.agent import AgentEvent
