@@ -23,7 +23,7 @@ _KEY = "sk-key-that-nobody-may-see"
 _PROMPT = "words-that-nobody-may-see"
 _SECRETS = {"key": _KEY, "prompt": _PROMPT, "header": "header-that-nobody-may-see", "option": "option-not-to-see"}
 _ECHO = {"error": {"message": f"Incorrect API key provided: {_KEY}"}}
-_CUT = (SSE_HEAD, http_chunk(event(said("Half "))), "eof")
+_CUT: tuple[Action, ...] = (SSE_HEAD, http_chunk(event(said("Half "))), "eof")
 _CUT_BODY = (http(b'{"choices": [')[:-20], "eof")
 
 

@@ -135,7 +135,7 @@ def test_docstrings(function: Callable[..., str]) -> None:
 def test_without_docstring() -> None:
     """A function that says nothing of itself and takes nothing can be offered all the same."""
 
-    def now():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a function as people write them
+    def now():  # type: ignore[no-untyped-def]  # as people write it  # noqa: ANN202 - the same
         return "noon"
 
     signature = read_signature(now, "now")
@@ -147,7 +147,7 @@ def test_without_docstring() -> None:
     assert signature.bind({}, CONTEXT) == ([], {})
 
 
-def everything(  # noqa: D417 - the last of them tells nothing; all kinds of parameters
+def everything(  # type: ignore[no-untyped-def]  # as people write it  # noqa: D417 - all kinds of parameters
     place: Place,
     /,
     unit: Unit,
@@ -155,7 +155,7 @@ def everything(  # noqa: D417 - the last of them tells nothing; all kinds of par
     options: Options | None = None,
     day: date = date(2026, 11, 24),
     note: Annotated[str, Field(description="What is annotated.", max_length=3)] = "",
-    plain=7,  # type: ignore[no-untyped-def]  # noqa: ANN001
+    plain=7,  # noqa: ANN001 - as people write it
     *rest: str,
     schema: int | None = 5,
     _hidden: float = 1.5,
@@ -280,10 +280,11 @@ def test_context() -> None:
 
     def middle(city: str, ctx: ToolContext, /) -> None: ...  # type: ignore[type-arg]  # as people write it
 
-    for function, expected in [
+    expectations: list[tuple[Callable[..., None], Any]] = [
         (first, ([], {"city": "Paris", "ctx": CONTEXT})),
         (middle, (["Paris", CONTEXT], {})),
-    ]:
+    ]
+    for function, expected in expectations:
         signature = read_signature(function, "tool")
         assert list(signature.schema["properties"]) == ["city"]
         assert signature.bind({"city": "Paris"}, CONTEXT) == expected

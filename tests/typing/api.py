@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     import mcp
 
+    from adapters.agent import AnyTool
+
 
 def make_providers() -> list[LLMProvider]:
     """Make a provider in each way there is."""
@@ -137,7 +139,8 @@ async def turn(provider: LLMProvider, client: mcp.Client) -> AsyncIterator[str]:
     messages = [{"role": "user", "content": "Hello"}]
     definition = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
     slow = Tool(get_weather, name="slow_weather", timeout_s=math.inf)
-    tools = [get_weather, lights_off, slow, definition, *await mcp_tools(client, timeout_s=5)]
+    from_server = assert_type(await mcp_tools(client, timeout_s=5), list[Tool])
+    tools: list[AnyTool] = [get_weather, lights_off, slow, definition, *from_server]
 
     async def call_tool(name: str, arguments: dict[str, Any]) -> str:
         return f"{name} {arguments}"
