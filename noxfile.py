@@ -78,7 +78,7 @@ def dev(session: nox.Session) -> None:
 def _install(session: nox.Session) -> None:
     """Install the lock and no more, and the checkout without an index, so that a lock that lags behind fails."""
     session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", LOCK)
-    session.install("--no-index", "--no-build-isolation", "-e", ".[local,livekit,dev]")
+    session.install("--no-index", "--no-build-isolation", "-e", ".[local,livekit,mcp,dev]")
 
 
 def _run(session: nox.Session, program: str, *args: str, env: Mapping[str, str | None] | None = None) -> None:
@@ -189,7 +189,7 @@ def compat(session: nox.Session, version: str) -> None:
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that ``pyproject.toml`` allows; arguments go to pytest."""
-    session.install("--resolution", "lowest-direct", "-e", ".[local,livekit,dev]")
+    session.install("--resolution", "lowest-direct", "-e", ".[local,livekit,mcp,dev]")
     session.run("pytest", "--quiet", *IN_PARALLEL, *session.posargs, env=BYTECODE)
 
 

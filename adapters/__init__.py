@@ -4,11 +4,13 @@
 ``create_provider_from_settings`` takes CAAL's settings. What they return is a ``LiteLLMProvider``, one form of the
 contract ``LLMProvider``; ``FallbackProvider``, over several of them, is the other, and what a row with ``fallbacks``
 becomes. Its answers are ``LLMResponse``, or a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its
-failures are ``AdapterError``.
+failures are ``AdapterError``. ``run_turn`` answers with the help of functions, and adds ``ToolResult`` and
+``ToolsRunning`` to the stream: ``Tool`` says more of a function, ``ToolContext`` tells it more, and ``mcp_tools``
+brings those of an MCP server.
 
 Importing this loads nothing that is slow to load: the HTTP client comes with the first provider, LiteLLM with
-``prewarm`` or else the first request. ``adapters.agent``, ``adapters.livekit``, ``adapters.models`` and
-``adapters.testing`` are imported by their own names.
+``prewarm`` or else the first request. ``adapters.livekit``, ``adapters.models`` and ``adapters.testing`` are imported
+by their own names.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from adapters.agent import run_turn
 from adapters.config import ProviderConfig, load_config
 from adapters.errors import (
     AdapterError,
@@ -38,7 +41,19 @@ from adapters.errors import (
 from adapters.factory import create_provider, create_provider_from_settings
 from adapters.fallback import FallbackProvider
 from adapters.provider import LLMProvider
-from adapters.types import LLMResponse, ResponseDone, StreamEvent, TextDelta, TokenUsage, ToolCall, ToolCallDone
+from adapters.tools.mcp import mcp_tools
+from adapters.tools.tool import Tool, ToolContext
+from adapters.types import (
+    LLMResponse,
+    ResponseDone,
+    StreamEvent,
+    TextDelta,
+    TokenUsage,
+    ToolCall,
+    ToolCallDone,
+    ToolResult,
+    ToolsRunning,
+)
 
 if TYPE_CHECKING:
     from adapters.litellm_provider import LiteLLMProvider
@@ -71,11 +86,17 @@ __all__ = [
     "StreamEvent",
     "TextDelta",
     "TokenUsage",
+    "Tool",
     "ToolCall",
     "ToolCallDone",
+    "ToolContext",
+    "ToolResult",
+    "ToolsRunning",
     "create_provider",
     "create_provider_from_settings",
     "load_config",
+    "mcp_tools",
+    "run_turn",
 ]
 
 

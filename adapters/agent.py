@@ -1,80 +1,69 @@
 """``run_turn``: the tool loop of one turn, from the person's question to the spoken answer.
 
 It asks the model, runs the tools that the model calls, and asks again, over any ``LLMProvider``, and keeps the
-caller's list of messages a valid history whatever happens. What a tool does is the caller's affair; how one request
-is made is the provider's.
+caller's list of messages a valid history whatever happens. How tools are offered and run is the business of
+``adapters.tools``; how one request is made is the provider's.
 """
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters.provider import closing
-from adapters.request.messages import text_of
-from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
+from adapters.tools.round import ToolRound
+from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCallDone, ToolResult, ToolsRunning
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
     from adapters.provider import LLMProvider
-    from adapters.types import Message, StreamEvent, ToolSpec
+    from adapters.types import Message, StreamEvent
 
-_logger = logging.getLogger(__name__)
+__all__ = ["AgentEvent", "AnyTool", "CallTool", "ToolResult", "ToolsRunning", "run_turn"]
 
-_INTERRUPTED = "The turn was interrupted before this tool finished; it may or may not have taken effect."
-_MAX_FAILURE_CHARS = 300  # the model needs the reason, not a page of it
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """What a tool gave back, as the model will read it.
-
-    Attributes:
-        tool_call: The call that it answers.
-        content: The result, or a sentence that says why there is none.
-        failed: Whether the tool raised, was interrupted, or was not run because its call could not be read.
-    """
-
-    tool_call: ToolCall
-    content: str
-    failed: bool
-
-
-AgentEvent: TypeAlias = TextDelta | ToolCallDone | ToolResult | ResponseDone
-
-CallTool: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[Any]]
-"""Runs the tool of this name with these arguments; a result that is not a string goes to the model as JSON."""
+AgentEvent: TypeAlias = TextDelta | ToolCallDone | ToolsRunning | ToolResult | ResponseDone
 
 
 async def run_turn(
     provider: LLMProvider,
     messages: list[Message],
-    tools: list[ToolSpec] | None,
-    call_tool: CallTool,
+    tools: Sequence[AnyTool] | None = None,
+    call_tool: CallTool | None = None,
     *,
     max_rounds: int = 5,
+    context: object = None,
+    tool_timeout_s: float = 10.0,
+    filler_after_s: float | None = None,
     **kwargs: Any,
 ) -> AsyncGenerator[AgentEvent, None]:
     """Answer the last message of a conversation, running tools as the model asks for them.
 
-    The calls of one round run at the same time. A person who interrupts is served by closing the generator
-    (``contextlib.aclosing``) or cancelling the task that iterates it: the request is closed at once and running tools
-    are cancelled.
+    A tool is a function with type hints and a docstring: they tell the model what to write, and what it wrote is
+    validated before the function runs. A function that is not async runs in a thread. The calls of one round run at
+    the same time, those that ask the same of the same tool once.
+
+    A person who interrupts is served by closing the generator (``contextlib.aclosing``) or cancelling the task that
+    iterates it: the request is closed at once and running tools are cancelled. One that does not stop is left to
+    itself after a moment, as every thread is; only a tool that keeps the event loop for itself can hold this up.
 
     Args:
         provider: Who answers.
         messages: The conversation in OpenAI format. It is extended with everything that was said, called and found,
             also if the turn fails or is stopped halfway: no call is without a result, and an unfinished text is
             there as far as it was yielded.
-        tools: Tools that the model may call.
-        call_tool: Runs one tool. If it raises, the model is told so in one line and the turn goes on; ``SystemExit``
-            and ``KeyboardInterrupt`` end it, when all calls have their results.
+        tools: Tools that the model may call: functions, ``Tool`` values, what ``mcp_tools`` found, and definitions in
+            OpenAI format, in any mixture.
+        call_tool: Runs the tools that are only defined. If it or a function raises, the model is told so in one line
+            and the turn goes on; ``SystemExit`` and ``KeyboardInterrupt`` end it, when all calls have their results.
         max_rounds: Requests that may call tools. One that may not follows them, so that there is an answer.
-        **kwargs: Sampling parameters of every request of this turn.
+        context: Anything; functions with a parameter that is annotated ``ToolContext`` are handed it.
+        tool_timeout_s: How long a tool may take that says nothing else. Then the model is told so, and goes on.
+        filler_after_s: How long tools may run until ``ToolsRunning`` says so, once a round; None for never.
+        **kwargs: Sampling parameters of every request of this turn. A ``tool_choice`` that demands a call holds for
+            the first alone, or there would never be an answer.
 
     Yields:
         ``TextDelta`` as it comes, ``ToolCallDone`` and ``ToolResult`` in the model's order, then one ``ResponseDone``
@@ -83,122 +72,118 @@ async def run_turn(
 
     Raises:
         APIError: If a request failed, also after some text.
+        ConfigError: If a tool cannot be offered.
     """
-    responses: list[LLMResponse] = []
+    toolbox = Toolbox(tools, call_tool, context=context, timeout_s=tool_timeout_s)
+    turn = _Turn(provider, messages, toolbox, kwargs)
+    del messages, tools, call_tool, context, kwargs  # tracebacks with the values of variables would show them
     while True:
-        is_last = len(responses) == max_rounds
-        stream = provider.stream_events(messages, tools, **(kwargs | {"tool_choice": "none"} if is_last else kwargs))
-        lead = "\n" if any(response.content for response in responses) else ""
-        async with aclosing(_stream_answer(stream, messages, lead, may_call=not is_last)) as events:
+        may_call = turn.rounds < max_rounds
+        async with aclosing(turn.answer(may_call=may_call)) as events:
             async for event in events:
-                if isinstance(event, ResponseDone):
-                    responses.append(event.response)
-                else:
-                    yield event
-        if is_last or not responses[-1].tool_calls:
+                yield event
+                del event
+        if not may_call or not turn.wants_tools:
             break
-        async with aclosing(_run_tools(provider, responses[-1], messages, call_tool)) as results:
+        async with aclosing(turn.run_tools(filler_after_s)) as results:
             async for result in results:
                 yield result
-    yield ResponseDone(_whole_turn(responses))
+                del result
+    yield ResponseDone(turn.summary())
 
 
-async def _stream_answer(
-    stream: AsyncIterator[StreamEvent], messages: list[Message], lead: str, *, may_call: bool
-) -> AsyncGenerator[StreamEvent, None]:
-    """Pass one answer on, ``lead`` before its first text, and write what was said into the history.
+class _Turn:
+    """What a turn has come to: its conversation, its tools and its answers, none of which ``repr`` shows."""
 
-    A whole answer with calls is left to ``_run_tools``, which writes it together with the results. Where there may be
-    none, a provider of an agent's own that calls all the same is not heeded.
-    """
-    said: list[str] = []
-    event: StreamEvent | None = None
-    tools_follow = False
-    try:
-        async with closing(stream) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    if lead and not said:
-                        yield TextDelta(lead)
-                    said.append(event.text)
-                if may_call or not isinstance(event, ToolCallDone):
-                    yield event
-        tools_follow = may_call and isinstance(event, ResponseDone) and bool(event.response.tool_calls)
-    finally:
-        if said and not tools_follow:
-            messages.append({"role": "assistant", "content": "".join(said)})
+    def __init__(
+        self, provider: LLMProvider, messages: list[Message], toolbox: Toolbox, options: dict[str, Any]
+    ) -> None:
+        self._provider = provider
+        self._messages = messages
+        self._toolbox = toolbox
+        self._options = options
+        self._responses: list[LLMResponse] = []
+        self._said: list[str] = []  # in the current answer
 
+    @property
+    def rounds(self) -> int:
+        """How many answers are there."""
+        return len(self._responses)
 
-async def _run_tools(
-    provider: LLMProvider, response: LLMResponse, messages: list[Message], call_tool: CallTool
-) -> AsyncGenerator[ToolResult, None]:
-    """Run the calls of an answer at the same time and write calls and results into the history, in order."""
-    calls = response.tool_calls
-    exits: list[BaseException] = []
-    tasks = [asyncio.create_task(_run_tool(call, call_tool, exits)) for call in calls]
-    try:
-        for call, task in zip(calls, tasks, strict=True):
-            await asyncio.wait([task])  # not ``await task``: a tool that cancels itself must not cancel the turn
-            yield _result_of(call, task)
-    finally:
-        for task in tasks:
-            task.cancel()
+    @property
+    def wants_tools(self) -> bool:
+        """Whether the latest answer calls tools."""
+        return bool(self._responses[-1].tool_calls)
+
+    async def answer(self, *, may_call: bool) -> AsyncGenerator[StreamEvent, None]:
+        """Pass one answer on but for its end, a line break before its first text if something was said before.
+
+        What was said goes into the history; a whole answer with calls is left to ``run_tools``, which writes it
+        together with the results. Where there may be none, a provider of an agent's own that calls all the same is not
+        heeded.
+        """
+        lead = any(response.content for response in self._responses)
+        self._said = []
+        tools_follow = False
         try:
-            await asyncio.wait(tasks)  # no tool outlives the turn
+            async with closing(self._ask(may_call=may_call)) as events:
+                async for event in events:
+                    if isinstance(event, ResponseDone):
+                        self._responses.append(event.response)
+                        tools_follow = may_call and self.wants_tools
+                    elif isinstance(event, TextDelta):
+                        if lead and not self._said:
+                            yield TextDelta("\n")
+                        self._said.append(event.text)
+                        yield event
+                    elif may_call:
+                        yield event
+                    del event
         finally:
-            results = [_result_of(call, task).content for call, task in zip(calls, tasks, strict=True)]
-            messages += [
-                provider.format_tool_call_message(response.content, calls),
-                *(
-                    provider.format_tool_result(content, call.id, call.name)
-                    for call, content in zip(calls, results, strict=True)
-                ),
-            ]
-            if exits:
-                raise exits[0]
+            if self._said and not tools_follow:
+                self._messages.append({"role": "assistant", "content": "".join(self._said)})
 
+    def _ask(self, *, may_call: bool) -> AsyncIterator[StreamEvent]:
+        options = self._options
+        if not may_call:
+            options = options | {"tool_choice": "none"}
+        elif self._responses and options.get("tool_choice") not in ("auto", "none"):
+            options = {name: value for name, value in options.items() if name != "tool_choice"}
+        return self._provider.stream_events(self._messages, self._toolbox.specs, **options)
 
-async def _run_tool(call: ToolCall, call_tool: CallTool, exits: list[BaseException]) -> ToolResult:
-    """Run one call; a failure of the tool becomes a sentence for the model.
+    async def run_tools(self, filler_after_s: float | None) -> AsyncGenerator[ToolResult | ToolsRunning, None]:
+        """Run the calls of the latest answer and write calls and results into the history, in order."""
+        tool_round = ToolRound(self._responses[-1].tool_calls, self._toolbox)
+        try:
+            async with aclosing(tool_round.events(filler_after_s)) as events:
+                async for event in events:
+                    yield event
+                    del event
+        finally:
+            try:
+                await tool_round.stop()
+            finally:
+                self._write(tool_round.results())
+                if tool_round.exits:
+                    raise tool_round.exits[0]
 
-    What ends the program is kept in ``exits``: raised in a task it would stop the event loop before the history is
-    whole.
-    """
-    if call.error is not None:
-        return ToolResult(call, f"The tool {call.name} was not run: {call.error}", failed=True)
-    try:
-        # A copy, because the history repeats the arguments as the model wrote them.
-        content = text_of(await call_tool(call.name, copy.deepcopy(call.arguments)))
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # whatever a tool raises, its call needs a result
-        _logger.info("The tool %s failed", call.name, exc_info=True)  # a warning would be printed by default
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            exits.append(error)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        return ToolResult(call, f"The tool {call.name} failed: {reason}"[:_MAX_FAILURE_CHARS], failed=True)
-    return ToolResult(call, content, failed=False)
+    def _write(self, results: list[ToolResult]) -> None:
+        provider, latest = self._provider, self._responses[-1]
+        self._messages += [
+            provider.format_tool_call_message(latest.content, latest.tool_calls),
+            *(provider.format_tool_result(each.content, each.tool_call.id, each.tool_call.name) for each in results),
+        ]
 
-
-def _result_of(call: ToolCall, task: asyncio.Task[ToolResult]) -> ToolResult:
-    """Return what the task found; a task without a result was interrupted."""
-    if not task.done() or task.cancelled():
-        return ToolResult(call, _INTERRUPTED, failed=True)
-    if task.exception() is not None:  # the tool raised what cannot even be told: its text raises something else
-        return ToolResult(call, f"The tool {call.name} failed.", failed=True)
-    return task.result()
-
-
-def _whole_turn(responses: list[LLMResponse]) -> LLMResponse:
-    """Sum the rounds of a turn up in the last of them."""
-    usages = [response.usage for response in responses if response.usage is not None]
-    usage = TokenUsage(
-        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-        completion_tokens=sum(usage.completion_tokens for usage in usages),
-    )
-    return replace(
-        responses[-1],
-        content="\n".join(response.content for response in responses if response.content) or None,
-        tool_calls=[],
-        usage=usage if len(usages) == len(responses) else None,
-    )
+    def summary(self) -> LLMResponse:
+        """Sum the rounds up in the last of them."""
+        usages = [response.usage for response in self._responses if response.usage is not None]
+        usage = TokenUsage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+            completion_tokens=sum(usage.completion_tokens for usage in usages),
+        )
+        return replace(
+            self._responses[-1],
+            content="\n".join(response.content for response in self._responses if response.content) or None,
+            tool_calls=[],
+            usage=usage if len(usages) == len(self._responses) else None,
+        )

@@ -147,4 +147,33 @@ class ResponseDone:
     response: LLMResponse
 
 
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gave back, as the model will read it.
+
+    Attributes:
+        tool_call: The call that it answers.
+        content: The result, or a sentence that says why there is none.
+        failed: Whether the tool raised, took too long, was interrupted, or was not run because its call could not be
+            read or does not fit it.
+    """
+
+    tool_call: ToolCall
+    content: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsRunning:
+    """The tools of a round take long: time for a word to the person who waits.
+
+    Attributes:
+        names: The tools that still run.
+        waited_s: How long they have run.
+    """
+
+    names: tuple[str, ...]
+    waited_s: float
+
+
 StreamEvent: TypeAlias = TextDelta | ToolCallDone | ResponseDone

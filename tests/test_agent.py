@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.agent import ToolResult, run_turn
+from adapters.agent import run_turn
 from adapters.errors import APIConnectionError, IncompleteResponseError
 from adapters.provider import LLMProvider
-from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone, ToolResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -207,21 +207,28 @@ async def test_parallel_calls_run_at_once_and_stay_in_order() -> None:
     ]
 
 
-async def test_equal_calls_run_once_each() -> None:
-    """Two calls that differ in nothing but their id are two calls."""
-    asked: list[str] = []
+async def test_equal_calls_run_once() -> None:
+    """Calls of a round that differ in nothing but their id are run once, and the result answers each of them."""
+    asked: list[Any] = []
 
     async def tool(name: str, arguments: dict[str, Any]) -> str:
-        asked.append(name)
+        asked.append(arguments["city"])
         return str(len(asked))
 
-    twin = ToolCall(id="call00009", name="weather", arguments={"city": "Paris"})
+    cities = ["Paris", "Paris", 1, True]
+    calls = [ToolCall(f"call0000{index}", "weather", {"city": city}) for index, city in enumerate(cities)]
     messages = ask()
 
-    await collect(ScriptedProvider([WEATHER, twin], ["ok"]), messages, tool)
+    events = await collect(ScriptedProvider(calls, [calls[0]], ["ok"]), messages, tool)
 
-    assert asked == ["weather", "weather"]
-    assert messages[2:4] == [result("call00001", "weather", "1"), result("call00009", "weather", "2")]
+    assert asked == ["Paris", 1, True, "Paris"]
+    assert [event for event in events if isinstance(event, ToolResult)] == [
+        ToolResult(call, content, failed=False)
+        for call, content in zip([*calls, calls[0]], ["1", "1", "2", "3", "4"], strict=True)
+    ]
+    assert messages[2:6] == [
+        result(call.id, "weather", content) for call, content in zip(calls, ["1", "1", "2", "3"], strict=True)
+    ]
 
 
 async def test_unreadable_call_is_not_run() -> None:
@@ -281,12 +288,11 @@ async def test_failing_tool(error: BaseException, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "raised", "seen", "content"),
+    ("error", "raised", "content"),
     [
-        pytest.param(SystemExit(3), SystemExit, SystemExit, "The tool weather failed: 3", id="SystemExit"),
+        pytest.param(SystemExit(3), SystemExit, "The tool weather failed: 3", id="SystemExit"),
         pytest.param(
             KeyboardInterrupt(),
-            KeyboardInterrupt,
             KeyboardInterrupt,
             "The tool weather failed: KeyboardInterrupt",
             id="KeyboardInterrupt",
@@ -294,7 +300,6 @@ async def test_failing_tool(error: BaseException, content: str) -> None:
         pytest.param(
             SpeechlessError(raises=SystemExit),
             SystemExit,
-            asyncio.CancelledError,
             "The tool weather failed.",
             id="SystemExit while the error is told",
         ),
@@ -302,7 +307,7 @@ async def test_failing_tool(error: BaseException, content: str) -> None:
 )
 @pytest.mark.parametrize("late", [pytest.param(False, id="at once"), pytest.param(True, id="when it is cancelled")])
 def test_a_tool_that_ends_the_program(
-    error: BaseException, raised: type[BaseException], seen: type[BaseException], content: str, *, late: bool
+    error: BaseException, raised: type[BaseException], content: str, *, late: bool
 ) -> None:
     """The program ends as the tool wants, but first the history is whole."""
     messages = ask()
@@ -333,7 +338,7 @@ def test_a_tool_that_ends_the_program(
     with pytest.raises(raised):
         asyncio.run(turn())
 
-    assert [type(outcome) for outcome in outcomes] == [seen]
+    assert [type(outcome) for outcome in outcomes] == [raised]
     assert messages[2] == result("call00001", "weather", content)
     assert messages[3] == result("call00002", "clock", "noon")
 
@@ -378,6 +383,26 @@ async def test_result_that_is_not_text() -> None:
     assert events[1] == ToolResult(WEATHER, '{"sky": "klar, 21 °C"}', failed=False)
 
 
+@pytest.mark.parametrize(
+    ("choice", "later"),
+    [
+        pytest.param("required", None, id="required"),
+        pytest.param({"type": "function", "function": {"name": "weather"}}, None, id="a function"),
+        pytest.param("auto", "auto", id="auto"),
+        pytest.param("none", "none", id="none"),
+    ],
+)
+async def test_a_call_is_demanded_once(choice: object, later: object) -> None:
+    """What demands a call holds for the first request alone; what leaves it to the model holds for all."""
+    provider = ScriptedProvider([WEATHER], [CLOCK], ["Sunny."])
+
+    await collect(provider, ask(), tool_choice=choice, seed=7)
+
+    asked = [request["kwargs"] for request in provider.requests]
+    assert [options.get("tool_choice") for options in asked] == [choice, later, later]
+    assert {options["seed"] for options in asked} == {7}
+
+
 async def test_last_round_may_not_call() -> None:
     """After the allowed rounds the answer is asked for with calls forbidden; its usage counts, its end is known."""
     last: list[Step] = ["Enough.", TokenUsage(5, 1), Finish("length")]
@@ -386,7 +411,7 @@ async def test_last_round_may_not_call() -> None:
 
     events = await collect(provider, messages, max_rounds=2, tool_choice="required", temperature=0.0)
 
-    assert [request["kwargs"]["tool_choice"] for request in provider.requests] == ["required", "required", "none"]
+    assert [request["kwargs"].get("tool_choice") for request in provider.requests] == ["required", None, "none"]
     assert (provider.requests[2]["tools"], provider.requests[2]["kwargs"]["temperature"]) == (TOOLS, 0.0)
     assert events[-1] == ResponseDone(LLMResponse("Enough.", usage=TokenUsage(7, 3), finish_reason="length"))
     assert messages[-1] == {"role": "assistant", "content": "Enough."}

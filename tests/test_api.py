@@ -41,11 +41,17 @@ PUBLIC = [
     "StreamEvent",
     "TextDelta",
     "TokenUsage",
+    "Tool",
     "ToolCall",
     "ToolCallDone",
+    "ToolContext",
+    "ToolResult",
+    "ToolsRunning",
     "create_provider",
     "create_provider_from_settings",
     "load_config",
+    "mcp_tools",
+    "run_turn",
 ]
 
 PROVIDERS = [
@@ -124,6 +130,22 @@ def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: st
         pytest.param(adapters.create_provider, ["provider_name", "**options"], id="create_provider"),
         pytest.param(adapters.create_provider_from_settings, ["settings"], id="create_provider_from_settings"),
         pytest.param(adapters.load_config, ["path=None"], id="load_config"),
+        pytest.param(adapters.mcp_tools, ["client", "timeout_s=None"], id="mcp_tools"),
+        pytest.param(
+            adapters.run_turn,
+            [
+                "provider",
+                "messages",
+                "tools=None",
+                "call_tool=None",
+                "max_rounds=5",
+                "context=None",
+                "tool_timeout_s=10.0",
+                "filler_after_s=None",
+                "**kwargs",
+            ],
+            id="run_turn",
+        ),
     ],
 )
 def test_contract_of_a_function(function: object, parameters: list[str]) -> None:
@@ -144,7 +166,19 @@ def test_import_is_light() -> None:
     """Importing the package imports nothing that is slow to load, and the YAML reader only when a file is read."""
     code = "import json, sys, adapters; print(json.dumps(sorted(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    heavy = {"aiohttp", "click", "httpx", "litellm", "openai", "rich", "tenacity", "xllamacpp", "yaml"}
+    heavy = {
+        "aiohttp",
+        "click",
+        "docstring_parser",
+        "httpx",
+        "litellm",
+        "mcp",
+        "openai",
+        "rich",
+        "tenacity",
+        "xllamacpp",
+    }
+    heavy |= {"yaml", "adapters.tools.signature"}
 
     assert heavy & set(json.loads(printed)) == set()
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import adapters
-from adapters import APIError, FallbackProvider, create_provider
-from adapters.testing.answers import SSE_HEAD, event, http, http_chunk, reply, said
+from adapters import APIError, FallbackProvider, create_provider, run_turn
+from adapters.testing.answers import SSE_HEAD, answer, call, event, http, http_chunk, reply, said
 from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _KEY = "sk-key-that-nobody-may-see"
 _PROMPT = "words-that-nobody-may-see"
 _SECRETS = {"key": _KEY, "prompt": _PROMPT, "header": "header-that-nobody-may-see", "option": "option-not-to-see"}
 _ECHO = {"error": {"message": f"Incorrect API key provided: {_KEY}"}}
-_CUT = (SSE_HEAD, http_chunk(event(said("Half "))), "eof")
+_CUT: tuple[Action, ...] = (SSE_HEAD, http_chunk(event(said("Half "))), "eof")
 _CUT_BODY = (http(b'{"choices": [')[:-20], "eof")
 
 
@@ -127,3 +127,37 @@ async def test_no_frame_of_a_failed_prewarm_shows_a_secret(closed_port: int) -> 
 
     assert _frames(raised.value)
     assert _KEY not in str(_frames(raised.value))
+
+
+async def test_no_frame_of_a_turn_shows_the_conversation() -> None:
+    """A turn that fails after its tools shows nothing that was asked, said, called or found in it."""
+    words = {**_SECRETS, "said": "Moment-not-to-see", "argument": "Paris-not-to-see", "result": "sunny-not-to-see"}
+
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        assert city == words["argument"]
+        return words["result"]
+
+    asked = call("weather", f'{{"city": "{words["argument"]}"}}')
+    messages = [{"role": "user", "content": _PROMPT}]
+    async with ScriptedServer() as server:
+        base_url = server.add("it", answer(words["said"], calls=[asked]), _CUT)
+        async with create_provider("openai_compatible", model="m", base_url=base_url, api_key=_KEY) as provider:
+            with pytest.raises(APIError) as raised:
+                [
+                    each
+                    async for each in run_turn(
+                        provider, messages, [weather], context=_PROMPT, user=words["option"], filler_after_s=60
+                    )
+                ]
+    frames = _frames(raised.value)
+
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
+    assert any(frame.endswith(" run_turn") for frame, _ in frames)
+    assert [
+        (frame, name, word)
+        for frame, values in frames
+        for name, text in values.items()
+        for word, value in words.items()
+        if value in text
+    ] == []

@@ -64,9 +64,11 @@ class Screen:
         elif isinstance(event, ToolResult):
             self._note(f"{'✗' if event.failed else '←'} {event.content}")
             self._spin()
-        else:
+        elif isinstance(event, ResponseDone):
             self.close()
             self._note(self._count(event.response))
+        else:  # tools are running
+            self._spin()
 
     def close(self) -> None:
         """Stop the spinner, which hides the cursor, and end the line."""

@@ -24,7 +24,10 @@ from click.testing import CliRunner
 from adapters.cli import main
 from adapters.cli.base import printable
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
+from adapters.cli.view import Screen
+from adapters.factory import create_provider
 from adapters.testing.answers import answer, call, reply, said, stream
+from adapters.types import ToolsRunning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -762,3 +765,11 @@ def children(pid: int) -> list[int]:
             parent = path.read_text(encoding="utf-8").rpartition(")")[2].split()[1]
             found += [int(path.parent.name)] if int(parent) == pid else []
     return found
+
+
+def test_tools_that_take_long(capsys: pytest.CaptureFixture[str]) -> None:
+    """That tools take long is news for a voice; here the spinner tells it."""
+    with contextlib.closing(Screen(create_provider("ollama", model="m"))) as screen:
+        screen.show(ToolsRunning(("get_weather",), 1.5))
+
+    assert capsys.readouterr() == ("", "")

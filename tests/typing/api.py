@@ -6,8 +6,9 @@ into ``Any`` or ``Unknown``, is seen here first.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_type
+from typing import TYPE_CHECKING, Annotated, Any, assert_type
 
 from adapters import (
     AdapterError,
@@ -35,15 +36,25 @@ from adapters import (
     StreamEvent,
     TextDelta,
     TokenUsage,
+    Tool,
     ToolCall,
     ToolCallDone,
+    ToolContext,
+    ToolResult,
+    ToolsRunning,
     create_provider,
     create_provider_from_settings,
     load_config,
+    mcp_tools,
+    run_turn,
 )
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import mcp
+
+    from adapters.agent import AnyTool
 
 
 def make_providers() -> list[LLMProvider]:
@@ -112,6 +123,43 @@ def describe(event: StreamEvent) -> str:
             return call.name
         case ResponseDone(response=response):
             return response.content or ""
+
+
+def get_weather(city: str, unit: Annotated[str, "c or f"] = "c") -> dict[str, Any]:
+    """A tool that runs in a thread."""
+    return {"city": city, "unit": unit}
+
+
+async def lights_off(room: ToolContext[str]) -> None:
+    """A tool that is told where it is."""
+    assert_type(room.context, str)
+    assert_type(room.tool_call, ToolCall)
+
+
+async def turn(provider: LLMProvider, client: mcp.Client) -> AsyncIterator[str]:
+    """Run a turn with tools of every kind, and with none."""
+    messages = [{"role": "user", "content": "Hello"}]
+    definition = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    slow = Tool(get_weather, name="slow_weather", timeout_s=math.inf)
+    from_server = assert_type(await mcp_tools(client, timeout_s=5), list[Tool])
+    tools: list[AnyTool] = [get_weather, lights_off, slow, definition, *from_server]
+
+    async def call_tool(name: str, arguments: dict[str, Any]) -> str:
+        return f"{name} {arguments}"
+
+    events = run_turn(provider, messages, tools, call_tool, context="kitchen", filler_after_s=1.5, temperature=0.2)
+    async for event in events:
+        match event:
+            case ToolsRunning(names=names, waited_s=waited_s):
+                yield f"{', '.join(names)} takes {assert_type(waited_s, float)} s"
+            case ToolResult(content=content, failed=failed):
+                assert_type(failed, bool)
+                yield content
+            case _:
+                yield describe(event)
+    await events.aclose()
+    async for event in run_turn(provider, messages):
+        yield type(event).__name__
 
 
 async def live(provider: LLMProvider) -> tuple[str, str, bool, TokenUsage | None]:
