@@ -441,7 +441,7 @@ def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(untraced_children: None) -> Iterator[Start]:
     """Starts real processes of the command line, and leaves none behind."""
     with contextlib.ExitStack() as stack:
 
