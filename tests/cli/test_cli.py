@@ -441,7 +441,7 @@ def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def start(untraced_children: None) -> Iterator[Start]:
+def start() -> Iterator[Start]:
     """Starts real processes of the command line, and leaves none behind."""
     with contextlib.ExitStack() as stack:
 
@@ -572,6 +572,7 @@ def test_conversation_on_a_terminal(
     assert questions == ["weather?", "and?"], "a question that failed is forgotten"
 
 
+@pytest.mark.usefixtures("untraced_children")
 def test_interrupt_at_the_prompt(broken_config: Path, start: Start) -> None:
     """Ctrl-C ends a conversation that waits for the person with 130 and no traceback."""
     terminal = Terminal(start, "chat", "--config", str(broken_config))
@@ -587,6 +588,7 @@ def test_interrupt_at_the_prompt(broken_config: Path, start: Start) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("untraced_children")
 def test_embedded_default(start: Start) -> None:
     """With nothing configured a turn with a tool call runs on the embedded server."""
     out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=PATIENCE_S)
@@ -597,6 +599,7 @@ def test_embedded_default(start: Start) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server through /proc")
 def test_interrupt_ends_the_embedded_server(start: Start) -> None:
     """After Ctrl-C the process of the embedded server is gone too."""
