@@ -1,4 +1,4 @@
-"""Every check of the project, one session each: ``nox`` runs what CI runs, ``nox -l`` lists the rest.
+"""Every check of the project, one session each: ``nox`` runs what CI runs (``check``), ``nox -l`` lists the rest.
 
 What a check means stands in ``pyproject.toml``; here stands only how it is started. Nearly all sessions use one
 environment, ``.nox/dev``, which holds the locked dependencies of ``.ci/dev.lock`` and is made anew only when these
@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 import tarfile
 import tokenize
 import zipfile
@@ -28,6 +29,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.envdir = ".nox"
 nox.options.error_on_external_run = True
+nox.options.sessions = ["check"]
 
 LOCK = ".ci/dev.lock"
 BIN = Path(".nox/dev/bin").absolute()
@@ -49,6 +51,9 @@ WIRE_TESTS = (
 )
 """What sees LiteLLM at work: the requests that it sends, and every server that it talks to."""
 
+COMPILED_FIRST = "import litellm.main, livekit.agents, adapters.wire.client"
+"""What all processes of the tests import: compiled by one of them, and not by each that comes before it is."""
+
 IMPORTS_NOTHING_HEAVY = "import adapters, sys; assert not {'litellm', 'openai', 'aiohttp'} & {*sys.modules}"
 
 BUILD_TIME_S = "1580601600"
@@ -60,6 +65,20 @@ EXCEPTION_WITH_REASON = re.compile(
     r"|# (type|pyright): ignore\[[\w, -]+\]  # \w"
     r"|# pragma: no (cover|branch) - \w"
 )
+
+
+@nox.session(venv_backend="none", requires=["dev"])
+def check(session: nox.Session) -> None:
+    """Run what CI runs, in two rows at once: tests wait as often as they compute, and the rest fills their pauses."""
+    with ThreadPoolExecutor() as at_once:
+        beside = at_once.submit(_nox, session, "lint", "typing", "package", silent=True)  # printed if it fails
+        _nox(session, "tests", "coverage")
+        beside.result()
+
+
+def _nox(session: nox.Session, *sessions: str, silent: bool = False) -> None:
+    """Run sessions one after the other in a process of their own."""
+    session.run(sys.executable, "-m", "nox", "--session", *sessions, external=True, silent=silent)
 
 
 @nox.session(reuse_venv=True, default=False)
@@ -128,6 +147,7 @@ def tests(session: nox.Session) -> None:
         _run(session, "pytest", *session.posargs)
         return
     _run(session, "coverage", "erase")
+    _run(session, "python", "-c", COMPILED_FIRST)
     _run(session, "coverage", "run", "-m", "pytest", "--quiet", *IN_PARALLEL)
 
 

@@ -718,6 +718,7 @@ def test_conversation_on_a_terminal(
     assert questions == ["weather?", "and?"], "a question that failed is forgotten"
 
 
+@pytest.mark.usefixtures("untraced_children")
 def test_interrupt_at_the_prompt(broken_config: Path, start: Start) -> None:
     """Ctrl-C ends a conversation that waits for the person with 130 and no traceback."""
     terminal = Terminal(start, "chat", "--config", str(broken_config))
@@ -733,6 +734,7 @@ def test_interrupt_at_the_prompt(broken_config: Path, start: Start) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("untraced_children")
 def test_embedded_default(start: Start) -> None:
     """With nothing configured a turn with a tool call runs on the embedded server."""
     out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=PATIENCE_S)
@@ -743,6 +745,7 @@ def test_embedded_default(start: Start) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server through /proc")
 def test_interrupt_ends_the_embedded_server(start: Start) -> None:
     """After Ctrl-C the process of the embedded server is gone too."""

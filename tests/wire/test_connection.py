@@ -586,6 +586,7 @@ async def test_early_cancels_leave_nothing(
 
 
 @pytest.mark.parametrize("flags", [[], ["-X", "dev"]], ids=["plain", "all warnings"])
+@pytest.mark.usefixtures("untraced_children")
 def test_a_provider_that_nobody_closed_is_silent(scripted_server: ScriptedServer, flags: list[str]) -> None:
     """A program that stops listening in the middle and ends without closing anything prints nothing."""
     base_url = scripted_server.add("case", (SSE_HEAD, http_chunk(event(said("Hi"))), "hang"))

@@ -174,8 +174,15 @@ def child(path: str) -> None:
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a fresh process in a clean environment."""
-    unset = ("LITELLM_LOCAL_MODEL_COST_MAP", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+    """Run a fresh process in a clean environment, without the tracer of ``coverage``."""
+    unset = (
+        "COVERAGE_PROCESS_CONFIG",
+        "LITELLM_LOCAL_MODEL_COST_MAP",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    )
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"LITELLM_MODE": "TEST"}
     return subprocess.run(
         [sys.executable, "-c", code],
