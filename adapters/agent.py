@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters.provider import closing
 from adapters.request.messages import text_of
+from adapters.telemetry import Turn
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -85,22 +86,25 @@ async def run_turn(
         APIError: If a request failed, also after some text.
     """
     responses: list[LLMResponse] = []
-    while True:
-        is_last = len(responses) == max_rounds
-        stream = provider.stream_events(messages, tools, **(kwargs | {"tool_choice": "none"} if is_last else kwargs))
-        lead = "\n" if any(response.content for response in responses) else ""
-        async with aclosing(_stream_answer(stream, messages, lead, may_call=not is_last)) as events:
-            async for event in events:
-                if isinstance(event, ResponseDone):
-                    responses.append(event.response)
-                else:
-                    yield event
-        if is_last or not responses[-1].tool_calls:
-            break
-        async with aclosing(_run_tools(provider, responses[-1], messages, call_tool)) as results:
-            async for result in results:
-                yield result
-    yield ResponseDone(_whole_turn(responses))
+    with Turn() as turn:
+        while True:
+            is_last = len(responses) == max_rounds
+            options = kwargs | {"tool_choice": "none"} if is_last else kwargs
+            stream = turn.opens(provider.stream_events(messages, tools, **options))
+            lead = "\n" if any(response.content for response in responses) else ""
+            async with aclosing(_stream_answer(stream, messages, lead, may_call=not is_last)) as events:
+                async for event in events:
+                    if isinstance(event, ResponseDone):
+                        responses.append(event.response)
+                    else:
+                        yield event
+            if is_last or not responses[-1].tool_calls:
+                break
+            async with aclosing(_run_tools(provider, responses[-1], messages, call_tool, turn)) as results:
+                async for result in results:
+                    yield result
+        turn.answers(whole := _whole_turn(responses))
+        yield ResponseDone(whole)
 
 
 async def _stream_answer(
@@ -130,12 +134,12 @@ async def _stream_answer(
 
 
 async def _run_tools(
-    provider: LLMProvider, response: LLMResponse, messages: list[Message], call_tool: CallTool
+    provider: LLMProvider, response: LLMResponse, messages: list[Message], call_tool: CallTool, turn: Turn
 ) -> AsyncGenerator[ToolResult, None]:
     """Run the calls of an answer at the same time and write calls and results into the history, in order."""
     calls = response.tool_calls
     exits: list[BaseException] = []
-    tasks = [asyncio.create_task(_run_tool(call, call_tool, exits)) for call in calls]
+    tasks = [asyncio.create_task(_run_tool(call, call_tool, turn, exits)) for call in calls]
     try:
         for call, task in zip(calls, tasks, strict=True):
             await asyncio.wait([task])  # not ``await task``: a tool that cancels itself must not cancel the turn
@@ -158,7 +162,7 @@ async def _run_tools(
                 raise exits[0]
 
 
-async def _run_tool(call: ToolCall, call_tool: CallTool, exits: list[BaseException]) -> ToolResult:
+async def _run_tool(call: ToolCall, call_tool: CallTool, turn: Turn, exits: list[BaseException]) -> ToolResult:
     """Run one call; a failure of the tool becomes a sentence for the model.
 
     What ends the program is kept in ``exits``: raised in a task it would stop the event loop before the history is
@@ -167,8 +171,9 @@ async def _run_tool(call: ToolCall, call_tool: CallTool, exits: list[BaseExcepti
     if call.error is not None:
         return ToolResult(call, f"The tool {call.name} was not run: {call.error}", failed=True)
     try:
-        # A copy, because the history repeats the arguments as the model wrote them.
-        content = text_of(await call_tool(call.name, copy.deepcopy(call.arguments)))
+        with turn.tool(call) as tool:
+            # A copy, because the history repeats the arguments as the model wrote them.
+            content = tool.returns(text_of(await call_tool(call.name, copy.deepcopy(call.arguments))))
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # whatever a tool raises, its call needs a result

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.errors import AllProvidersFailedError, APIError, BadRequestError, ConfigError, IncompleteResponseError
 from adapters.provider import LLMProvider, closing
+from adapters.telemetry import after, opened_after
 from adapters.types import ResponseDone, ToolCallDone
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class FallbackProvider(LLMProvider):
         errors: list[APIError] = []
         for index in self._order():
             try:
-                response = await asked.of(self._providers[index])
+                with after(errors):
+                    response = await asked.of(self._providers[index])
             except APIError as error:
                 self._rest(index, error)
                 errors.append(error)
@@ -174,7 +176,7 @@ class FallbackProvider(LLMProvider):
         for index in self._order():
             provider, answering = self._providers[index], False
             try:
-                async with closing(open_stream(provider)) as stream:
+                async with closing(opened_after(errors, open_stream(provider))) as stream:
                     async for item in stream:
                         self._took_over(index, errors, again=answering)
                         answering = True

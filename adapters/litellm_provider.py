@@ -6,6 +6,7 @@ body means is read in ``wire`` and ``answer``, what a server does not take is re
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from adapters import telemetry
 from adapters.answer.answer import Answer, CallInsteadOfText
 from adapters.attempt import attempt
 from adapters.errors import APIError, IncompleteResponseError
@@ -127,6 +129,7 @@ class LiteLLMProvider(LLMProvider):
             logger.warning("Warming up failed; the first request will tell more: %s", error)
 
     async def _prewarm(self) -> None:
+        await asyncio.to_thread(telemetry.load)
         await self._connection.prewarm()
 
     async def aclose(self) -> None:
@@ -169,11 +172,26 @@ class LiteLLMProvider(LLMProvider):
         """One answer; a try that fails before its first event is repeated if the policy allows it."""
         self._last_usage = self._last_response = None
         call.begin()
-        first, events, answer = await with_retries(self._policy_for(call), partial(self._begin, call))
-        async with aclosing(events):
-            yield self._noted(first, answer, call)
-            async for event in events:
-                yield self._noted(event, answer, call)
+        with self._chat(call.question) as chat:
+            with chat.current():
+                first, events, answer = await with_retries(self._policy_for(call), partial(self._begin, call, chat))
+            chat.begins()
+            async with aclosing(events):
+                yield self._noted(first, answer, call, chat)
+                async for event in events:
+                    yield self._noted(event, answer, call, chat)
+
+    def _chat(self, question: Question) -> telemetry.Chat:
+        """What telemetry notes of one request with its tries."""
+        origin = self._connection.origin
+        return telemetry.Chat(
+            self._config.kind,
+            provider=origin.provider,
+            model=origin.model,
+            base_url=origin.base_url,
+            streams=question.stream,
+        )
+
 
     def _policy_for(self, call: _Call) -> RetryConfig:
         """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""
@@ -184,16 +202,20 @@ class LiteLLMProvider(LLMProvider):
             update["attempts"] = question.max_retries + 1
         return policy.model_copy(update=update)
 
-    async def _begin(self, call: _Call, number: int) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
+    async def _begin(
+        self, call: _Call, chat: telemetry.Chat, number: int
+    ) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
         """Ask until the first event is there; what the server refuses by name is left out and asked again.
 
         Args:
             call: What is asked, and since when.
+            chat: Is told of each request.
             number: Which try it is, from 1.
         """
         question = call.question
         request = build_request(question, self._config, self._learned)
         while True:
+            chat.tries(request.messages, request.body)
             answer = self._new_answer(question)
             deadlines = Deadlines(
                 self._config.timeouts,
@@ -228,7 +250,7 @@ class LiteLLMProvider(LLMProvider):
             most_reasoning_chars=self._config.limits.reasoning_chars,
         )
 
-    def _noted(self, event: StreamEvent, answer: Answer, call: _Call) -> StreamEvent:
+    def _noted(self, event: StreamEvent, answer: Answer, call: _Call, chat: telemetry.Chat) -> StreamEvent:
         """Remember what the last event brings: the answer, its usage, and what the provider wants back.
 
         Raises:
@@ -245,6 +267,7 @@ class LiteLLMProvider(LLMProvider):
             self._last_response = call.completed(event.response)
         except Misshapen as error:
             raise failures.misshapen(self._connection.origin, cut=answer.is_cut) from error
+        chat.answers(self._last_response)
         return ResponseDone(self._last_response)
 
 
