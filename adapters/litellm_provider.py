@@ -192,7 +192,6 @@ class LiteLLMProvider(LLMProvider):
             streams=question.stream,
         )
 
-
     def _policy_for(self, call: _Call) -> RetryConfig:
         """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""
         policy, question = self._config.retry, call.question

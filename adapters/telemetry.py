@@ -166,7 +166,7 @@ class Chat(_Operation):
         kind: The provider's kind.
         provider: The provider's name.
         model: The model that is asked.
-        base_url: The server; "" as long as an embedded one is not running.
+        base_url: The server; "" if it is an embedded one, whose port is nobody's business.
         streams: Whether the answer is streamed.
     """
 

@@ -145,6 +145,7 @@ async def test_a_streamed_request(sdk: Sdk, scripted_server: ScriptedServer) -> 
         "gen_ai.request.stream": True,
         "gen_ai.request.temperature": 0.5,
         "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.response.id": "chatcmpl-1",
         "gen_ai.response.model": "m",
         "gen_ai.usage.input_tokens": 7,
         "gen_ai.usage.output_tokens": 3,
@@ -415,6 +416,7 @@ async def test_a_turn_is_a_tree(sdk: Sdk, scripted_server: ScriptedServer) -> No
     assert known(sdk.spans[4]) == {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.response.id": "chatcmpl-1",
         "gen_ai.response.model": "m",
         "gen_ai.usage.input_tokens": 14,
         "gen_ai.usage.output_tokens": 6,
