@@ -172,7 +172,7 @@ class LiteLLMProvider(LLMProvider):
         """One answer; a try that fails before its first event is repeated if the policy allows it."""
         self._last_usage = self._last_response = None
         call.begin()
-        with self._chat(call.question) as chat:
+        with telemetry.Chat(self._config.kind, self._connection.origin, streams=call.question.stream) as chat:
             with chat.current():
                 first, events, answer = await with_retries(self._policy_for(call), partial(self._begin, call, chat))
             chat.begins()
@@ -180,17 +180,6 @@ class LiteLLMProvider(LLMProvider):
                 yield self._noted(first, answer, call, chat)
                 async for event in events:
                     yield self._noted(event, answer, call, chat)
-
-    def _chat(self, question: Question) -> telemetry.Chat:
-        """What telemetry notes of one request with its tries."""
-        origin = self._connection.origin
-        return telemetry.Chat(
-            self._config.kind,
-            provider=origin.provider,
-            model=origin.model,
-            base_url=origin.base_url,
-            streams=question.stream,
-        )
 
     def _policy_for(self, call: _Call) -> RetryConfig:
         """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters.provider import LLMProvider
-    from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolSpec
+    from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
 
 _ARGUMENTS = {"messages": "chat_ctx", "tools": "tools"}  # what a provider takes as such -> what it is called here
 _CLIENT_CLOSED_REQUEST = 499  # LiveKit takes this status for an answer that nobody waits for, and ends without error

@@ -30,7 +30,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from adapters import conventions
 from adapters.provider import closing
@@ -159,29 +159,43 @@ class _Operation:
             self._span.end()
 
 
+class Target(Protocol):
+    """Whom a request asks."""
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+
+    @property
+    def base_url(self) -> str:
+        """The server; "" if it is an embedded one, whose port is nobody's business."""
+
+
 class Chat(_Operation):
     """One request to a model, with all its tries.
 
     Args:
         kind: The provider's kind.
-        provider: The provider's name.
-        model: The model that is asked.
-        base_url: The server; "" if it is an embedded one, whose port is nobody's business.
+        target: Whom it asks.
         streams: Whether the answer is streamed.
     """
 
     _kind = "CLIENT"
 
-    def __init__(self, kind: str, *, provider: str, model: str, base_url: str, streams: bool) -> None:
-        self._name = f"chat {model}"
+    def __init__(self, kind: str, target: Target, *, streams: bool) -> None:
+        self._name = f"chat {target.model}"
         self._attempts = 0
         self._asked: tuple[list[Message], Mapping[str, Json]] = [], {}
         self._streams = streams
-        super().__init__(conventions.of_target(kind, model, base_url))
+        super().__init__(conventions.of_target(kind, target.model, target.base_url))
         failed = _failed_before.get()
         self._note(
             {
-                "adapters.provider": provider,
+                "adapters.provider": target.provider,
                 "adapters.fallback.providers": [error.provider for error in failed] or None,
                 "adapters.fallback.reasons": [type(error).__name__ for error in failed] or None,
                 "gen_ai.request.stream": streams,
