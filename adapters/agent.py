@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters.provider import closing
 from adapters.request.messages import text_of
-from adapters.telemetry import Turn
+from adapters.telemetry import Tool, Turn
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ async def _run_tools(
     """Run the calls of an answer at the same time and write calls and results into the history, in order."""
     calls = response.tool_calls
     exits: list[BaseException] = []
-    tasks = [asyncio.create_task(_run_tool(call, call_tool, turn, exits)) for call in calls]
+    with turn.current():
+        tasks = [asyncio.create_task(_run_tool(call, call_tool, exits)) for call in calls]
     try:
         for call, task in zip(calls, tasks, strict=True):
             await asyncio.wait([task])  # not ``await task``: a tool that cancels itself must not cancel the turn
@@ -162,7 +163,7 @@ async def _run_tools(
                 raise exits[0]
 
 
-async def _run_tool(call: ToolCall, call_tool: CallTool, turn: Turn, exits: list[BaseException]) -> ToolResult:
+async def _run_tool(call: ToolCall, call_tool: CallTool, exits: list[BaseException]) -> ToolResult:
     """Run one call; a failure of the tool becomes a sentence for the model.
 
     What ends the program is kept in ``exits``: raised in a task it would stop the event loop before the history is
@@ -171,7 +172,7 @@ async def _run_tool(call: ToolCall, call_tool: CallTool, turn: Turn, exits: list
     if call.error is not None:
         return ToolResult(call, f"The tool {call.name} was not run: {call.error}", failed=True)
     try:
-        with turn.tool(call) as tool:
+        with Tool(call) as tool:
             # A copy, because the history repeats the arguments as the model wrote them.
             content = tool.returns(text_of(await call_tool(call.name, copy.deepcopy(call.arguments))))
     except asyncio.CancelledError:

@@ -94,19 +94,14 @@ class _Operation:
     _name: str
     _kind = "INTERNAL"
 
-    def __init__(self, attributes: dict[str, Any], parent: Span | None = None) -> None:
+    def __init__(self, attributes: dict[str, Any]) -> None:
         self._span: Span | None = None
         self._otel = otel = load()
         self._attributes = attributes
         self._is_over = False
         self._began_s = time.monotonic()
         if otel is not None:
-            self._span = otel.tracer.start_span(
-                self._name,
-                None if parent is None else otel.trace.set_span_in_context(parent),
-                kind=otel.trace.SpanKind[self._kind],
-                attributes=attributes,
-            )
+            self._span = otel.tracer.start_span(self._name, kind=otel.trace.SpanKind[self._kind], attributes=attributes)
 
     def current(self) -> AbstractContextManager[object]:
         """The span as the current one, for spans that begin inside; never around a ``yield``."""
@@ -248,10 +243,6 @@ class Turn(_Operation):
     def __init__(self) -> None:
         super().__init__({"gen_ai.operation.name": "invoke_agent"})
 
-    def tool(self, call: ToolCall) -> Tool:
-        """One call of this turn; use it in the task that runs it."""
-        return Tool(call, self._span)
-
     def answers(self, response: LLMResponse) -> None:
         """Note what the turn came to."""
         self._note(conventions.of_response(response))
@@ -259,11 +250,14 @@ class Turn(_Operation):
 
 
 class Tool(_Operation):
-    """One call of a tool; within the block its span is the current one, for what the tool itself does."""
+    """One call of a tool; within the block its span is the current one, for what the tool itself does.
 
-    def __init__(self, call: ToolCall, parent: Span | None) -> None:
+    Its parent is the current span where it begins: a turn makes the tasks of its tools within ``current``.
+    """
+
+    def __init__(self, call: ToolCall) -> None:
         self._name = f"execute_tool {call.name}"
-        super().__init__(conventions.of_call(call), parent)
+        super().__init__(conventions.of_call(call))
         self._within = self.current()
         if self._shows_content():
             self._note({"gen_ai.tool.call.arguments": conventions.to_json(call.arguments)})

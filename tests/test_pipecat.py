@@ -301,7 +301,7 @@ async def test_an_error_after_some_text(scripted_server: ScriptedServer) -> None
 async def test_a_timeout_is_told_to_its_handlers_too(scripted_server: ScriptedServer) -> None:
     """Pipecat has an event of its own for an answer that did not come in time."""
     late = asyncio.Event()
-    provider = provider_of(scripted_server, (SSE_HEAD, "hang"), timeouts={"first_token_s": 0.2})
+    provider = provider_of(scripted_server, (SSE_HEAD, "hang"), timeouts={"first_token_s": 1})
     async with conversation(provider) as running:
 
         @running.llm.event_handler("on_completion_timeout")
