@@ -305,5 +305,7 @@ async def _first_within(
             except StopAsyncIteration:
                 return
         yield first
+        del first  # tracebacks with the values of variables would show it
         async for item in stream:
             yield item
+            del item
