@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -158,14 +159,17 @@ class Target(Protocol):
     """Whom a request asks."""
 
     @property
+    @abstractmethod
     def provider(self) -> str:
         """The provider's name."""
 
     @property
+    @abstractmethod
     def model(self) -> str:
         """The model that is asked."""
 
     @property
+    @abstractmethod
     def base_url(self) -> str:
         """The server; "" if it is an embedded one, whose port is nobody's business."""
 
