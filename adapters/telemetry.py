@@ -99,10 +99,11 @@ class _Operation:
         self._span: Span | None = None
         self._otel = otel = load()
         self._attributes = attributes
-        self._is_over = False
+        self._is_over = self._is_recording = False  # nobody records without an SDK, or what was not sampled
         self._began_s = time.monotonic()
         if otel is not None:
             self._span = otel.tracer.start_span(self._name, kind=otel.trace.SpanKind[self._kind], attributes=attributes)
+            self._is_recording = self._span.is_recording()
 
     def current(self) -> AbstractContextManager[object]:
         """The span as the current one, for spans that begin inside; never around a ``yield``."""
@@ -139,15 +140,11 @@ class _Operation:
 
     def _note(self, attributes: dict[str, Any]) -> None:
         """Write attributes down; those that are None are not known."""
-        if self._span is not None:
+        if self._is_recording and self._span is not None:
             self._span.set_attributes({name: value for name, value in attributes.items() if value is not None})
 
     def _shows_content(self) -> bool:
-        return (
-            self._span is not None
-            and self._span.is_recording()
-            and os.environ.get(_CAPTURE, "").lower() in {"true", "span_only", "span_and_event"}
-        )
+        return self._is_recording and os.environ.get(_CAPTURE, "").lower() in {"true", "span_only", "span_and_event"}
 
     def _end(self) -> None:
         self._is_over = True
@@ -232,7 +229,8 @@ class Chat(_Operation):
     def _end(self) -> None:
         if self._otel is not None:
             messages, body = self._asked
-            self._note({"adapters.attempts": self._attempts, **conventions.of_body(body)})
+            if self._is_recording:
+                self._note({"adapters.attempts": self._attempts, **conventions.of_body(body)})
             if self._shows_content():
                 self._note({"gen_ai.input.messages": conventions.input_messages(messages)})
             self._otel.duration.record(time.monotonic() - self._began_s, self._attributes)

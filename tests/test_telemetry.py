@@ -319,6 +319,17 @@ async def test_the_span_is_current_where_the_request_is_made_and_nowhere_else(
     assert [span.get_span_context() for span in logged] == [chat.context]
 
 
+async def test_what_is_not_sampled_is_measured_all_the_same(sdk: Sdk, scripted_server: ScriptedServer) -> None:
+    """Within a trace that nobody keeps there is no span, and the metrics are whole."""
+    dropped = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=False))
+    async with provider_of(scripted_server, "home", answer("Hi.")) as provider:
+        with trace.use_span(dropped):
+            await provider.chat(ask())
+
+    assert sdk.spans == ()
+    assert sdk.points().keys() == {"gen_ai.client.operation.duration", "gen_ai.client.token.usage"}
+
+
 async def test_a_stream_may_wander_from_task_to_task(
     sdk: Sdk, scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
