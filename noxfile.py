@@ -32,6 +32,8 @@ nox.options.error_on_external_run = True
 nox.options.sessions = ["check"]
 
 LOCK = ".ci/dev.lock"
+PIPECAT_LOCK = ".ci/pipecat.lock"
+PIPECAT_EXTRAS = ("pipecat", "local", "dev")
 BIN = Path(".nox/dev/bin").absolute()
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(Path(".nox/bytecode").absolute())}
 IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
@@ -94,10 +96,10 @@ def dev(session: nox.Session) -> None:
     stamp.write_text(wanted, encoding="utf-8")
 
 
-def _install(session: nox.Session) -> None:
+def _install(session: nox.Session, lock: str = LOCK, extras: str = "local,livekit,mcp,otel,dev") -> None:
     """Install the lock and no more, and the checkout without an index, so that a lock that lags behind fails."""
-    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", LOCK)
-    session.install("--no-index", "--no-build-isolation", "-e", ".[local,livekit,mcp,dev]")
+    session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock)
+    session.install("--no-index", "--no-build-isolation", "-e", f".[{extras}]")
 
 
 def _run(session: nox.Session, program: str, *args: str, env: Mapping[str, str | None] | None = None) -> None:
@@ -151,9 +153,19 @@ def tests(session: nox.Session) -> None:
     _run(session, "coverage", "run", "-m", "pytest", "--quiet", *IN_PARALLEL)
 
 
-@nox.session(venv_backend="none", requires=["tests"])
+@nox.session(reuse_venv=True)
+def pipecat(session: nox.Session) -> None:
+    """Run the tests of ``adapters.pipecat`` and note what they cover; arguments go to pytest.
+
+    In an environment of its own: pipecat and LiveKit want different versions of protobuf.
+    """
+    _install(session, PIPECAT_LOCK, ",".join(PIPECAT_EXTRAS))
+    session.run("coverage", "run", "-m", "pytest", "--quiet", "tests/test_pipecat.py", *session.posargs, env=BYTECODE)
+
+
+@nox.session(venv_backend="none", requires=["tests", "pipecat"])
 def coverage(session: nox.Session) -> None:
-    """Fail unless ``tests`` ran every line and every branch of the package."""
+    """Fail unless ``tests`` and ``pipecat`` ran every line and every branch of the package."""
     _run(session, "coverage", "combine", "--quiet")
     _run(session, "coverage", "report")
 
@@ -209,7 +221,7 @@ def compat(session: nox.Session, version: str) -> None:
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that ``pyproject.toml`` allows; arguments go to pytest."""
-    session.install("--resolution", "lowest-direct", "-e", ".[local,livekit,mcp,dev]")
+    session.install("--resolution", "lowest-direct", "-e", ".[local,livekit,mcp,otel,dev]")
     session.run("pytest", "--quiet", *IN_PARALLEL, *session.posargs, env=BYTECODE)
 
 
@@ -282,13 +294,15 @@ def _check_content(session: nox.Session, wheel: Path, sdist: Path) -> None:
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Write the lock anew from ``pyproject.toml``; ``nox -s lock -- --upgrade`` takes the newest of everything."""
+    """Write the locks anew from ``pyproject.toml``; ``nox -s lock -- --upgrade`` takes the newest of everything."""
     session.install("uv")
-    session.run(
-        *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--all-extras"),
-        *("--generate-hashes", "--no-annotate", "--custom-compile-command", "nox -s lock"),
-        *("pyproject.toml", "--output-file", LOCK, *session.posargs),
-    )
+    for lock, extras in {LOCK: ("local", "livekit", "otel", "bench", "dev"), PIPECAT_LOCK: PIPECAT_EXTRAS}.items():
+        session.run(
+            *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
+            *(option for extra in extras for option in ("--extra", extra)),
+            *("--generate-hashes", "--no-annotate", "--custom-compile-command", "nox -s lock"),
+            *("pyproject.toml", "--output-file", lock, *session.posargs),
+        )
 
 
 @nox.session(default=False)

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from adapters import telemetry
 from adapters.provider import closing
 from adapters.tools.round import ToolRound
 from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
@@ -77,19 +78,21 @@ async def run_turn(
     toolbox = Toolbox(tools, call_tool, context=context, timeout_s=tool_timeout_s)
     turn = _Turn(provider, messages, toolbox, kwargs)
     del messages, tools, call_tool, context, kwargs  # tracebacks with the values of variables would show them
-    while True:
-        may_call = turn.rounds < max_rounds
-        async with aclosing(turn.answer(may_call=may_call)) as events:
-            async for event in events:
-                yield event
-                del event
-        if not may_call or not turn.wants_tools:
-            break
-        async with aclosing(turn.run_tools(filler_after_s)) as results:
-            async for result in results:
-                yield result
-                del result
-    yield ResponseDone(turn.summary())
+    with turn.span:
+        while True:
+            may_call = turn.rounds < max_rounds
+            async with aclosing(turn.answer(may_call=may_call)) as events:
+                async for event in events:
+                    yield event
+                    del event
+            if not may_call or not turn.wants_tools:
+                break
+            async with aclosing(turn.run_tools(filler_after_s)) as results:
+                async for result in results:
+                    yield result
+                    del result
+        turn.span.answers(whole := turn.summary())
+        yield ResponseDone(whole)
 
 
 class _Turn:
@@ -104,6 +107,7 @@ class _Turn:
         self._options = options
         self._responses: list[LLMResponse] = []
         self._said: list[str] = []  # in the current answer
+        self.span = telemetry.Turn()
 
     @property
     def rounds(self) -> int:
@@ -149,11 +153,12 @@ class _Turn:
             options = options | {"tool_choice": "none"}
         elif self._responses and options.get("tool_choice") not in ("auto", "none"):
             options = {name: value for name, value in options.items() if name != "tool_choice"}
-        return self._provider.stream_events(self._messages, self._toolbox.specs, **options)
+        return self.span.opens(self._provider.stream_events(self._messages, self._toolbox.specs, **options))
 
     async def run_tools(self, filler_after_s: float | None) -> AsyncGenerator[ToolResult | ToolsRunning, None]:
         """Run the calls of the latest answer and write calls and results into the history, in order."""
-        tool_round = ToolRound(self._responses[-1].tool_calls, self._toolbox)
+        with self.span.current():
+            tool_round = ToolRound(self._responses[-1].tool_calls, self._toolbox)
         try:
             async with aclosing(tool_round.events(filler_after_s)) as events:
                 async for event in events:

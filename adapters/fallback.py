@@ -16,6 +16,7 @@ from adapters.hedging import Asked, Patience, Race
 from adapters.provider import LLMProvider, closing
 from adapters.request.question import seconds_of
 from adapters.resting import Rests, is_its_own
+from adapters.telemetry import opened_after
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
@@ -262,12 +263,13 @@ class FallbackProvider(LLMProvider):
                 if began is not None:
                     began()
 
-            return asked.of_one(self._providers[index], tell, patience.first_token_s)
+            return opened_after(race.errors, asked.of_one(self._providers[index], tell, patience.first_token_s))
 
         everybody = range(len(self._providers))
         resting = {index for index in everybody if self._rests.has(index)}
         order = sorted(everybody, key=resting.__contains__)  # they are asked last
-        return Race(order, ask, patience, resting=resting, late=self._late, failed=self._rest)
+        race = Race(order, ask, patience, resting=resting, late=self._late, failed=self._rest)
+        return race
 
     def _late(self, index: int, waited_s: float) -> APIError:
         provider = self._providers[index]

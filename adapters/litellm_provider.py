@@ -6,11 +6,13 @@ body means is read in ``wire`` and ``answer``, what a server does not take is re
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from adapters import telemetry
 from adapters.answer.answer import Answer, CallInsteadOfText
 from adapters.attempt import attempt
 from adapters.call import Call
@@ -138,6 +140,7 @@ class LiteLLMProvider(LLMProvider):
             logger.warning("Warming up failed; the first request will tell more: %s", error)
 
     async def _prewarm(self) -> None:
+        await asyncio.to_thread(telemetry.load)
         await self._connection.prewarm()
 
     async def aclose(self) -> None:
@@ -180,13 +183,16 @@ class LiteLLMProvider(LLMProvider):
         """One answer; a try that fails before its first event is repeated if the policy allows it."""
         self._last_usage = self._last_response = None
         call.begin()
-        first, events, answer = await with_retries(
-            self._policy_for(call), partial(self._begin, call), after_timeouts=call.on_useful is None
-        )
-        async with aclosing(events):
-            yield self._noted(first, answer, call)
-            async for event in events:
-                yield self._noted(event, answer, call)
+        with telemetry.Chat(self._config.kind, self._connection.origin, streams=call.question.stream) as chat:
+            with chat.current():
+                first, events, answer = await with_retries(
+                    self._policy_for(call), partial(self._begin, call, chat), after_timeouts=call.on_useful is None
+                )
+            chat.begins()
+            async with aclosing(events):
+                yield self._noted(first, answer, call, chat)
+                async for event in events:
+                    yield self._noted(event, answer, call, chat)
 
     def _policy_for(self, call: Call) -> RetryConfig:
         """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""
@@ -197,11 +203,14 @@ class LiteLLMProvider(LLMProvider):
             update["attempts"] = question.max_retries + 1
         return policy.model_copy(update=update)
 
-    async def _begin(self, call: Call, number: int) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
+    async def _begin(
+        self, call: Call, chat: telemetry.Chat, number: int
+    ) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None], Answer]:
         """Ask until the first event is there; what the server refuses by name is left out and asked again.
 
         Args:
             call: What is asked, and since when.
+            chat: Is told of each request.
             number: Which try it is, from 1.
         """
         question = call.question
@@ -210,6 +219,7 @@ class LiteLLMProvider(LLMProvider):
         if question.first_token_s is not None:
             timeouts = timeouts.model_copy(update={"first_token_s": question.first_token_s})
         while True:
+            chat.tries(request.messages, request.body)
             answer = self._new_answer(question)
             deadlines = Deadlines(
                 timeouts,
@@ -245,7 +255,7 @@ class LiteLLMProvider(LLMProvider):
             most_reasoning_chars=self._config.limits.reasoning_chars,
         )
 
-    def _noted(self, event: StreamEvent, answer: Answer, call: Call) -> StreamEvent:
+    def _noted(self, event: StreamEvent, answer: Answer, call: Call, chat: telemetry.Chat) -> StreamEvent:
         """Remember what the last event brings: the answer, its usage, and what the provider wants back.
 
         Raises:
@@ -262,4 +272,5 @@ class LiteLLMProvider(LLMProvider):
             self._last_response = call.completed(event.response)
         except Misshapen as error:
             raise failures.misshapen(self._connection.origin, cut=answer.is_cut) from error
+        chat.answers(self._last_response)
         return ResponseDone(self._last_response)

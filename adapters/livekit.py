@@ -11,10 +11,10 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never
 
-from adapters.arguments import is_whole
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
 from adapters.install import install_command
-from adapters.types import ResponseDone, TextDelta, ToolCall
+from adapters.provider import with_extras
+from adapters.types import ResponseDone, TextDelta
 
 try:
     from livekit import agents
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters.provider import LLMProvider
-    from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolSpec
+    from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
 
 _ARGUMENTS = {"messages": "chat_ctx", "tools": "tools"}  # what a provider takes as such -> what it is called here
 _CLIENT_CLOSED_REQUEST = 499  # LiveKit takes this status for an answer that nobody waits for, and ends without error
@@ -155,7 +155,7 @@ class _Stream(llm.LLMStream):
 
     def _events(self) -> AsyncIterator[StreamEvent]:
         messages: list[Message] = self.chat_ctx.to_provider_format("openai")[0]
-        messages = [_with_extras(self._provider, message) for message in messages]
+        messages = [with_extras(self._provider, message) for message in messages]
         specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=self._strict)
         return self._provider.stream_events(messages, specs or None, **self._kwargs)
 
@@ -187,26 +187,6 @@ def _check_extra(name: str, value: Json) -> None:
             f"{name} in extra_kwargs is no JSON but {found}. Write it in OpenAI format, as a dict or a plain value."
         )
         raise ConfigError(message) from error
-
-
-def _with_extras(provider: LLMProvider, message: Message) -> Message:
-    """Let the provider put back what must go with its calls, such as thought signatures; LiveKit keeps some of it."""
-    if not (calls := message.get("tool_calls")):
-        return message
-    tool_calls = [
-        ToolCall(call["id"], call["function"]["name"], provider.parse_tool_arguments(call["function"]["arguments"]))
-        for call in calls
-    ]
-    formatted = provider.format_tool_call_message(message.get("content"), tool_calls)
-    merged = [
-        {**old, **new, "function": _function(old, new)} for old, new in zip(calls, formatted["tool_calls"], strict=True)
-    ]
-    return {**message, **formatted, "tool_calls": merged}
-
-
-def _function(old: Json, new: Json) -> Json:
-    """Leave arguments as they were written: other white space would cost the server what it has cached."""
-    return old["function"] if is_whole(old["function"]["arguments"]) else new["function"]
 
 
 def _chunk(made_id: str, event: StreamEvent) -> llm.ChatChunk:

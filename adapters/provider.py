@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapters.arguments import read_arguments
-from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCallDone
+from adapters.arguments import is_whole, read_arguments
+from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
-    from adapters.types import Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
+    from adapters.types import Message, StreamEvent, TokenUsage, ToolSpec
 
 _Item = TypeVar("_Item")
 
@@ -262,3 +262,31 @@ class LLMProvider(ABC):
                 for call in tool_calls
             ],
         }
+
+
+def with_extras(provider: LLMProvider, message: Message) -> Message:
+    """Put back what must go with the calls of a message, such as thought signatures; frameworks keep little of it.
+
+    Args:
+        provider: Who made the calls, and is asked next.
+        message: A message in OpenAI format, as an agent's framework wrote it; it is not changed.
+
+    Returns:
+        The message as the provider wants it back. Arguments stay as they were written if they can be read: other
+        white space would cost the server what it has cached.
+    """
+    if not (calls := message.get("tool_calls")):
+        return message
+    tool_calls = [
+        ToolCall(call["id"], call["function"]["name"], provider.parse_tool_arguments(call["function"]["arguments"]))
+        for call in calls
+    ]
+    formatted = provider.format_tool_call_message(message.get("content"), tool_calls)
+    merged = [
+        {**old, **new, "function": _function(old, new)} for old, new in zip(calls, formatted["tool_calls"], strict=True)
+    ]
+    return {**message, **formatted, "tool_calls": merged}
+
+
+def _function(old: Json, new: Json) -> Json:
+    return old["function"] if is_whole(old["function"]["arguments"]) else new["function"]

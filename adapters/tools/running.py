@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from adapters.request.messages import text_of
+from adapters.telemetry import Tool
 from adapters.tools.tool import CallError
 from adapters.types import ToolResult
 
@@ -56,7 +57,8 @@ async def run_call(call: ToolCall, runner: Runner, exits: list[BaseException]) -
 
 async def _attempt(call: ToolCall, runner: Runner, exits: list[BaseException]) -> ToolResult:
     try:
-        content = text_of(await runner.run(call))
+        with Tool(call) as tool:
+            content = tool.returns(text_of(await runner.run(call)))
     except asyncio.CancelledError:
         raise
     except CallError as error:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from adapters import IncompleteResponseError, LiteLLMProvider, RateLimitError, create_provider, load_config
+from adapters import IncompleteResponseError, LLMProvider, RateLimitError, create_provider, load_config
 from adapters.errors import APIError
 from tests.scale.cluster import CONFIG
 
@@ -45,7 +45,7 @@ def question(hour: int) -> tuple[list[dict[str, Any]], str]:
     return messages, f"It is between {hour} and {hour + 1} o'clock."
 
 
-async def ask(provider: LiteLLMProvider, hour: int, *, stream: bool) -> str:
+async def ask(provider: LLMProvider, hour: int, *, stream: bool) -> str:
     """Ask once; returns what came of it."""
     messages, expected = question(hour)
     heard = ""
@@ -64,7 +64,7 @@ async def ask(provider: LiteLLMProvider, hour: int, *, stream: bool) -> str:
     return "lost" if expected.startswith(heard) else "mixed"
 
 
-async def converse(provider: LiteLLMProvider, hours: Iterator[int], until_s: float, counts: Counter[str]) -> None:
+async def converse(provider: LLMProvider, hours: Iterator[int], until_s: float, counts: Counter[str]) -> None:
     """Be one agent: ask, and ask again, until the time is over."""
     for hour in hours:
         if time.monotonic() > until_s:

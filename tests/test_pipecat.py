@@ -1,0 +1,416 @@
+"""``adapters.pipecat``: a provider as the LLM service of a real pipecat pipeline, without audio.
+
+The pipeline has pipecat's own aggregators round the service and asks a real provider; a scripted server answers, and
+once the embedded llama.cpp. ``nox -s pipecat`` runs this in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("pipecat", reason="it has an environment of its own: nox -s pipecat")
+
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMRunFrame,
+    LLMTextFrame,
+    MetricsFrame,
+)
+from pipecat.metrics.metrics import LLMTokenUsage, LLMUsageMetricsData, ProcessingMetricsData, TTFBMetricsData
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.settings import LLMSettings
+from pipecat.utils.errors import ErrorCategory
+from pipecat.workers.runner import WorkerRunner
+
+from adapters.factory import create_provider
+from adapters.fallback import FallbackProvider
+from adapters.pipecat import LLMService
+from adapters.testing.answers import SSE_HEAD, answer, call, http_chunk, reply, said
+from adapters.testing.answers import event as sse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from pipecat.frames.frames import Frame
+    from pipecat.processors.frame_processor import FrameDirection
+    from pipecat.services.llm_service import FunctionCallParams
+
+    from adapters.provider import LLMProvider
+    from adapters.testing.server import ScriptedServer, Step
+
+pytest_plugins = ["adapters.testing.plugin"]
+
+WEATHER = call("get_weather", '{"city": "Oslo"}')
+TOOLS = ToolsSchema([FunctionSchema("get_weather", "Tell the weather.", {"city": {"type": "string"}}, ["city"])])
+NO = reply({"error": {"message": "no"}}, "500 Internal Server Error")
+PATIENCE_S = 10.0
+
+
+class Ear(FrameProcessor):
+    """Notes the frames that pass, whatever their way, and lets them pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Frame] = []
+        self._news = asyncio.Event()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Note a frame."""
+        await super().process_frame(frame, direction)
+        self.heard.append(frame)
+        self._news.set()
+        await self.push_frame(frame, direction)
+
+    def of(self, kind: type[Frame]) -> list[Any]:
+        """The frames of a kind that have passed."""
+        return [frame for frame in self.heard if isinstance(frame, kind)]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until what has passed makes something true."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+
+class Conversation:
+    """A pipeline that runs: pipecat's aggregators round an LLM service, and an ear on each side of it."""
+
+    def __init__(self, llm: LLMService, context: LLMContext) -> None:
+        self.llm, self.context = llm, context
+        self.before, self.after = Ear(), Ear()
+        pair = LLMContextAggregatorPair(context)
+        self.worker = PipelineWorker(
+            Pipeline([pair.user(), self.before, llm, self.after, pair.assistant()]),
+            params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
+            cancel_on_idle_timeout=False,
+            enable_rtvi=False,
+        )
+
+    async def ask(self, answers: int = 1) -> None:
+        """Have the context answered; wait for this many more answers, whole or failed."""
+        wanted = len(self.after.of(LLMFullResponseEndFrame)) + answers
+        await self.worker.queue_frame(LLMRunFrame())
+        await self.after.until(lambda: len(self.after.of(LLMFullResponseEndFrame)) == wanted)
+
+    @property
+    def said(self) -> list[str]:
+        """The texts that would be spoken."""
+        return [frame.text for frame in self.after.of(LLMTextFrame)]
+
+    @property
+    def errors(self) -> list[ErrorFrame]:
+        """The errors that went upstream."""
+        return self.before.of(ErrorFrame)
+
+    def metrics(self, kind: type) -> list[Any]:
+        """The metrics of a kind."""
+        return [each for frame in self.after.of(MetricsFrame) for each in frame.data if isinstance(each, kind)]
+
+
+@asynccontextmanager
+async def conversation(
+    provider: LLMProvider, text: str = "How warm is it?", tools: ToolsSchema | None = None, **options: Any
+) -> AsyncIterator[Conversation]:
+    """Run a pipeline over a conversation of one message, and end it."""
+    context = LLMContext([{"role": "user", "content": text}], **({"tools": tools} if tools else {}))
+    running = Conversation(LLMService(provider, **options), context)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(running.worker)
+    task = asyncio.create_task(runner.run())
+    try:
+        await running.after.until(lambda: running.llm._warming)
+        assert running.llm._warming is not None
+        await running.llm._warming
+        yield running
+        await running.worker.queue_frame(EndFrame())
+        await asyncio.wait_for(task, PATIENCE_S)
+    finally:
+        await runner.cancel()  # of use only if a test has failed
+
+
+def provider_of(
+    server: ScriptedServer, *steps: Step, name: str = "kitchen", warms: bool = True, **options: Any
+) -> LLMProvider:
+    """A provider whose server plays these steps, after one for the provider that warms up with its pipeline."""
+    options = {"retry": {"attempts": 1}} | options
+    steps = (reply({"data": []}), *steps) if warms else steps
+    return create_provider("openai_compatible", model="qwen3", name=name, base_url=server.add(name, *steps), **options)
+
+
+def bodies_of(server: ScriptedServer) -> list[dict[str, Any]]:
+    """The questions that the server was asked."""
+    return [body for body in server.seen["kitchen"].bodies if body]
+
+
+async def test_text_is_streamed_between_a_start_and_an_end(scripted_server: ScriptedServer) -> None:
+    """Texts go downstream as they come, and the assistant's side of pipecat writes them into the context."""
+    slow: Step = (SSE_HEAD, http_chunk(sse(said("Good "))), 0.05, *answer("morning!").stream[1:])
+    async with conversation(provider_of(scripted_server, slow)) as running:
+        await running.ask()
+
+    kinds = [type(frame) for frame in running.after.heard]
+    assert running.said == ["Good ", "morning!"]
+    assert kinds.index(LLMFullResponseStartFrame) < kinds.index(LLMTextFrame) < kinds.index(LLMFullResponseEndFrame)
+    assert running.context.get_messages()[-1] == {"role": "assistant", "content": "Good morning!"}
+    assert running.errors == []
+
+
+async def test_metrics(scripted_server: ScriptedServer) -> None:
+    """Usage with what is cached and reasoned, time to the first token and of the whole are told once an answer."""
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 4,
+        "prompt_tokens_details": {"cached_tokens": 5},
+        "completion_tokens_details": {"reasoning_tokens": 2},
+    }
+    async with conversation(provider_of(scripted_server, answer("Hi.", usage=usage))) as running:
+        await running.ask()
+
+    (told,) = running.metrics(LLMUsageMetricsData)
+    first = [each.value for each in running.metrics(TTFBMetricsData) if each.processor == running.llm.name]
+    whole = [each.value for each in running.metrics(ProcessingMetricsData) if each.processor == running.llm.name]
+    assert told.model == "qwen3"
+    assert isinstance(told.value, LLMTokenUsage)
+    assert (told.value.prompt_tokens, told.value.completion_tokens, told.value.total_tokens) == (9, 4, 13)
+    assert (told.value.cache_read_input_tokens, told.value.reasoning_tokens) == (5, 2)
+    assert 0 < first[-1] <= whole[-1]
+
+
+async def test_an_answer_without_a_count(scripted_server: ScriptedServer) -> None:
+    """Where the server counts nothing there is no usage, never zeros."""
+    async with conversation(provider_of(scripted_server, answer("Hi.", usage=None))) as running:
+        await running.ask()
+
+    assert running.metrics(LLMUsageMetricsData) == []
+
+
+async def test_a_tool_is_run_by_pipecat_and_the_model_asked_again(scripted_server: ScriptedServer) -> None:
+    """A registered function gets the arguments, its result goes back to the model, and that answer is spoken."""
+    asked: list[dict[str, Any]] = []
+
+    async def get_weather(params: FunctionCallParams) -> None:
+        asked.append(dict(params.arguments))
+        await params.result_callback({"degrees": 5})
+
+    steps = answer(calls=[WEATHER]), answer("It is 5 degrees.")
+    async with conversation(provider_of(scripted_server, *steps), tools=TOOLS) as running:
+        running.llm.register_function("get_weather", get_weather)
+        await running.ask(answers=2)
+
+    first, second = bodies_of(scripted_server)
+    assert asked == [{"city": "Oslo"}]
+    assert running.said == ["It is 5 degrees."]
+    assert first["tools"][0]["function"]["name"] == "get_weather"
+    assert [message["role"] for message in second["messages"]] == ["user", "assistant", "tool"]
+    assert second["messages"][-1]["content"] == '{"degrees": 5}'
+
+
+@pytest.mark.parametrize("beside", [[], [WEATHER | {"id": "call00002"}]], ids=["alone", "beside a good one"])
+async def test_a_call_that_cannot_be_read_is_not_run(scripted_server: ScriptedServer, beside: list[Any]) -> None:
+    """The model is told why, beside the results of the calls that could be read, and asked once more."""
+    asked: list[dict[str, Any]] = []
+
+    async def get_weather(params: FunctionCallParams) -> None:
+        asked.append(dict(params.arguments))
+        await params.result_callback("5 degrees")
+
+    steps = answer(calls=[call("get_weather", "[1]"), *beside]), answer("It is cold.")
+    async with conversation(provider_of(scripted_server, *steps), tools=TOOLS) as running:
+        running.llm.register_function("get_weather", get_weather)
+        await running.ask(answers=2)
+
+    bodies = bodies_of(scripted_server)
+    results = {each["tool_call_id"]: each["content"] for each in bodies[1]["messages"] if each["role"] == "tool"}
+    assert asked == [{"city": "Oslo"} for _ in beside]
+    assert "was not run: The arguments are no object" in results["call00001"]
+    assert results.get("call00002", '"5 degrees"') == '"5 degrees"'
+    assert (len(bodies), running.said) == (2, ["It is cold."])
+
+
+async def test_interrupting_closes_the_request(scripted_server: ScriptedServer) -> None:
+    """A person who speaks ends the answer: the server sees the client go, and the next turn is answered."""
+    endless: Step = (SSE_HEAD, http_chunk(sse(said("Once upon a time "))), "hang")
+    async with conversation(provider_of(scripted_server, endless, answer("Hi."))) as running:
+        await running.worker.queue_frame(LLMRunFrame())
+        await running.after.until(lambda: running.said)
+        await running.worker.queue_frame(InterruptionFrame())
+        await running.after.until(lambda: running.after.of(LLMFullResponseEndFrame))
+        await running.ask()
+
+    assert running.said == ["Once upon a time ", "Hi."]
+    assert len(scripted_server.seen["kitchen"].gone_at) == 1
+    assert running.errors == []
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "stays"),
+    [
+        ("401 Unauthorized", ErrorCategory.AUTHENTICATION, False),
+        ("402 Payment Required", ErrorCategory.QUOTA, True),
+        ("403 Forbidden", ErrorCategory.AUTHORIZATION, False),
+        ("404 Not Found", ErrorCategory.INVALID_REQUEST, False),
+        ("400 Bad Request", ErrorCategory.APPLICATION, True),
+        ("429 Too Many Requests", ErrorCategory.RATE_LIMIT, True),
+        ("500 Internal Server Error", ErrorCategory.SERVER, True),
+    ],
+)
+async def test_an_error_can_be_spoken(
+    scripted_server: ScriptedServer, status: str, category: ErrorCategory, *, stays: bool
+) -> None:
+    """An error is one frame with a sentence and its kind; only what stays wrong makes pipecat give the service up."""
+    refusal = reply({"error": {"message": "no", "type": "<b>bad</b>"}}, status)
+    async with conversation(provider_of(scripted_server, refusal, answer("Hi."))) as running:
+        await running.ask()
+        if stays:
+            await running.ask()
+
+    (frame,) = running.errors
+    assert (frame.category, running.llm.is_usable) == (category, stays)
+    assert "kitchen" in frame.error
+    assert "<" not in frame.error
+    assert running.said == (["Hi."] if stays else [])
+
+
+async def test_an_error_after_some_text(scripted_server: ScriptedServer) -> None:
+    """What was said stays said; the error says that the rest is missing."""
+    broken: Step = (SSE_HEAD, http_chunk(sse(said("It is "))), http_chunk(sse(said("five "))), "rst")
+    async with conversation(provider_of(scripted_server, broken)) as running:
+        await running.ask()
+
+    assert "".join(running.said).startswith("It is ")
+    assert [frame.category for frame in running.errors] == [ErrorCategory.CONNECTIVITY]
+
+
+async def test_a_timeout_is_told_to_its_handlers_too(scripted_server: ScriptedServer) -> None:
+    """Pipecat has an event of its own for an answer that did not come in time."""
+    late = asyncio.Event()
+    provider = provider_of(scripted_server, (SSE_HEAD, "hang"), timeouts={"first_token_s": 1})
+    async with conversation(provider) as running:
+
+        @running.llm.event_handler("on_completion_timeout")
+        async def on_completion_timeout(_service: LLMService) -> None:
+            late.set()
+
+        await running.ask()
+        await asyncio.wait_for(late.wait(), PATIENCE_S)
+
+    assert [frame.category for frame in running.errors] == [ErrorCategory.CONNECTIVITY]
+
+
+async def test_a_group_that_fails_may_be_asked_again(scripted_server: ScriptedServer) -> None:
+    """The last server's reason, a wrong key, is not that of all: the next turn may be answered."""
+    no_key = reply({"error": {"message": "no"}}, "401 Unauthorized")
+    first = provider_of(scripted_server, NO, answer("Hi."), name="first")
+    second = provider_of(scripted_server, no_key, name="second")
+    async with conversation(FallbackProvider([first, second], cooldown_s=0)) as running:
+        await running.ask()
+        await running.ask()
+
+    assert [frame.category for frame in running.errors] == [ErrorCategory.UNKNOWN]
+    assert running.said == ["Hi."]
+
+
+async def test_a_mistake_of_the_program_is_told(scripted_server: ScriptedServer) -> None:
+    """An option that cannot be sent is an error frame, and the pipeline goes on."""
+    settings = LLMSettings(extra={"stream": True})
+    async with conversation(provider_of(scripted_server, answer("Hi.")), settings=settings) as running:
+        await running.ask()
+
+    (frame,) = running.errors
+    assert (frame.category, frame.error.partition(" ")[0]) == (ErrorCategory.APPLICATION, "stream")
+
+
+async def test_a_file_that_cannot_be_sent_does_not_stay(scripted_server: ScriptedServer) -> None:
+    """A file of a kind that no server reads is told, and taken out, so that the next turn is answered."""
+    file = {"file_data": "AAAA", "filename": "a.bin", "mime_type": "application/octet-stream"}
+    async with conversation(provider_of(scripted_server, answer("Hi."))) as running:
+        running.context.add_message({"role": "user", "content": [{"type": "file_base64", "file": file}]})
+        await running.ask()
+        await running.ask()
+
+    assert [frame.error for frame in running.errors] == ["A file in the conversation could not be sent."]
+    assert running.said == ["Hi."]
+
+
+async def test_settings_are_sent(scripted_server: ScriptedServer) -> None:
+    """Sampling parameters, the system instruction and the choice of tools stand in the request; others are not sent."""
+    settings = LLMSettings(system_instruction="Be brief.", temperature=0.2, top_k=40, extra={"min_p": 0.1})
+    provider = provider_of(scripted_server, answer(calls=[WEATHER]))
+    async with conversation(provider, tools=TOOLS, settings=settings) as running:
+        running.context.set_tool_choice("required")
+        await running.ask()
+
+    body = bodies_of(scripted_server)[0]
+    assert body["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (body["temperature"], body["top_k"], body["min_p"], body["tool_choice"]) == (0.2, 40, 0.1, "required")
+    assert "top_p" not in body
+
+
+async def test_asking_beside_the_pipeline(scripted_server: ScriptedServer) -> None:
+    """``run_inference`` answers a context at once, in the form and within the limit that are asked for."""
+    schema = {"type": "object", "properties": {"mood": {"type": "string"}}}
+    async with provider_of(scripted_server, answer('{"mood": "good"}'), answer("Hi."), warms=False) as provider:
+        llm = LLMService(provider)
+        context = LLMContext([{"role": "user", "content": "How are you?"}])
+
+        first = await llm.run_inference(context, max_tokens=9, system_instruction="Be glad.", response_schema=schema)
+        assert first == '{"mood": "good"}'
+        assert await llm.run_inference(context) == "Hi."
+
+    first_body, second_body = bodies_of(scripted_server)
+    assert (first_body["max_tokens"], first_body["messages"][0]["content"]) == (9, "Be glad.")
+    assert first_body["response_format"]["json_schema"]["schema"] == schema
+    assert "response_format" not in second_body
+
+
+async def test_the_provider_is_warmed_up_and_closed_with_the_pipeline(scripted_server: ScriptedServer) -> None:
+    """When the pipeline has ended the provider has no connection left; one that never ran is closed all the same."""
+    provider = provider_of(scripted_server, answer("Hi."))
+    async with conversation(provider) as running:
+        await running.ask()
+        assert running.llm._warming is not None
+
+    await LLMService(provider_of(scripted_server, answer("Hi."), name="idle")).cleanup()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+def test_without_the_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pipecat the import says what to install."""
+    monkeypatch.setitem(sys.modules, "pipecat.services", None)
+    monkeypatch.delitem(sys.modules, "adapters.pipecat")
+
+    with pytest.raises(ImportError, match=r"caal-llm-adapters\[pipecat\]"):
+        importlib.import_module("adapters.pipecat")
+
+
+@pytest.mark.integration
+async def test_with_llama_cpp() -> None:
+    """The embedded server's demo model calls a tool and speaks of its result, through a whole pipeline."""
+
+    async def get_weather(params: FunctionCallParams) -> None:
+        await params.result_callback("12 C and rain")
+
+    provider = create_provider("local")
+    async with conversation(provider, "What is the weather in Paris?", tools=TOOLS) as running:
+        running.llm.register_function("get_weather", get_weather)
+        await running.ask(answers=2)
+
+    assert running.errors == []
+    assert "raining" in "".join(running.said)
