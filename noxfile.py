@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import nox
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv"
@@ -33,6 +33,7 @@ nox.options.sessions = ["check"]
 
 LOCK = ".ci/dev.lock"
 PIPECAT_LOCK = ".ci/pipecat.lock"
+EXTRAS = ("local", "livekit", "mcp", "otel", "dev")
 PIPECAT_EXTRAS = ("pipecat", "local", "dev")
 BIN = Path(".nox/dev/bin").absolute()
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(Path(".nox/bytecode").absolute())}
@@ -96,10 +97,10 @@ def dev(session: nox.Session) -> None:
     stamp.write_text(wanted, encoding="utf-8")
 
 
-def _install(session: nox.Session, lock: str = LOCK, extras: str = "local,livekit,mcp,otel,dev") -> None:
+def _install(session: nox.Session, lock: str = LOCK, extras: Sequence[str] = EXTRAS) -> None:
     """Install the lock and no more, and the checkout without an index, so that a lock that lags behind fails."""
     session.run_install("uv", "pip", "sync", "--quiet", "--require-hashes", lock)
-    session.install("--no-index", "--no-build-isolation", "-e", f".[{extras}]")
+    session.install("--no-index", "--no-build-isolation", "-e", f".[{','.join(extras)}]")
 
 
 def _run(session: nox.Session, program: str, *args: str, env: Mapping[str, str | None] | None = None) -> None:
@@ -159,7 +160,7 @@ def pipecat(session: nox.Session) -> None:
 
     In an environment of its own: pipecat and LiveKit want different versions of protobuf.
     """
-    _install(session, PIPECAT_LOCK, ",".join(PIPECAT_EXTRAS))
+    _install(session, PIPECAT_LOCK, PIPECAT_EXTRAS)
     session.run("coverage", "run", "-m", "pytest", "--quiet", "tests/test_pipecat.py", *session.posargs, env=BYTECODE)
 
 
@@ -221,7 +222,7 @@ def compat(session: nox.Session, version: str) -> None:
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that ``pyproject.toml`` allows; arguments go to pytest."""
-    session.install("--resolution", "lowest-direct", "-e", ".[local,livekit,mcp,otel,dev]")
+    session.install("--resolution", "lowest-direct", "-e", f".[{','.join(EXTRAS)}]")
     session.run("pytest", "--quiet", *IN_PARALLEL, *session.posargs, env=BYTECODE)
 
 
@@ -296,7 +297,7 @@ def _check_content(session: nox.Session, wheel: Path, sdist: Path) -> None:
 def lock(session: nox.Session) -> None:
     """Write the locks anew from ``pyproject.toml``; ``nox -s lock -- --upgrade`` takes the newest of everything."""
     session.install("uv")
-    for lock, extras in {LOCK: ("local", "livekit", "otel", "bench", "dev"), PIPECAT_LOCK: PIPECAT_EXTRAS}.items():
+    for lock, extras in {LOCK: (*EXTRAS, "bench"), PIPECAT_LOCK: PIPECAT_EXTRAS}.items():
         session.run(
             *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
             *(option for extra in extras for option in ("--extra", extra)),
