@@ -83,7 +83,7 @@ def create_provider(provider_name: str | ProviderConfig, **options: Any) -> Lite
             " Set OLLAMA_CONTEXT_LENGTH for the server, or num_ctx in the model's Modelfile.",
             config.name,
         )
-    return LiteLLMProvider(config, server=_server_of(config))
+    return LiteLLMProvider(config, server=server_of(config))
 
 
 def create_provider_from_settings(settings: Mapping[str, Any]) -> LiteLLMProvider:
@@ -123,8 +123,8 @@ def _kind_of(name: object) -> str:
     return kind
 
 
-def _server_of(config: ProviderConfig) -> LocalServer | None:
-    """Give a provider of kind "local" the server it will start."""
+def server_of(config: ProviderConfig) -> LocalServer | None:
+    """The server that a provider of kind ``local`` will start; None for any other kind."""
     if config.kind != "local":
         return None
     from adapters.local import LocalServer

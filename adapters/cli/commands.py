@@ -6,6 +6,7 @@ import click
 
 from adapters.cli.chat import chat
 from adapters.cli.config import config
+from adapters.cli.doctor import doctor
 from adapters.cli.models import models
 from adapters.cli.providers import providers
 
@@ -16,5 +17,5 @@ def main() -> None:
     """Talk to language models through the providers of a YAML file."""
 
 
-for command in (chat, config, models, providers):
+for command in (chat, config, doctor, models, providers):
     main.add_command(command)
