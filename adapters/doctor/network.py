@@ -17,12 +17,12 @@ from adapters.doctor.finding import Finding
 from adapters.wire.client import proxy_for, tls_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 _PORTS = {"http": 80, "https": 443}
 
 
-async def reach(base_url: str, connect_s: float) -> AsyncIterator[Finding]:
+async def reach(base_url: str, connect_s: float) -> AsyncGenerator[Finding, None]:
     """Go to a server, as far as it will let us.
 
     Args:
@@ -39,8 +39,8 @@ async def reach(base_url: str, connect_s: float) -> AsyncIterator[Finding]:
     proxy = proxy_for(base_url)
     target = urlsplit(proxy) if proxy else url
     host, port = target.hostname or "", target.port or _PORTS[target.scheme]
-    for step in (_look_up(host, port, connect_s), _connect(host, port, connect_s)):
-        finding = await step
+    for step in (_look_up, _connect):
+        finding = await step(host, port, connect_s)
         yield _through_proxy(finding) if proxy else finding
         if finding.verdict == "failed":
             return

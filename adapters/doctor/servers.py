@@ -134,7 +134,7 @@ def _shows_itself(server: Server, place: Place) -> bool:
 
 def _is_its_own(server: Server, reply: Reply) -> bool:
     if server.says:
-        return reply.document == server.says
+        return bool(reply.document == server.says)
     document = _object(reply.document)
     return reply.is_good and all(name in document for name in server.document)
 

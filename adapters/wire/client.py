@@ -268,11 +268,7 @@ def _trouble(error: Exception) -> Trouble:
 
 
 def tls_of(base_url: str) -> ssl.SSLContext | bool:
-    """Whom a connection to this address trusts; True where there is no TLS.
-
-    Raises:
-        ConfigError: If the environment names certificates that cannot be used.
-    """
+    """Whom a connection to this address trusts; raises ``ConfigError`` for certificates that cannot be used."""
     if not base_url.startswith("https:"):
         return True
     try:
@@ -293,11 +289,7 @@ def _context(file: str | None, folder: str | None) -> ssl.SSLContext:
 
 
 def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for this address, or None.
-
-    Raises:
-        ConfigError: If it cannot be used.
-    """
+    """The proxy that the environment names for this address; raises ``ConfigError`` for one that cannot be used."""
     url = urlsplit(base_url)
     if _is_loopback(url.hostname or "") or urllib.request.proxy_bypass(url.netloc):
         return None
