@@ -5,9 +5,9 @@
 contract ``LLMProvider``; ``FallbackProvider`` is the other, over several of them. Its answers are ``LLMResponse``, or
 a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its failures are ``AdapterError``.
 
-Importing this loads nothing that is slow to load: the HTTP client comes with the first provider, LiteLLM with
-``prewarm`` or else the first request. ``adapters.agent``, ``adapters.livekit``, ``adapters.models`` and
-``adapters.testing`` are imported by their own names.
+Importing this loads nothing that is slow to load: what checks a configuration comes with the first name that needs it,
+the HTTP client with the first provider, LiteLLM with ``prewarm`` or else the first request. ``adapters.agent``,
+``adapters.doctor``, ``adapters.livekit``, ``adapters.models`` and ``adapters.testing`` are imported by their own names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from adapters.config import ProviderConfig, load_config
 from adapters.errors import (
     AdapterError,
     AllProvidersFailedError,
@@ -34,13 +33,14 @@ from adapters.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from adapters.factory import create_provider, create_provider_from_settings
-from adapters.fallback import FallbackProvider
-from adapters.provider import LLMProvider
 from adapters.types import LLMResponse, ResponseDone, StreamEvent, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
+    from adapters.config import ProviderConfig, load_config
+    from adapters.factory import create_provider, create_provider_from_settings
+    from adapters.fallback import FallbackProvider
     from adapters.litellm_provider import LiteLLMProvider
+    from adapters.provider import LLMProvider
 
     __version__: str
 
@@ -84,12 +84,32 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 if not TYPE_CHECKING:  # pragma: no branch - type checkers alone go past it, or they would believe in any name
 
     def __getattr__(name: str) -> object:
-        if name == "LiteLLMProvider":
-            from adapters.litellm_provider import LiteLLMProvider
-
-            return LiteLLMProvider
         if name == "__version__":
             from importlib.metadata import version
 
             return version("caal-llm-adapters")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "LiteLLMProvider":
+            from adapters.litellm_provider import LiteLLMProvider
+
+            return LiteLLMProvider
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _load()
+        return globals()[name]
+
+
+def _load() -> None:
+    """Load what needs pydantic; from then on Python finds the names by itself."""
+    from adapters.config import ProviderConfig, load_config
+    from adapters.factory import create_provider, create_provider_from_settings
+    from adapters.fallback import FallbackProvider
+    from adapters.provider import LLMProvider
+
+    globals().update(
+        ProviderConfig=ProviderConfig,
+        load_config=load_config,
+        create_provider=create_provider,
+        create_provider_from_settings=create_provider_from_settings,
+        FallbackProvider=FallbackProvider,
+        LLMProvider=LLMProvider,
+    )

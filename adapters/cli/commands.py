@@ -13,9 +13,9 @@ from adapters.cli.providers import providers
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="caal-llm-adapters", message="%(package)s %(version)s")
-def main() -> None:
+def group() -> None:
     """Talk to language models through the providers of a YAML file."""
 
 
 for command in (chat, config, doctor, models, providers):
-    main.add_command(command)
+    group.add_command(command)
