@@ -2,7 +2,7 @@
 
 It reads options, calls the library and shows what comes of it: data on stdout, everything else on stderr. What all
 commands share lives in ``base``, ``signals`` and ``table``; ``commands`` names the commands, each of which has a module
-of its own. ``chat`` has more: ``question`` reads what is asked, ``conversation`` goes on with it, ``terminal`` is where a
+of its own. ``chat`` has more: ``question`` reads what is asked, ``conversation`` goes on, ``terminal`` is where a
 person types, ``view`` what is shown.
 """
 
