@@ -18,5 +18,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     from adapters.cli.commands import group
+    from adapters.cli.signals import leave_if_loading
 
-    group(prog_name="adapters")
+    try:
+        group(prog_name="adapters")
+    except SystemExit as end:
+        leave_if_loading(end.code)
+        raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -31,6 +33,20 @@ def unwinding() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_if_loading(code: object) -> None:
+    """End the process at once if LiteLLM is still being loaded in the background; all of ours is closed by now.
+
+    Python's orderly end would destroy LiteLLM's objects, which import modules while they die, and wait for ever for
+    those that the thread had begun to import when it was stopped.
+
+    Args:
+        code: What the process ends with.
+    """
+    if any(thread.name.startswith("adapters-") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as Python calls it
