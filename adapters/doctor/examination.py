@@ -100,7 +100,7 @@ def _key(config: ProviderConfig) -> Finding:
 
 async def _over_http(config: ProviderConfig, base_url: str) -> AsyncGenerator[Finding, None]:
     """From the first document that the server sends on."""
-    async with probing(origin_of(config).at(base_url), config.timeouts.connect_s) as probe:
+    async with probing(origin_of(config).at(base_url), config.timeouts) as probe:
         place = await find_place(probe, base_url)
         yield place.finding
         if place.refuses_key:

@@ -13,11 +13,11 @@ from adapters.wire.client import Client, Trouble
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from adapters.config import TimeoutConfig
     from adapters.types import Json
     from adapters.wire.origin import Origin
 
 _MOST_BYTES = 4_000_000  # OpenRouter's list of models has 1 MB
-_MOST_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,18 @@ class Probe:
     Args:
         client: The connections.
         origin: Who is asked; its key goes along.
+        wait_s: Seconds that an answer may take.
     """
 
-    def __init__(self, client: Client, origin: Origin) -> None:
+    def __init__(self, client: Client, origin: Origin, wait_s: float) -> None:
         self._client = client
         self._origin = origin
+        self._wait_s = wait_s
 
     async def get(self, url: str) -> Reply:
         """Ask for a document; a server that does not answer in time did not answer."""
         try:
-            async with asyncio.timeout(_MOST_WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 response = await self._client.send("GET", url, self._origin.all_headers)
                 try:
                     body = b""
@@ -66,22 +68,22 @@ class Probe:
                 finally:
                     response.close()
         except TimeoutError:
-            return Reply(0, trouble=f"no answer within {_MOST_WAIT_S:g} s")
+            return Reply(0, trouble=f"no answer within {self._wait_s:g} s")
         except Trouble as trouble:
             return Reply(0, trouble=trouble.cause or "the connection broke")
         return Reply(response.status, response.headers, _parsed(body))
 
 
 @asynccontextmanager
-async def probing(origin: Origin, connect_s: float) -> AsyncIterator[Probe]:
+async def probing(origin: Origin, timeouts: TimeoutConfig) -> AsyncIterator[Probe]:
     """Open connections to a server, and close them at the end of the block.
 
     Raises:
         ConfigError: If the environment names a proxy or certificates that cannot be used.
     """
-    client = await Client.open(origin.base_url, connect_s)
+    client = await Client.open(origin.base_url, timeouts.connect_s)
     try:
-        yield Probe(client, origin)
+        yield Probe(client, origin, timeouts.first_token_s)
     finally:
         await client.aclose()
 

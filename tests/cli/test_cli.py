@@ -298,12 +298,12 @@ def test_verbose(config: Path, server: ScriptedServer) -> None:
 
 def test_usage_error_as_json(config: Path) -> None:
     """A wrong command line is an object, too, found while it is read or later."""
-    unknown, empty = run("chat", "hi", "--json", "--nope"), run("chat", " ", "--json")
+    unknown, empty = run("chat", "hi", "--json", "--qqq"), run("chat", " ", "--json")
 
     assert (unknown.exit_code, unknown.stderr, json.loads(unknown.stdout)) == (
         2,
         "",
-        {"error": "No such option '--nope'."},
+        {"error": "No such option '--qqq'."},
     )
     assert (empty.exit_code, empty.stderr, json.loads(empty.stdout)) == (2, "", {"error": "The prompt is empty."})
 
