@@ -238,6 +238,12 @@ def test_streams_that_lead_nowhere(config: Path, server: ScriptedServer, closed:
     assert len(bodies(server)) == 1
 
 
+def test_streams_that_are_no_text(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who puts something else in the place of a stream can call a command, too."""
+    assert group.main(["config", "check", "--config", "none.yaml"], standalone_mode=False) == 1
+    assert capsys.readouterr().err.startswith("Error: ")
+
+
 def test_conversation_without_stdin(config: Path, server: ScriptedServer) -> None:
     """Who can type nothing asks nothing."""
     command = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "adapters", "chat"]
