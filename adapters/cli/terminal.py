@@ -88,6 +88,6 @@ def _load_history() -> Path | None:
 
 def _save_history(path: Path | None) -> None:
     """Write it after each line, so that it is there whatever becomes of this process."""
-    if path is not None:
+    if path is not None and readline is not None:
         with contextlib.suppress(OSError):  # the disk is full: the conversation matters more
             readline.write_history_file(path)

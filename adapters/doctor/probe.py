@@ -58,6 +58,7 @@ class Probe:
 
     async def get(self, url: str) -> Reply:
         """Ask for a document; a server that does not answer in time did not answer."""
+        trouble = ""
         try:
             async with asyncio.timeout(self._wait_s):
                 response = await self._client.send("GET", url, self._origin.all_headers)
@@ -68,9 +69,11 @@ class Probe:
                 finally:
                     response.close()
         except TimeoutError:
-            return Reply(0, trouble=f"no answer within {self._wait_s:g} s")
-        except Trouble as trouble:
-            return Reply(0, trouble=trouble.cause or "the connection broke")
+            trouble = f"no answer within {self._wait_s:g} s"
+        except Trouble as error:
+            trouble = error.cause or "the connection broke"
+        if trouble:
+            return Reply(0, trouble=trouble)
         return Reply(response.status, response.headers, _parsed(body))
 
 
