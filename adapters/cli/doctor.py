@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,12 @@ def doctor(ctx: click.Context, provider_name: str | None, config_path: str | Non
     settings = load_config(config_path)
     rows = [settings.provider(provider_name)] if provider_name else list(settings.providers.values())
     reports = [asyncio.run(_examined(row, as_json=as_json)) for row in rows]
+    _conclude(ctx, rows, reports, as_json=as_json)
+
+
+def _conclude(
+    ctx: click.Context, rows: Sequence[ProviderConfig], reports: Sequence[Sequence[Finding]], *, as_json: bool
+) -> None:
     if as_json:
         print_json([_as_json(row, findings) for row, findings in zip(rows, reports, strict=True)])
     if any(finding.verdict == "failed" for findings in reports for finding in findings):
@@ -44,14 +49,16 @@ def doctor(ctx: click.Context, provider_name: str | None, config_path: str | Non
 async def _examined(row: ProviderConfig, *, as_json: bool) -> list[Finding]:
     from adapters.doctor import examine  # it brings the HTTP client, and help should come at once
 
-    found = []
+    found: list[Finding] = []
+
+    def tell(finding: Finding) -> None:
+        found.append(finding)
+        if not as_json and finding.verdict != "skipped":
+            _show(finding)
+
     if not as_json:
         click.secho(f"{printable(row.name)}: {row.kind}", bold=True)
-    async with aclosing(examine(row)) as findings:
-        async for finding in findings:
-            found.append(finding)
-            if not as_json and finding.verdict != "skipped":
-                _show(finding)
+    await examine(row, tell)
     if not as_json:
         _show_skipped(found)
         click.echo()

@@ -46,10 +46,8 @@ class Place:
 async def find_place(probe: Probe, base_url: str) -> Place:
     """Ask for the list of models where the configuration says, and else where servers usually have it."""
     first = await probe.get(f"{base_url}/models")
-    if first.trouble:
-        return Place(base_url, first, Finding("address", "failed", first.trouble, "Look at the server's log."))
-    if _is_api(first):
-        return Place(base_url, first, Finding("address", "ok", f"{base_url} is an API"))
+    if (finding := _told_at_once(base_url, first)) is not None:
+        return Place(base_url, first, finding)
     for other in _others(base_url):
         reply = await probe.get(f"{other}/models")
         if _is_api(reply):
@@ -59,6 +57,13 @@ async def find_place(probe: Probe, base_url: str) -> Place:
     detail = f"no list of models at {base_url}/models (status {first.status}), nor at the usual places beside it"
     advice = "Some servers have none. If the answer below fails too, check base_url."
     return Place(base_url, first, Finding("address", "warning", detail, advice))
+
+
+def _told_at_once(base_url: str, first: Reply) -> Finding | None:
+    """What the first reply tells by itself; None if the API may be elsewhere."""
+    if first.trouble:
+        return Finding("address", "failed", first.trouble, "Look at the server's log.")
+    return Finding("address", "ok", f"{base_url} is an API") if _is_api(first) else None
 
 
 def models_in(document: Json) -> list[dict[str, Json]]:

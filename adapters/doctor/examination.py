@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
 from typing import TYPE_CHECKING, get_args
 
 from adapters.config.values import is_reference
@@ -21,40 +20,39 @@ from adapters.wire.connection import Connection
 from adapters.wire.origin import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from adapters.config import ProviderConfig
+    from adapters.doctor.finding import Tell
     from adapters.doctor.servers import Server
 
 _NETWORK: tuple[Step, ...] = ("DNS", "TCP", "TLS")
 _ONLY_IF_REFUSED: Step = "key accepted"
 
 
-async def examine(config: ProviderConfig) -> AsyncGenerator[Finding, None]:
+async def examine(config: ProviderConfig, tell: Tell) -> None:
     """Look at everything between a row of the configuration and the words of its model.
 
     Four short questions are asked; a provider that charges for them charges a fraction of a cent.
 
     Args:
         config: The row, with its secrets not looked up.
-
-    Yields:
-        What each step found, as it is found. What cannot be looked at after a failure is ``skipped``.
+        tell: Is given what each step found, as it is found. What cannot be looked at after a failure is ``skipped``.
     """
     to_do = _steps_for(config)
     failed: Step | None = None
+
+    def note(finding: Finding) -> None:
+        nonlocal to_do, failed
+        to_do = to_do[to_do.index(finding.step) + 1 :]
+        failed = finding.step if finding.verdict == "failed" else failed
+        tell(finding)
+
     try:
-        async with aclosing(_findings(config)) as findings:
-            async for finding in findings:
-                to_do = to_do[to_do.index(finding.step) + 1 :]
-                failed = finding.step if finding.verdict == "failed" else failed
-                yield finding
+        await _examine(config, note)
     except AdapterError as error:
-        failed, *to_do = to_do
-        yield Finding(failed, "failed", _one_line(error), "Correct that first.")
+        note(Finding(to_do[0], "failed", _one_line(error), "Correct that first."))
     for step in to_do:
         if step != _ONLY_IF_REFUSED:
-            yield Finding(step, "skipped", f"because of {failed}")
+            tell(Finding(step, "skipped", f"because of {failed}"))
 
 
 def _steps_for(config: ProviderConfig) -> list[Step]:
@@ -62,17 +60,14 @@ def _steps_for(config: ProviderConfig) -> list[Step]:
     return [step for step in get_args(Step) if step not in foreign]
 
 
-async def _findings(config: ProviderConfig) -> AsyncGenerator[Finding, None]:
-    """What the steps find, as far as one can follow the other."""
+async def _examine(config: ProviderConfig, tell: Tell) -> None:
+    """Take the steps, as far as one can follow the other."""
     key = _key(config)
-    yield key
+    tell(key)
+    is_reached = True
     if config.kind != "local" and not is_reference(config.base_url):
-        async with aclosing(reach(config.base_url, config.timeouts.connect_s)) as findings:
-            async for finding in findings:
-                yield finding
-                if finding.verdict == "failed":
-                    return
-    if key.verdict == "failed":
+        is_reached = await reach(config.base_url, config.timeouts.connect_s, tell)
+    if key.verdict == "failed" or not is_reached:
         return
     config = config.resolved()
     server = server_of(config)
@@ -81,10 +76,8 @@ async def _findings(config: ProviderConfig) -> AsyncGenerator[Finding, None]:
         if server is not None:
             began_s = time.monotonic()
             base_url = await server.start()
-            yield Finding("embedded server", "ok", "it started", seconds=time.monotonic() - began_s)
-        async with aclosing(_over_http(config, base_url)) as findings:
-            async for finding in findings:
-                yield finding
+            tell(Finding("embedded server", "ok", "it started", seconds=time.monotonic() - began_s))
+        await _over_http(config, base_url, tell)
     finally:
         if server is not None:
             await server.stop()
@@ -98,42 +91,40 @@ def _key(config: ProviderConfig) -> Finding:
     return Finding("key", "ok", "it is set" if resolved.api_key else "none is set, and none is required")
 
 
-async def _over_http(config: ProviderConfig, base_url: str) -> AsyncGenerator[Finding, None]:
+async def _over_http(config: ProviderConfig, base_url: str, tell: Tell) -> None:
     """From the first document that the server sends on."""
     async with probing(origin_of(config).at(base_url), config.timeouts) as probe:
         place = await find_place(probe, base_url)
-        yield place.finding
+        tell(place.finding)
         if place.refuses_key:
-            yield verdicts.key_refused(config, place.reply.status)
+            tell(verdicts.key_refused(config, place.reply.status))
         if place.refuses_key or place.reply.trouble:
             return
         server, version = await recognise(probe, place)
-    yield verdicts.recognised(server, version)
+    tell(verdicts.recognised(server, version))
     if config.kind != "local":
-        yield verdicts.model_offered(config, server, place.models)
-    async with aclosing(_conversation(config.model_copy(update={"base_url": place.base_url}), server)) as findings:
-        async for finding in findings:
-            yield finding
+        tell(verdicts.model_offered(config, server, place.models))
+    await _conversation(config.model_copy(update={"base_url": place.base_url}), server, tell)
 
 
-async def _conversation(config: ProviderConfig, server: Server) -> AsyncGenerator[Finding, None]:
+async def _conversation(config: ProviderConfig, server: Server, tell: Tell) -> None:
     """The questions; loading is over before the first of them, so that it is the server that is timed."""
     connection = Connection(config)
     try:
         await connection.prewarm()
         learned = Learned(config.name)
         cold = await ask(connection, config, learned, HELLO)
-        yield verdicts.answered(cold)
+        tell(verdicts.answered(cold))
         if cold.response is None:
             return
-        yield verdicts.usage_counted(cold.response)
+        tell(verdicts.usage_counted(cold.response))
         call = await ask(connection, config, learned, WEATHER, "auto")
-        yield verdicts.tool_called(call, server)
+        tell(verdicts.tool_called(call, server))
         text = await ask(connection, config, learned, WEATHER, "none")
-        yield verdicts.choice_respected(text)
-        yield verdicts.parameters_taken({*cold.refused, *call.refused, *text.refused})
+        tell(verdicts.choice_respected(text))
+        tell(verdicts.parameters_taken({*cold.refused, *call.refused, *text.refused}))
         warm = await ask(connection, config, learned, HELLO)
-        yield verdicts.first_words(cold, warm, server)
+        tell(verdicts.first_words(cold, warm, server))
     finally:
         await connection.aclose()
 

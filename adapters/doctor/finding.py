@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Verdict: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 """``warning``: a conversation works, and could be better. ``failed``: it does not, or not with tools."""
@@ -45,3 +48,7 @@ class Finding:
     detail: str
     advice: str = ""
     seconds: float | None = None
+
+
+Tell: TypeAlias = "Callable[[Finding], None]"
+"""Takes a finding at the moment it is made."""

@@ -17,20 +17,21 @@ from adapters.doctor.finding import Finding
 from adapters.wire.client import proxy_for, tls_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from adapters.doctor.finding import Tell
 
 _PORTS = {"http": 80, "https": 443}
 
 
-async def reach(base_url: str, connect_s: float) -> AsyncGenerator[Finding, None]:
+async def reach(base_url: str, connect_s: float, tell: Tell) -> bool:
     """Go to a server, as far as it will let us.
 
     Args:
         base_url: Its address.
         connect_s: Seconds that each step may take.
+        tell: Is given DNS, TCP and TLS; after one that failed nothing more.
 
-    Yields:
-        DNS, TCP and TLS; after one that failed there is none.
+    Returns:
+        Whether none failed.
 
     Raises:
         ConfigError: If the environment names a proxy or certificates that cannot be used.
@@ -41,15 +42,17 @@ async def reach(base_url: str, connect_s: float) -> AsyncGenerator[Finding, None
     host, port = target.hostname or "", target.port or _PORTS[target.scheme]
     for step in (_look_up, _connect):
         finding = await step(host, port, connect_s)
-        yield _through_proxy(finding) if proxy else finding
+        tell(_through_proxy(finding) if proxy else finding)
         if finding.verdict == "failed":
-            return
+            return False
     if url.scheme == "http":
-        yield Finding("TLS", "skipped", "the address says http://")
+        finding = Finding("TLS", "skipped", "the address says http://")
     elif proxy:
-        yield Finding("TLS", "skipped", "it goes through the proxy; the next step shows it")
+        finding = Finding("TLS", "skipped", "it goes through the proxy; the next step shows it")
     else:
-        yield await _shake_hands(host, port, connect_s, base_url)
+        finding = await _shake_hands(host, port, connect_s, base_url)
+    tell(finding)
+    return finding.verdict != "failed"
 
 
 async def _look_up(host: str, port: int, connect_s: float) -> Finding:

@@ -46,7 +46,8 @@ def config_of(base_url: str, **options: Any) -> ProviderConfig:
 
 async def findings_of(config: ProviderConfig) -> dict[str, Finding]:
     """Everything that is found, by step; each step is taken once, and nothing tells the key."""
-    found = [finding async for finding in examine(config)]
+    found: list[Finding] = []
+    await examine(config, found.append)
     assert KEY not in repr(found)
     assert len({finding.step for finding in found}) == len(found)
     return {finding.step: finding for finding in found}

@@ -18,13 +18,17 @@ from tests.wire.servers import raw_server
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from adapters.doctor.finding import Finding
+
 CERTIFICATE = Path(__file__).parent.parent / "wire" / "certificates" / "loopback.pem"
 CONNECT_S = 5.0
 
 
 async def walked(base_url: str, connect_s: float = CONNECT_S) -> list[tuple[str, str, str]]:
     """How far one gets: step, verdict and detail; there is advice wherever something failed."""
-    found = [finding async for finding in reach(base_url, connect_s)]
+    found: list[Finding] = []
+    is_reached = await reach(base_url, connect_s, found.append)
+    assert is_reached == all(finding.verdict != "failed" for finding in found)
     assert all(bool(finding.advice) == (finding.verdict == "failed") for finding in found)
     return [(finding.step, finding.verdict, finding.detail) for finding in found]
 

@@ -130,6 +130,9 @@ async def test_answers_that_are_no_json(server: ScriptedServer) -> None:
     async with probing(origin_of(config), config.timeouts) as probe:
         place, other = await find_place(probe, config.base_url), await find_place(probe, bare)
 
+        nowhere = await find_place(probe, config.base_url.removesuffix("pages/v1") + "api")
+
+    assert nowhere.finding.verdict == "warning"
     assert (place.finding.verdict, place.models) == ("warning", [])
     assert (other.finding.verdict, other.models) == ("ok", [{"id": "m"}])
 
