@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from adapters.answer.answer import Answer, CallInsteadOfText
 from adapters.attempt import attempt
-from adapters.errors import APIError
+from adapters.errors import APIConnectionError, APIError
 from adapters.request.build import build_request
 from adapters.request.question import question_of
 from adapters.types import ResponseDone
@@ -96,11 +96,15 @@ async def ask(
     message = {"role": "user", "content": text}
     question = question_of([message], tools, tool_choice=tool_choice or "auto", stream=True, options={})
     first = request = build_request(question, config, learned)
+    may_repeat = True
     while True:
         answer = _Watched(
             connection.origin, question.schemas, wants_text=question.wants_text, reasoning_first=learned.reasoning_first
         )
         heard = await _hear(connection, config, request, answer)
+        if type(heard.error) is APIConnectionError and may_repeat:
+            may_repeat = False  # a kept connection that the server had just closed; every call is sent again then
+            continue
         heard.refused = tuple(name for name in first.body if name not in request.body)
         cause = heard.error.__cause__ if heard.error is not None else None
         if not isinstance(cause, UpstreamError):

@@ -140,6 +140,16 @@ async def test_no_answer(server: ScriptedServer) -> None:
     assert len(server.seen["broken"].bodies) == 3
 
 
+async def test_a_connection_that_broke(server: ScriptedServer) -> None:
+    """A connection that the server had closed meanwhile is made anew, once, as in every call."""
+    once = await findings_of(config_of(server.add("once", MODELS, MODELS, ("rst",), HELLO, CALLED, TEXT, HELLO)))
+    twice = await findings_of(config_of(server.add("twice", MODELS, MODELS, ("rst",))))
+
+    assert verdicts_in(once) == {"TLS": "skipped"}
+    assert twice["answer"].verdict == "failed"
+    assert len(server.seen["twice"].bodies) == 4
+
+
 async def test_missing_v1(server: ScriptedServer) -> None:
     """A base URL without its ``/v1`` is a cross that says the right one, and the examination goes on with that."""
     base_url = server.add("short", reply({"error": "no"}, "404 Not Found"), *WELL)
