@@ -108,8 +108,8 @@ class Screen:
         parts = [f"{usage.prompt_tokens} tokens in", f"{usage.completion_tokens} out"] if usage else []
         if self._asked_s - self._made_s >= _WORTH_TELLING_S:
             parts.append(f"loading {self._asked_s - self._made_s:.1f} s")
-        if self._first_word_s is not None:
-            parts.append(f"first word {self._first_word_s - self._asked_s:.1f} s")
+        first_word_s = self._first_word_s or time.perf_counter()  # a provider of an agent's own may say nothing
+        parts.append(f"first word {first_word_s - self._asked_s:.1f} s")
         return ", ".join([*parts, f"all {time.perf_counter() - self._asked_s:.1f} s"])
 
 
