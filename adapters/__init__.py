@@ -8,9 +8,9 @@ failures are ``AdapterError``. ``run_turn`` answers with the help of functions, 
 ``ToolsRunning`` to the stream: ``Tool`` says more of a function, ``ToolContext`` tells it more, and ``mcp_tools``
 brings those of an MCP server.
 
-Importing this loads nothing that is slow to load: the HTTP client comes with the first provider, LiteLLM with
-``prewarm`` or else the first request. ``adapters.livekit``, ``adapters.models`` and ``adapters.testing`` are imported
-by their own names.
+Importing this loads nothing that is slow to load: what checks a configuration comes with the first name that needs it,
+the HTTP client with the first provider, LiteLLM with ``prewarm`` or else the first request. ``adapters.doctor``,
+``adapters.livekit``, ``adapters.models``, ``adapters.pipecat`` and ``adapters.testing`` have names of their own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from adapters.agent import run_turn
-from adapters.config import ProviderConfig, load_config
 from adapters.errors import (
     AdapterError,
     AllProvidersFailedError,
@@ -38,11 +36,6 @@ from adapters.errors import (
     PermissionDeniedError,
     RateLimitError,
 )
-from adapters.factory import create_provider, create_provider_from_settings
-from adapters.fallback import FallbackProvider
-from adapters.provider import LLMProvider
-from adapters.tools.mcp import mcp_tools
-from adapters.tools.tool import Tool, ToolContext
 from adapters.types import (
     LLMResponse,
     ResponseDone,
@@ -56,7 +49,14 @@ from adapters.types import (
 )
 
 if TYPE_CHECKING:
+    from adapters.agent import run_turn
+    from adapters.config import ProviderConfig, load_config
+    from adapters.factory import create_provider, create_provider_from_settings
+    from adapters.fallback import FallbackProvider
     from adapters.litellm_provider import LiteLLMProvider
+    from adapters.provider import LLMProvider
+    from adapters.tools.mcp import mcp_tools
+    from adapters.tools.tool import Tool, ToolContext
 
     __version__: str
 
@@ -106,12 +106,39 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 if not TYPE_CHECKING:  # pragma: no branch - type checkers alone go past it, or they would believe in any name
 
     def __getattr__(name: str) -> object:
-        if name == "LiteLLMProvider":
-            from adapters.litellm_provider import LiteLLMProvider
-
-            return LiteLLMProvider
         if name == "__version__":
             from importlib.metadata import version
 
             return version("caal-llm-adapters")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "LiteLLMProvider":
+            from adapters.litellm_provider import LiteLLMProvider
+
+            return LiteLLMProvider
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _load()
+        return globals()[name]
+
+
+def _load() -> None:
+    """Load what needs pydantic; from then on Python finds the names by itself."""
+    from adapters.agent import run_turn
+    from adapters.config import ProviderConfig, load_config
+    from adapters.factory import create_provider, create_provider_from_settings
+    from adapters.fallback import FallbackProvider
+    from adapters.provider import LLMProvider
+    from adapters.tools.mcp import mcp_tools
+    from adapters.tools.tool import Tool, ToolContext
+
+    globals().update(
+        ProviderConfig=ProviderConfig,
+        load_config=load_config,
+        create_provider=create_provider,
+        create_provider_from_settings=create_provider_from_settings,
+        FallbackProvider=FallbackProvider,
+        LLMProvider=LLMProvider,
+        Tool=Tool,
+        ToolContext=ToolContext,
+        mcp_tools=mcp_tools,
+        run_turn=run_turn,
+    )

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, get_args, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
 
 from adapters.config import KindName, ProviderConfig
 from adapters.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from adapters.fallback import FallbackProvider
     from adapters.litellm_provider import LiteLLMProvider
     from adapters.local import LocalServer
     from adapters.types import Json
+
+_ProviderT = TypeVar("_ProviderT", bound="LiteLLMProvider")
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +82,22 @@ def create_provider(provider_name: str | ProviderConfig, **options: Any) -> Lite
         config = provider_name.with_options(**options)
     else:
         config = ProviderConfig.create(_kind_of(provider_name), **options)
-    providers = [_provider_of(row) for row in _resolved(config.chain())]
+    return with_fallbacks(config, _provider_of)
+
+
+def with_fallbacks(
+    config: ProviderConfig, make: Callable[[ProviderConfig], _ProviderT]
+) -> _ProviderT | FallbackProvider:
+    """Make the provider of a row, or a group of it and all that are behind it.
+
+    Args:
+        config: The row.
+        make: Makes one provider, of a row whose secrets are looked up.
+
+    Raises:
+        ConfigError: If something is missing.
+    """
+    providers = [make(row) for row in _resolved(config.chain())]
     if len(providers) == 1:
         return providers[0]
     from adapters.fallback import FallbackProvider
@@ -115,7 +132,7 @@ def _provider_of(config: ProviderConfig) -> LiteLLMProvider:
             " Set OLLAMA_CONTEXT_LENGTH for the server, or num_ctx in the model's Modelfile.",
             config.name,
         )
-    return LiteLLMProvider(config, server=_server_of(config))
+    return LiteLLMProvider(config, server=server_of(config))
 
 
 def create_provider_from_settings(settings: Mapping[str, Any]) -> LiteLLMProvider:
@@ -155,8 +172,8 @@ def _kind_of(name: object) -> str:
     return kind
 
 
-def _server_of(config: ProviderConfig) -> LocalServer | None:
-    """Give a provider of kind "local" the server it will start."""
+def server_of(config: ProviderConfig) -> LocalServer | None:
+    """The server that a provider of kind ``local`` will start; None for any other kind."""
     if config.kind != "local":
         return None
     from adapters.local import LocalServer

@@ -110,6 +110,11 @@ class Answer:
         """Whether any text has been given out."""
         return bool(self._texts)
 
+    @property
+    def thinks(self) -> bool:
+        """Whether there is reasoning, and no text yet."""
+        return self._reasoning.has_begun and not self._texts
+
     def feed(self, chunk: Chunk, *, whole: bool = False) -> str:
         """Take one chunk and return what may be spoken now.
 

@@ -1,7 +1,7 @@
 """What ``adapters chat`` shows of a turn: words as they come for a person, or one JSON object for a program.
 
 Nothing that a model or a tool says reaches a terminal but through ``printable``. Which turn is run lives in
-``adapters.cli.chat``.
+``adapters.cli.conversation``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
     from adapters.agent import AgentEvent
+    from adapters.cli.watched import Watched
     from adapters.provider import LLMProvider
     from adapters.types import LLMResponse
 
+_WORTH_TELLING_S = 0.1
 _MAX_NOTE_CHARS = 200  # of a tool's arguments or result: a glance, not the whole
 
 
 class View(Protocol):
     """Shows one turn, from its making to its ``close``."""
+
+    def begin(self) -> None:
+        """Note that everything is loaded, and the question is asked now."""
 
     def show(self, event: AgentEvent) -> None:
         """Show the next event."""
@@ -42,19 +47,30 @@ class Screen:
     """Words go to stdout as they come; the spinner, tools and the count to stderr.
 
     A view of ``chat`` for people. Without a terminal nothing spins and nothing is coloured.
+
+    Args:
+        watched: Who answers; its phase stands beside the spinner.
+        may_spin: Whether there is a spinner at all.
     """
 
-    def __init__(self, provider: LLMProvider) -> None:
+    def __init__(self, watched: Watched, *, may_spin: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        self._spinner = self._console.status(f"waiting for {printable(provider.model)}")
-        self._started = time.perf_counter()
+        self._may_spin = may_spin and self._console.is_interactive
+        self._spinner = self._console.status(_Phase(watched))
+        self._made_s = self._asked_s = time.perf_counter()
+        self._first_word_s: float | None = None
         self._in_line = False
         self._spin()
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._asked_s = time.perf_counter()
 
     def show(self, event: AgentEvent) -> None:
         """Print the next event; while a tool or the model is awaited, the spinner turns."""
         self._spinner.stop()
         if isinstance(event, TextDelta):
+            self._first_word_s = self._first_word_s or time.perf_counter()
             click.echo(printable(event.text), nl=False)
             self._in_line = not event.text.endswith("\n")
         elif isinstance(event, ToolCallDone):
@@ -78,7 +94,7 @@ class Screen:
             self._in_line = False
 
     def _spin(self) -> None:
-        if self._console.is_interactive:
+        if self._may_spin:
             self._spinner.start()
 
     def _note(self, text: str) -> None:
@@ -90,9 +106,23 @@ class Screen:
         self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def _count(self, response: LLMResponse) -> str:
-        seconds = f"{time.perf_counter() - self._started:.1f} s"
         usage = response.usage
-        return f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out, {seconds}" if usage else seconds
+        parts = [f"{usage.prompt_tokens} tokens in", f"{usage.completion_tokens} out"] if usage else []
+        if self._asked_s - self._made_s >= _WORTH_TELLING_S:
+            parts.append(f"loading {self._asked_s - self._made_s:.1f} s")
+        first_word_s = self._first_word_s or time.perf_counter()  # a provider of an agent's own may say nothing
+        parts.append(f"first word {first_word_s - self._asked_s:.1f} s")
+        return ", ".join([*parts, f"all {time.perf_counter() - self._asked_s:.1f} s"])
+
+
+class _Phase:
+    """What stands beside the spinner; rich asks for it again at each turn."""
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+
+    def __rich__(self) -> Text:
+        return Text(printable(self._watched.phase))
 
 
 class JsonView:
@@ -100,11 +130,18 @@ class JsonView:
 
     def __init__(self, provider: LLMProvider) -> None:
         self._provider = provider
-        self._started = time.perf_counter()
+        self._started_s = time.perf_counter()
+        self._first_word_s: float | None = None
         self._tool_calls: list[dict[str, Any]] = []
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._started_s = time.perf_counter()
 
     def show(self, event: AgentEvent) -> None:
         """Gather what the tools did; print at the end."""
+        if self._first_word_s is None and isinstance(event, TextDelta):
+            self._first_word_s = round(time.perf_counter() - self._started_s, 3)
         if isinstance(event, ToolResult):
             call = event.tool_call
             self._tool_calls.append(
@@ -125,7 +162,8 @@ class JsonView:
                     "usage": asdict(response.usage) if response.usage else None,
                     "model": response.model or self._provider.model,
                     "provider": self._provider.provider_name,
-                    "seconds": round(time.perf_counter() - self._started, 3),
+                    "first_word_s": self._first_word_s,
+                    "seconds": round(time.perf_counter() - self._started_s, 3),
                 }
             )
 

@@ -180,9 +180,9 @@ class Client:
         """
         import aiohttp
 
-        proxy = _proxy_for(base_url)
+        proxy = proxy_for(base_url)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=_tls(base_url)),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=tls_of(base_url)),
             timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, ceil_threshold=_NO_ROUNDING_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
@@ -267,7 +267,8 @@ def _trouble(error: Exception) -> Trouble:
     return Trouble()
 
 
-def _tls(base_url: str) -> ssl.SSLContext | bool:
+def tls_of(base_url: str) -> ssl.SSLContext | bool:
+    """Whom a connection to this address trusts; raises ``ConfigError`` for certificates that cannot be used."""
     if not base_url.startswith("https:"):
         return True
     try:
@@ -287,7 +288,8 @@ def _context(file: str | None, folder: str | None) -> ssl.SSLContext:
     return context
 
 
-def _proxy_for(base_url: str) -> str | None:
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for this address; raises ``ConfigError`` for one that cannot be used."""
     url = urlsplit(base_url)
     if _is_loopback(url.hostname or "") or urllib.request.proxy_bypass(url.netloc):
         return None

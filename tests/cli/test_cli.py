@@ -5,101 +5,34 @@ Commands run in this process over a scripted server; pipes, terminals and signal
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import json
-import os
-import pty
-import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
-from adapters.cli import main
 from adapters.cli.base import printable
+from adapters.cli.commands import group
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
 from adapters.cli.view import Screen
-from adapters.factory import create_provider
+from adapters.cli.watched import Watched
+from adapters.config import ProviderConfig
 from adapters.testing.answers import answer, call, reply, said, stream
 from adapters.types import ToolsRunning
+from tests.cli.processes import KEY, PATIENCE_S, SUNNY, WEATHER, bodies, output, run, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from click.testing import Result
-
     from adapters.testing import ScriptedServer
-
+    from tests.cli.processes import Start
 
 pytest_plugins = ["adapters.testing.plugin"]
-
-Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
-
-KEY = "sk-cli-0123456789"
-PATIENCE_S = 60  # a process that starts on a busy machine takes its time
-WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])
-SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
-
-
-@pytest.fixture
-def server(scripted_server: ScriptedServer) -> ScriptedServer:
-    """The scripted server, on a loop of its own: the commands under test run loops themselves."""
-    return scripted_server
-
-
-@pytest.fixture
-def config(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration whose default talks to the scripted server, found through the environment."""
-    path = tmp_path / "providers.yaml"
-    path.write_text(
-        f"""
-default: scripted
-providers:
-  scripted:
-    kind: openai_compatible
-    model: small
-    base_url: {server.add("cli", SUNNY)}
-    api_key: {KEY}
-    retry: {{attempts: 1}}
-  open:
-    kind: ollama
-    model: qwen3:8b
-  cloud:
-    kind: openrouter
-    model: some/model
-    api_key: os.environ/CLOUD_KEY
-  groq:
-    kind: groq
-    model: llama
-""",
-        encoding="utf-8",
-    )
-    monkeypatch.setenv("ADAPTERS_CONFIG", str(path))
-    return path
-
-
-@pytest.fixture
-def broken_config(tmp_path: Path) -> Path:
-    """A configuration whose embedded server has no model to run."""
-    path = tmp_path / "broken.yaml"
-    path.write_text("default: mine\nproviders: {mine: {kind: local, model_path: gone.gguf}}", encoding="utf-8")
-    return path
-
-
-def run(*args: str, stdin: str = "") -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(main, args, input=stdin)
-
-
-def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
-    """What the server was asked."""
-    return server.seen["cli"].bodies
 
 
 def test_turn_with_a_tool(config: Path, server: ScriptedServer) -> None:
@@ -159,7 +92,7 @@ def test_json(config: Path, server: ScriptedServer) -> None:
     result = run("chat", "weather?", "--json")
 
     value = json.loads(result.stdout)
-    assert isinstance(value.pop("seconds"), float)
+    assert 0 < value.pop("first_word_s") <= value.pop("seconds")
     assert value == {
         "content": "One moment.\nIt is sunny.",
         "tool_calls": [
@@ -228,7 +161,7 @@ def test_error_as_json(config: Path, server: ScriptedServer) -> None:
     [
         pytest.param(["chat", " "], "", "The prompt is empty.", id="blank prompt"),
         pytest.param(["chat", "-"], "\n", "The prompt is empty.", id="blank input"),
-        pytest.param(["chat", "a", "b"], "", "unexpected extra argument", id="two prompts"),
+        pytest.param(["chat", "-f", "none.txt"], "", "The file none.txt cannot be read: No such file", id="no file"),
         pytest.param(["chat", "--nope"], "", "No such option", id="unknown option"),
     ],
 )
@@ -254,8 +187,8 @@ def test_encoding_that_lacks_characters(config: Path, server: ScriptedServer) ->
     """What an encoding lacks becomes a question mark on its way out, and does not fail on its way in."""
     server.add("cli", answer("21 °C ☀", calls=[call("get_time", "{}")]), SUNNY)
 
-    result = CliRunner(charset="latin-1").invoke(main, ["chat", "hi"])
-    replaced = CliRunner().invoke(main, ["chat", "-"], input=b"caf\xe9")
+    result = CliRunner(charset="latin-1").invoke(group, ["chat", "hi"])
+    replaced = CliRunner().invoke(group, ["chat", "-"], input=b"caf\xe9")
 
     assert (result.exit_code, result.stdout_bytes) == (0, b"21 \xb0C ?\nIt is sunny.\n")
     assert b"? get_time {}" in result.stderr_bytes
@@ -310,13 +243,100 @@ def test_nothing_to_answer(config: Path, server: ScriptedServer) -> None:
     assert bodies(server) == []
 
 
-def test_no_stdin(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A service whose standard input is closed can run a command."""
-    monkeypatch.setattr(sys, "stdin", None)
+@pytest.mark.parametrize(
+    ("closed", "code"),
+    [
+        pytest.param("<&-", 0, id="stdin"),
+        pytest.param("<&- >&- 2>&-", 0, id="all of them"),
+        pytest.param(">/dev/full", 1, id="full disk"),
+    ],
+)
+def test_streams_that_lead_nowhere(config: Path, server: ScriptedServer, closed: str, code: int) -> None:
+    """A service whose streams are closed can run a command; a full disk is told, and is no traceback."""
+    command = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "adapters", "chat", "hi"]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=PATIENCE_S)
 
-    assert main(["config", "check", "--config", "none.yaml"], standalone_mode=False) == 1
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert ("Error: The output cannot be written" in done.stderr) == bool(code)
+    assert len(bodies(server)) == 1
 
+
+def test_streams_that_are_no_text(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who puts something else in the place of a stream can call a command, too."""
+    assert group.main(["config", "check", "--config", "none.yaml"], standalone_mode=False) == 1
     assert capsys.readouterr().err.startswith("Error: ")
+
+
+def test_conversation_without_stdin(config: Path, server: ScriptedServer) -> None:
+    """Who can type nothing asks nothing."""
+    command = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "adapters", "chat"]
+
+    assert subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_S).stdout == b""
+
+
+@pytest.mark.parametrize("redirection", [pytest.param("<", id="file"), pytest.param("| cat |", id="pipe")])
+def test_prompt_and_pipe(config: Path, server: ScriptedServer, tmp_path: Path, redirection: str) -> None:
+    """What is piped in beside a prompt is part of the question, and so is a file; the words need no quotes."""
+    (tmp_path / "log.txt").write_text("one\ntwo\n", encoding="utf-8")
+    command = [sys.executable, "-m", "adapters", "chat", "explain", "this"]
+    line = f'"$@" < {tmp_path}/log.txt' if redirection == "<" else f'cat {tmp_path}/log.txt | "$@"'
+
+    subprocess.run(["/bin/sh", "-c", line, "sh", *command], capture_output=True, check=True, timeout=PATIENCE_S)
+
+    assert bodies(server)[0]["messages"] == [{"role": "user", "content": "explain this\n\none\ntwo"}]
+
+
+def test_files(config: Path, server: ScriptedServer, tmp_path: Path) -> None:
+    """``-f`` adds files, with their names; alone they are the question."""
+    (tmp_path / "a.txt").write_text("one\n", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("two\n", encoding="utf-8")
+
+    run("chat", "compare", "them", "-f", str(tmp_path / "a.txt"), "-f", str(tmp_path / "b.txt"))
+    run("chat", "-f", str(tmp_path / "a.txt"))
+
+    asked = [body["messages"][0]["content"] for body in bodies(server)]
+    assert asked == ["compare them\n\na.txt:\none\n\nb.txt:\ntwo", "a.txt:\none"]
+
+
+def test_key_on_the_command_line(config: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--api-key`` wins; the variable goes to a server that is named on the command line, and to no other."""
+    url = server.add("cli", SUNNY)
+    monkeypatch.setenv("ADAPTERS_API_KEY", "sk-from-the-environment")
+
+    run("chat", "hi", "--base-url", url, "-m", "small")
+    run("chat", "hi", "--base-url", url, "-m", "small", "--api-key", "sk-from-the-option")
+    run("chat", "hi")
+
+    sent = [headers["authorization"] for headers in server.seen["cli"].headers]
+    assert sent == ["Bearer sk-from-the-environment", "Bearer sk-from-the-option", f"Bearer {KEY}"]
+
+
+def test_verbose(config: Path, server: ScriptedServer) -> None:
+    """``--verbose`` shows the log on stderr, and no key in it."""
+    refused = reply({"error": {"message": f"Unknown parameter: temperature ({KEY})", "param": "temperature"}}, "400 No")
+    server.add("cli", refused, answer("", calls=[call("get_weather", f'{{"city": "Rome", "key": "{KEY}"}}')]), SUNNY)
+
+    result = run("chat", "hi", "--verbose")
+
+    assert "WARNING adapters.request.learned: scripted refused temperature" in result.stderr
+    assert "INFO adapters.tools.running: The tool get_weather failed\nTraceback" in result.stderr
+    assert result.stdout == "It is sunny.\n"
+    log = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("→"))
+    assert KEY not in log
+
+
+def test_usage_error_as_json(config: Path) -> None:
+    """A wrong command line is an object, too, found while it is read or later."""
+    unknown, empty = run("chat", "hi", "--json", "--qqq"), run("chat", " ", "--json")
+
+    assert (unknown.exit_code, unknown.stderr, json.loads(unknown.stdout)) == (
+        2,
+        "",
+        {"error": "No such option '--qqq'."},
+    )
+    assert (empty.exit_code, empty.stderr, json.loads(empty.stdout)) == (2, "", {"error": "The prompt is empty."})
 
 
 def test_nothing_steers_the_terminal(config: Path, server: ScriptedServer) -> None:
@@ -586,35 +606,6 @@ def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts real processes of the command line, and leaves none behind."""
-    with contextlib.ExitStack() as stack:
-
-        def start_one(*args: str, **streams: Any) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "adapters", *args]
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-            process = stack.enter_context(subprocess.Popen(command, **streams))
-            stack.callback(process.kill)
-            return process
-
-        yield start_one
-
-
-def output(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    """The pipe that the process writes to."""
-    assert process.stdout is not None
-    return process.stdout
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that another thread or process does."""
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
-
-
 def test_help_loads_nothing_heavy() -> None:
     """Before a command runs, nothing is imported that only a request needs."""
     code = "import adapters.__main__, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
@@ -658,79 +649,45 @@ def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
     wait_until(lambda: server.seen["cli"].gone_at)
 
 
-class Terminal:
-    """A pseudo-terminal with a process at its other end."""
+def test_interrupt_as_json(config: Path, server: ScriptedServer, start: Start) -> None:
+    """With ``--json`` Ctrl-C is an object, too."""
+    server.add("cli", ("hang",))
+    process = start("chat", "hi", "--json")
+    wait_until(lambda: bodies(server))
 
-    def __init__(self, start: Start, *args: str) -> None:
-        self.text = ""
-        self._end, others_end = pty.openpty()
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._seen = 0
-        self.process = start(*args, stdin=others_end, stdout=others_end, stderr=others_end)
-        os.close(others_end)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=PATIENCE_S)
 
-    def expect(self, words: str) -> None:
-        """Read on until these words have come."""
-        while words not in self.text[self._seen :]:
-            self.text += self._decoder.decode(os.read(self._end, 4096))
-        self._seen = self.text.index(words, self._seen) + len(words)
-
-    def type(self, keys: str) -> None:
-        """Write as a person does."""
-        os.write(self._end, keys.encode())
-
-    def type_until_the_end(self, keys: str) -> None:
-        """Write again and again: what comes while readline takes the terminal over is lost."""
-        while self.process.poll() is None:
-            self.type(keys)
-            time.sleep(0.1)
-
-    def wait(self) -> int:
-        """Wait for the process to end, and tell its exit code."""
-        code = self.process.wait(timeout=PATIENCE_S)
-        os.close(self._end)
-        return code
+    assert (process.returncode, json.loads(out), errors) == (130, {"error": "Interrupted."}, b"")
 
 
-def test_conversation_on_a_terminal(
-    config: Path, server: ScriptedServer, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A person gets a prompt, a spinner and answers, goes on after an error, and leaves with Ctrl-D."""
-    refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
-    server.add("cli", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal(start, "chat")
+def test_interrupt_while_the_command_is_imported(start: Start) -> None:
+    """Before there is a command Ctrl-C ends the process as it ends any other: no handler, no traceback."""
+    code = (
+        "import os, signal, click, adapters.cli; click.group = lambda **_: os.kill(os.getpid(), 2); adapters.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=PATIENCE_S)
 
-    for words, expected in (("weather?", "7 out,"), ("more", "Error: "), ("and?", "4 out,")):
-        terminal.expect("> ")
-        terminal.type(f"{words}\n")
-        terminal.expect(expected)
-    terminal.expect("> ")
-    terminal.type_until_the_end("\x04")
-
-    assert terminal.wait() == 0
-    assert "One moment.\r\n" in terminal.text
-    assert "\x1b[?25l" in terminal.text, "a spinner hides the cursor"
-    assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "and shows it again"
-    assert not re.search(r"\x1b\[[\d;]*(3|4|9)\dm", terminal.text), "NO_COLOR is honoured"
-    questions = [message["content"] for message in bodies(server)[-1]["messages"] if message["role"] == "user"]
-    assert questions == ["weather?", "and?"], "a question that failed is forgotten"
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
 
 
-@pytest.mark.usefixtures("untraced_children")
-def test_interrupt_at_the_prompt(broken_config: Path, start: Start) -> None:
-    """Ctrl-C ends a conversation that waits for the person with 130 and no traceback."""
-    terminal = Terminal(start, "chat", "--config", str(broken_config))
+def test_commands_in_a_thread(config: Path) -> None:
+    """A command may run in another thread than the first, which alone may have handlers of signals."""
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(run, "providers").result().exit_code == 0
 
-    terminal.expect("> ")
-    terminal.type("hi\n")
-    terminal.expect("Error: ")
-    terminal.expect("> ")
-    terminal.process.send_signal(signal.SIGINT)
 
-    assert terminal.wait() == 130
-    assert "Traceback" not in terminal.text
+def test_other_errors_of_the_system_are_mistakes_of_ours(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what happens to the output is told as such."""
+    monkeypatch.chdir(config.parent)
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(config))
+
+    def fail(*_: object) -> None:
+        raise PermissionError(1, "no")
+
+    monkeypatch.setattr("adapters.cli.providers.print_table", fail)
+
+    assert isinstance(run("providers").exception, PermissionError)
 
 
 @pytest.mark.integration
@@ -742,6 +699,16 @@ def test_embedded_default(start: Start) -> None:
     value = json.loads(out)
     assert [tool_call["name"] for tool_call in value["tool_calls"]] == ["get_weather"]
     assert "sunny" in value["content"]
+
+
+@pytest.mark.integration
+def test_demo_says_that_it_is_one(start: Start) -> None:
+    """Who talks to the demo is told so, and how to talk to a model, in one line."""
+    _, errors = start("chat", "hello").communicate(timeout=PATIENCE_S)
+
+    assert errors.decode().startswith(
+        "These answers are canned: a demo model. For a real one: adapters chat --base-url"
+    )
 
 
 @pytest.mark.integration
@@ -772,7 +739,7 @@ def children(pid: int) -> list[int]:
 
 def test_tools_that_take_long(capsys: pytest.CaptureFixture[str]) -> None:
     """That tools take long is news for a voice; here the spinner tells it."""
-    with contextlib.closing(Screen(create_provider("ollama", model="m"))) as screen:
+    with contextlib.closing(Screen(Watched(ProviderConfig.create("ollama", model="m")))) as screen:
         screen.show(ToolsRunning(("get_weather",), 1.5))
 
     assert capsys.readouterr() == ("", "")

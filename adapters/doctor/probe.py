@@ -1,0 +1,98 @@
+"""One GET past LiteLLM, whatever comes of it: status, headers and JSON, for whoever has to guess what answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from adapters.wire.client import Client, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from adapters.config import TimeoutConfig
+    from adapters.types import Json
+    from adapters.wire.origin import Origin
+
+_MOST_BYTES = 4_000_000  # OpenRouter's list of models has 1 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back.
+
+    Attributes:
+        status: HTTP status; 0 if nothing came.
+        headers: The headers, in lower case.
+        document: The JSON of the body; None if it is none.
+        trouble: Why nothing came, in plain words, or "".
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    document: Json = None
+    trouble: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a success with JSON in it."""
+        return self.status == 200 and self.document is not None  # noqa: PLR2004 - the one that brings a document
+
+
+class Probe:
+    """Asks one server. Use ``async with probing(…)``.
+
+    Args:
+        client: The connections.
+        origin: Who is asked; its key goes along.
+        wait_s: Seconds that an answer may take.
+    """
+
+    def __init__(self, client: Client, origin: Origin, wait_s: float) -> None:
+        self._client = client
+        self._origin = origin
+        self._wait_s = wait_s
+
+    async def get(self, url: str) -> Reply:
+        """Ask for a document; a server that does not answer in time did not answer."""
+        trouble = ""
+        try:
+            async with asyncio.timeout(self._wait_s):
+                response = await self._client.send("GET", url, self._origin.all_headers)
+                try:
+                    body = b""
+                    while len(body) < _MOST_BYTES and (data := await response.read()):
+                        body += data
+                finally:
+                    response.close()
+        except TimeoutError:
+            trouble = f"no answer within {self._wait_s:g} s"
+        except Trouble as error:
+            trouble = error.cause or "the connection broke"
+        if trouble:
+            return Reply(0, trouble=trouble)
+        return Reply(response.status, response.headers, _parsed(body))
+
+
+@asynccontextmanager
+async def probing(origin: Origin, timeouts: TimeoutConfig) -> AsyncIterator[Probe]:
+    """Open connections to a server, and close them at the end of the block.
+
+    Raises:
+        ConfigError: If the environment names a proxy or certificates that cannot be used.
+    """
+    client = await Client.open(origin.base_url, timeouts.connect_s)
+    try:
+        yield Probe(client, origin, timeouts.first_token_s)
+    finally:
+        await client.aclose()
+
+
+def _parsed(body: bytes) -> Json:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

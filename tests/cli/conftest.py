@@ -1,0 +1,79 @@
+"""A configuration over the scripted server, and real processes of the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.processes import KEY, SUNNY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from adapters.testing import ScriptedServer
+    from tests.cli.processes import Start
+
+
+@pytest.fixture
+def server(scripted_server: ScriptedServer) -> ScriptedServer:
+    """The scripted server, on a loop of its own: the commands under test run loops themselves."""
+    return scripted_server
+
+
+@pytest.fixture
+def config(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose default talks to the scripted server, found through the environment."""
+    path = tmp_path / "providers.yaml"
+    path.write_text(
+        f"""
+default: scripted
+providers:
+  scripted:
+    kind: openai_compatible
+    model: small
+    base_url: {server.add("cli", SUNNY)}
+    api_key: {KEY}
+    retry: {{attempts: 1}}
+  open:
+    kind: ollama
+    model: qwen3:8b
+  cloud:
+    kind: openrouter
+    model: some/model
+    api_key: os.environ/CLOUD_KEY
+  groq:
+    kind: groq
+    model: llama
+""",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture
+def broken_config(tmp_path: Path) -> Path:
+    """A configuration whose embedded server has no model to run."""
+    path = tmp_path / "broken.yaml"
+    path.write_text("default: mine\nproviders: {mine: {kind: local, model_path: gone.gguf}}", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts real processes of the command line, and leaves none behind."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(*args: str, **streams: Any) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", "adapters", *args]
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+            process = stack.enter_context(subprocess.Popen(command, **streams))
+            stack.callback(process.kill)
+            return process
+
+        yield start_one
