@@ -135,7 +135,8 @@ class LiteLLMProvider(LLMProvider):
         """Go through all of an answer but the network, and learn nothing from it."""
         connection = Rehearsal(self._config)
         for stream in (True, False) * ROUNDS:
-            question = question_of([{"role": "user", "content": "-"}], [], tool_choice="auto", stream=stream, options={})
+            messages: list[Message] = [{"role": "user", "content": "-"}]
+            question = question_of(messages, [], tool_choice="auto", stream=stream, options={})
             request = build_request(question, self._config, self._learned)
             deadlines = Deadlines(self._config.timeouts, streamed=stream)
             async with aclosing(attempt(connection, request, self._new_answer(question), deadlines)) as events:
