@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.wire.client import Response
+from adapters.wire.client import Client, Response
 from adapters.wire.connection import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adapters.wire.origin import Origin
 
 ROUNDS = 4
@@ -38,16 +40,19 @@ _WHOLE = (
 class Rehearsal(Connection):
     """Sends nothing: LiteLLM builds each request, and the same short answer comes back."""
 
-    async def _ready(self) -> tuple[Stage, Origin]:
+    async def _ready(self) -> tuple[Client, Origin]:
         return Stage(), self.origin.at(_NOWHERE)
 
 
-class Stage:
-    """Takes the place of a ``Client``."""
+class Stage(Client):
+    """A client without a session."""
 
-    async def send(self, _method: str, _url: str, _headers: object, content: bytes) -> Response:
+    def __init__(self) -> None:
+        """There is nothing to open."""
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None) -> Response:  # noqa: ARG002 - as a client has them
         """Answer as the request asks, from memory."""
-        streamed = b'"stream":true' in content.replace(b" ", b"")
+        streamed = b'"stream":true' in (content or b"").replace(b" ", b"")
         return Scripted([_STREAMED, b"data: [DONE]\n\n"] if streamed else [_WHOLE])
 
 
