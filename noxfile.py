@@ -311,4 +311,4 @@ def bench(session: nox.Session) -> None:
     """Measure speed beside the peers; ``-- --rounds 2 --rows burst,plain`` is a part of it, ``-- turn`` whole turns."""
     session.install("uv", "--constraint", LOCK, "-e", ".[local,livekit,bench]")
     what, *rest = session.posargs if session.posargs[:1] == ["turn"] else ["run", *session.posargs]
-    session.run("python", "-m", f"tests.benchmarks.{what}", *rest)
+    session.run("python", "-m", f"tests.benchmarks.{what}", *rest, env=BYTECODE)

@@ -29,6 +29,7 @@ from adapters.wire.connection import Connection
 from adapters.wire.deadlines import Deadlines
 from adapters.wire.errors import failures
 from adapters.wire.errors.upstream import UpstreamError
+from adapters.wire.rehearsal import ROUNDS, Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -142,6 +143,22 @@ class LiteLLMProvider(LLMProvider):
     async def _prewarm(self) -> None:
         await asyncio.to_thread(telemetry.load)
         await self._connection.prewarm()
+        try:
+            await self._rehearse()
+        except APIError as error:
+            logger.info("The rehearsal failed; the first request will tell more: %s", error)
+
+    async def _rehearse(self) -> None:
+        """Go through all of an answer but the network, and learn nothing from it."""
+        connection = Rehearsal(self._config)
+        for stream in (True, False) * ROUNDS:
+            messages: list[Message] = [{"role": "user", "content": "-"}]
+            question = question_of(messages, [], tool_choice="auto", stream=stream, options={})
+            request = build_request(question, self._config, self._learned)
+            deadlines = Deadlines(self._config.timeouts, streamed=stream)
+            async with aclosing(attempt(connection, request, self._new_answer(question), deadlines)) as events:
+                async for _ in events:
+                    pass
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and stop the embedded server."""

@@ -225,6 +225,34 @@ async def test_warming_up_asks_for_no_answer(scripted_server: ScriptedServer) ->
     assert all(path.endswith("/models") for path in scripted_server.seen["warm"].paths)
 
 
+async def test_warming_up_leaves_no_answer(scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
+    """The answer that is rehearsed on every route is whole, and is nobody's last answer."""
+    base_url = scripted_server.add("warm", reply({}), reply({}))
+
+    for kind in ("openai_compatible", "openrouter"):
+        with caplog.at_level("INFO", logger="adapters"):
+            async with create_provider(kind, model="m", base_url=base_url, api_key="key") as provider:
+                await provider.prewarm()
+
+        assert provider._last_usage is None
+    assert caplog.messages == []
+
+
+async def test_a_rehearsal_that_fails_is_no_failure(
+    scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It only saves time: where the limits allow no answer, the first request tells so, and warming up goes on."""
+    base_url = scripted_server.add("warm", reply({}))
+    limits = {"event_bytes": 1, "answer_bytes": 1}
+
+    with caplog.at_level("INFO", logger="adapters"):
+        async with create_provider("openai_compatible", model="m", base_url=base_url, limits=limits) as provider:
+            await provider.prewarm()
+
+    assert "The rehearsal failed" in caplog.text
+    assert scripted_server.seen["warm"].paths == ["/warm/v1/models"]
+
+
 async def test_an_event_that_is_no_json_is_passed_over(scripted_server: ScriptedServer) -> None:
     """Some gateways send ``data: keep-alive`` between the pieces of an answer."""
     pieces = (b"data: keep-alive\n\n", event(said("Hi")), b"data: [DONE]\n\n")
