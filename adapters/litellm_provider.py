@@ -17,6 +17,7 @@ from adapters.answer.answer import Answer, CallInsteadOfText
 from adapters.attempt import attempt
 from adapters.call import Call
 from adapters.errors import APIError, IncompleteResponseError
+from adapters.models import find_model
 from adapters.provider import LLMProvider
 from adapters.request.build import build_request
 from adapters.request.extras import Extras
@@ -55,6 +56,7 @@ class LiteLLMProvider(LLMProvider):
         self._connection = Connection(config, server)
         self._learned = Learned(config.name)
         self._extras = Extras()
+        self._is_rehearsed = False
         if config.prewarm:
             self._connection.begin_loading()
 
@@ -142,11 +144,28 @@ class LiteLLMProvider(LLMProvider):
 
     async def _prewarm(self) -> None:
         await asyncio.to_thread(telemetry.load)
-        await self._connection.prewarm()
+        listed = await self._connection.prewarm()
+        if self._config.kind == "openrouter" and not self._config.models:
+            self._learn_model(listed)
+        if self._is_rehearsed:
+            return
         try:
             await self._rehearse()
         except APIError as error:
             logger.info("The rehearsal failed; the first request will tell more: %s", error)
+        self._is_rehearsed = True
+
+    def _learn_model(self, listed: bytes) -> None:
+        """Read what OpenRouter says of the model: what it heeds, and whether it is there and can call tools at all."""
+        model, meant = find_model(listed, self.model)
+        if model is None:
+            if meant:
+                logger.warning("%s does not list %s. Was %s meant?", self.provider_name, self.model, " or ".join(meant))
+            return
+        if model.supports_tools is False:
+            logger.warning("%s: %s cannot call tools.", self.provider_name, self.model)
+        if model.supported_parameters is not None:
+            self._learned.learn_parameters(model.supported_parameters)
 
     async def _rehearse(self) -> None:
         """Go through all of an answer but the network, and learn nothing from it."""

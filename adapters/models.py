@@ -8,6 +8,7 @@ The fields of OpenRouter were checked against ``components.Model`` of its own pa
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from dataclasses import dataclass
@@ -157,17 +158,21 @@ def search_models(
     return found
 
 
-def find_model(document: Json, name: str) -> tuple[ModelInfo | None, list[str]]:
+def find_model(body: bytes, name: str) -> tuple[ModelInfo | None, list[str]]:
     """Look a model up in a list as its server sent it.
 
     Args:
-        document: The body of ``GET /models``; what is no list holds no models.
+        body: Of ``GET /models``; what is no list holds no models.
         name: The name that is asked for. What OpenRouter lets one add to it (``:nitro``, ``:floor`` …) is no part of it
             unless the list says so.
 
     Returns:
         The model, or None with the names that may have been meant.
     """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
     models = {model.id: model for model in _models_of(_entries_in(document) or [])}
     found = models.get(name) or models.get(name.rpartition(":")[0])
     return found, [] if found else nearest_names(name, models.values())

@@ -398,3 +398,66 @@ async def test_what_a_provider_wants_back_goes_back_with_the_call(scripted_serve
     message = provider.format_tool_call_message(response.content, response.tool_calls)
     assert message["reasoning_details"] == details
     assert message["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
+@pytest.mark.parametrize(
+    ("entry", "model", "said", "sent"),
+    [
+        pytest.param(
+            {"supported_parameters": ["max_tokens", "tools"]},
+            "maker/model",
+            ["shop: the model does not support temperature: left out."],
+            {"max_tokens"},
+            id="a parameter that the model does not support",
+        ),
+        pytest.param(
+            {"supported_parameters": ["max_tokens", "temperature"]},
+            "maker/model",
+            ["shop: maker/model cannot call tools."],
+            {"max_tokens", "temperature"},
+            id="no tools",
+        ),
+        pytest.param(
+            {},
+            "maker/modle",
+            ["shop does not list maker/modle. Was maker/model meant?"],
+            {"max_tokens", "temperature"},
+            id="misspelled",
+        ),
+        pytest.param({}, "something", [], {"max_tokens", "temperature"}, id="nothing like it"),
+        pytest.param({}, "maker/model", [], {"max_tokens", "temperature"}, id="nothing is said of it"),
+    ],
+)
+async def test_warming_up_reads_what_openrouter_says_of_the_model(
+    scripted_server: ScriptedServer,
+    caplog: pytest.LogCaptureFixture,
+    entry: dict[str, Any],
+    model: str,
+    said: list[str],
+    sent: set[str],
+) -> None:
+    """Before the first question it is known what the model heeds; more than a warning is left to OpenRouter."""
+    listed = reply({"data": [{"id": "maker/model", **entry}]})
+    base_url = scripted_server.add("warm", listed, reply(_ANSWER))
+    options = {"name": "shop", "model": model, "base_url": base_url, "api_key": "k"}
+
+    with caplog.at_level(logging.WARNING, logger="adapters"):
+        async with create_provider("openrouter", **options) as provider:
+            await provider.prewarm()
+            await provider.chat(list(ASK))
+
+    assert caplog.messages == said
+    assert {"max_tokens", "temperature"} & scripted_server.seen["warm"].bodies[-1].keys() == sent
+
+
+async def test_models_in_reserve_are_not_judged(scripted_server: ScriptedServer) -> None:
+    """Where OpenRouter may ask another model, what one of them supports decides nothing."""
+    listed = reply({"data": [{"id": "m", "supported_parameters": ["tools"]}]})
+    base_url = scripted_server.add("warm", listed, reply(_ANSWER))
+
+    async with create_provider("openrouter", model="m", models=["n"], base_url=base_url, api_key="k") as provider:
+        await provider.prewarm()
+        await provider.prewarm()  # a second time, it rehearses no more
+        await provider.chat(list(ASK))
+
+    assert "temperature" in scripted_server.seen["warm"].bodies[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -310,12 +311,17 @@ def test_nearest_names(name: str, ids: list[str]) -> None:
         pytest.param({"data": [{"id": "maker/big"}]}, "maker/big:nitro", True, [], id="with a wish of OpenRouter's"),
         pytest.param({"data": [{"id": "maker/big"}]}, "maker/bgi", False, ["maker/big"], id="misspelled"),
         pytest.param({"object": "list"}, "maker/big", False, [], id="no list"),
-        pytest.param(None, "maker/big", False, [], id="no document"),
     ],
 )
 def test_find_model(document: object, name: str, *, found: bool, meant: list[str]) -> None:
     """A model is found under its name, or there are names that may have been meant."""
-    model, names = find_model(document, name)
+    model, names = find_model(json.dumps(document).encode(), name)
 
     assert (model is not None) is found
     assert names == meant
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff"])
+def test_find_model_in_something_else(body: bytes) -> None:
+    """A server may say anything."""
+    assert find_model(body, "m") == (None, [])

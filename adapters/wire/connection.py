@@ -115,8 +115,11 @@ class Connection:
             raise failures.incomplete(_NO_JSON, self.origin)
         return documents[0]
 
-    async def prewarm(self) -> None:
+    async def prewarm(self) -> bytes:
         """Load LiteLLM with all that it loads late, then open the connection that the first request will use.
+
+        Returns:
+            What the server says of its models, as it came; b"" if it would not, or its list is too long.
 
         Raises:
             APIError: If the server cannot be reached.
@@ -126,10 +129,11 @@ class Connection:
         # Any answer will do: it is the open connection that counts, and the key must not go astray for it. With HEAD a
         # server that sends a body all the same would break the next request.
         response = await self._send_get(client, origin, "/models", deadlines)
-        read_bytes = 0
-        while read_bytes < _LONGEST_LIST_BYTES and (data := await self._under(deadlines, response.read())):
-            read_bytes += len(data)
+        listed = b""
+        while len(listed) < _LONGEST_LIST_BYTES and (data := await self._under(deadlines, response.read())):
+            listed += data
         response.release()
+        return listed if response.status < _FIRST_FAILURE and len(listed) < _LONGEST_LIST_BYTES else b""
 
     async def aclose(self) -> None:
         """Close this loop's client and stop the embedded server; another request opens both anew."""
