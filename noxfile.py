@@ -74,9 +74,10 @@ EXCEPTION_WITH_REASON = re.compile(
 def check(session: nox.Session) -> None:
     """Run what CI runs, in two rows at once: tests wait as often as they compute, and the rest fills their pauses."""
     with ThreadPoolExecutor() as at_once:
-        beside = at_once.submit(_nox, session, "lint", "typing", "package", silent=True)  # printed if it fails
-        _nox(session, "tests", "coverage")
+        beside = at_once.submit(_nox, session, "lint", "typing", "package", "pipecat", silent=True)  # shown if it fails
+        _nox(session, "tests")
         beside.result()
+    _nox(session, "coverage")
 
 
 def _nox(session: nox.Session, *sessions: str, silent: bool = False) -> None:
@@ -164,9 +165,9 @@ def pipecat(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "--quiet", "tests/test_pipecat.py", *session.posargs, env=BYTECODE)
 
 
-@nox.session(venv_backend="none", requires=["tests", "pipecat"])
+@nox.session(venv_backend="none", requires=["dev"])
 def coverage(session: nox.Session) -> None:
-    """Fail unless ``tests`` and ``pipecat`` ran every line and every branch of the package."""
+    """Fail unless ``tests`` and ``pipecat``, which come first, ran every line and every branch of the package."""
     _run(session, "coverage", "combine", "--quiet")
     _run(session, "coverage", "report")
 

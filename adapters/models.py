@@ -175,12 +175,12 @@ def find_model(body: bytes, name: str) -> tuple[ModelInfo | None, list[str]]:
         document = None
     models = {model.id: model for model in _models_of(_entries_in(document) or [])}
     found = models.get(name) or models.get(name.rpartition(":")[0])
-    return found, [] if found else nearest_names(name, models.values())
+    return found, [] if found else nearest_names(name, models)
 
 
-def nearest_names(name: str, models: Iterable[ModelInfo]) -> list[str]:
+def nearest_names(name: str, offered: Iterable[str]) -> list[str]:
     """The ids of models that a misspelled name may have meant, the nearest first; at most three."""
-    ids = {model.id.lower(): model.id for model in models}
+    ids = {each.lower(): each for each in offered}
     short = {each.rpartition("/")[2]: each for each in ids}  # people leave out who made it
     found = get_close_matches(name.lower(), [*ids, *short], n=2 * _NEAREST_NAMES)
     return list(dict.fromkeys(ids[short.get(each, each)] for each in found))[:_NEAREST_NAMES]

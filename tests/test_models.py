@@ -300,8 +300,10 @@ def test_search(text: str, max_usd: int | None, sort: SortKey | None, ids: list[
 )
 def test_nearest_names(name: str, ids: list[str]) -> None:
     """A misspelled name finds the one that was meant."""
-    assert nearest_names(name, MODELS)[: len(ids)] == ids
-    assert bool(nearest_names(name, MODELS)) is bool(ids)
+    found = nearest_names(name, [model.id for model in MODELS])
+
+    assert found[: len(ids)] == ids
+    assert bool(found) is bool(ids)
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ async def test_a_streamed_request(sdk: Sdk, scripted_server: ScriptedServer) -> 
     }
     assert span.start_time is not None
     assert span.end_time is not None
-    assert 0 < first_chunk_s <= (span.end_time - span.start_time) / 1e9
+    assert 0 < first_chunk_s <= (span.end_time - span.start_time) / 1e9 + 0.1  # two clocks
     assert span.events == ()
 
 

@@ -18,7 +18,7 @@ from adapters.cli.base import printable, report
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
 from adapters.cli.view import JsonView, Screen
 from adapters.cli.watched import Watched
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,7 @@ _HELP = """\
 /clear          forget what was said
 /bye            end the conversation (or Ctrl-D)
 Ctrl-C stops an answer; what was said of it stays said."""
+_NAMES_TOLD = 3  # of models, when a name is wrong
 _COMMAND = re.compile(r"/[a-z]+(?: |$)")
 _CANNED = (
     "These answers are canned: a demo model. For a real one: adapters chat --base-url http://HOST:PORT/v1 -m MODEL,"
@@ -115,8 +116,24 @@ class Conversation:
             async with contextlib.aclosing(run_turn(self._asked.provider, messages, tools, call_demo_tool)) as events:
                 async for event in events:
                     view.show(event)
+        except NotFoundError:
+            view.close()
+            await self._name_models()
+            raise
         finally:
             view.close()
+
+    async def _name_models(self) -> None:
+        """Tell which models may have been meant, if that can be found out; the error itself follows."""
+        from adapters.models import list_models, nearest_names
+
+        if self._as_json or self._config.kind == "local":
+            return
+        with contextlib.suppress(AdapterError):
+            offered = [model.id for model in await list_models(self._config)]
+            names = nearest_names(self._config.model, offered) or offered[:_NAMES_TOLD]
+            if names and self._config.model not in offered:
+                _tell(f"{self._config.name} offers {', '.join(names)}{' …' if len(offered) > len(names) else ''}")
 
     def _obey(self, command: str, value: str = "") -> bool:
         """Do what a command says; returns whether the conversation goes on."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from adapters.config import KINDS
 from adapters.doctor.finding import Finding
+from adapters.models import nearest_names
 from adapters.wire.errors.redact import plain, shorten
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def model_offered(config: ProviderConfig, server: Server, models: list[dict[str,
         return Finding("model", "warning", "the server lists no models", "The answer below shows whether it has it.")
     if any(name in wanted or fnmatchcase(config.model, name) for name in offered):
         return Finding("model", "ok", f"{config.model} is offered")
-    near = get_close_matches(config.model, offered, _NAMES_TOLD, cutoff=0.4) or offered[:_NAMES_TOLD]
+    near = nearest_names(config.model, offered) or offered[:_NAMES_TOLD]
     detail = f"{config.model} is not among the {len(offered)} that it lists"
     advice = f"Set model to one of them: {', '.join(near)}"
     if server.any_model:
@@ -49,11 +48,9 @@ def model_offered(config: ProviderConfig, server: Server, models: list[dict[str,
 
 def key_refused(config: ProviderConfig, status: int) -> Finding:
     """The server does not take the key."""
-    variable = KINDS[config.kind].key_variable
-    where = f"api_key, or {variable}" if variable else "api_key"
     if config.api_key is None:
-        return Finding("key accepted", "failed", f"it wants a key (status {status})", f"Set {where}.")
-    return Finding("key accepted", "failed", f"it refuses the key (status {status})", f"Correct {where}.")
+        return Finding("key accepted", "failed", f"it wants a key (status {status})", "Set api_key.")
+    return Finding("key accepted", "failed", f"it refuses the key (status {status})", f"Correct {config.key_name}.")
 
 
 def answered(heard: Heard) -> Finding:

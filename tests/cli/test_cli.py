@@ -65,6 +65,34 @@ def test_fallbacks_answer(config: Path, server: ScriptedServer) -> None:
     assert (value["content"], value["provider"], result.exit_code) == ("It is sunny.", "scripted", 0)
 
 
+@pytest.mark.parametrize(
+    ("listed", "hint"),
+    [
+        pytest.param([{"id": "smell"}, {"id": "large"}], "scripted offers smell …\n", id="a name like it"),
+        pytest.param([{"id": "huge"}], "scripted offers huge\n", id="others"),
+        pytest.param([{"id": "small"}], "", id="the list has it all the same"),
+        pytest.param([], "", id="none"),
+    ],
+)
+def test_a_model_that_is_missing(config: Path, server: ScriptedServer, listed: list[Any], hint: str) -> None:
+    """The names that may have been meant stand above the error."""
+    refused = reply({"error": {"message": "The model `small` does not exist"}}, "404 Not Found")
+    server.add("cli", refused, reply({"data": listed}))
+
+    result = run("chat", "hi")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"{hint}Error: scripted does not offer the model small.")
+
+
+def test_a_model_that_is_missing_as_json(config: Path, server: ScriptedServer) -> None:
+    """A program gets the error alone."""
+    server.add("cli", reply({"error": {"message": "The model `small` does not exist"}}, "404 Not Found"))
+
+    assert list(json.loads(run("chat", "hi", "--json").stdout)) == ["error"]
+    assert len(server.seen["cli"].paths) == 1
+
+
 def test_failed_tool(config: Path, server: ScriptedServer) -> None:
     """A tool that fails is shown as such, and the turn goes on."""
     server.add("cli", answer(calls=[call("get_weather", '{"city": "Paris", "unit": "k"}')]), SUNNY)
