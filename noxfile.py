@@ -151,7 +151,7 @@ def tests(session: nox.Session) -> None:
         _run(session, "pytest", *session.posargs)
         return
     _run(session, "coverage", "erase")
-    _run(session, "python", "-c", COMPILED_FIRST)
+    _run(session, "python", "-c", COMPILED_FIRST, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})  # as adapters sets it
     _run(session, "coverage", "run", "-m", "pytest", "--quiet", *IN_PARALLEL)
 
 
@@ -195,6 +195,12 @@ def record(session: nox.Session) -> None:
 def scale(session: nox.Session) -> None:
     """Load LiteLLM proxies with Redis and two model servers, and kill a server; ``-- --seconds N`` of load."""
     _run(session, "python", "-m", "tests.scale", *session.posargs)
+
+
+@nox.session(venv_backend="none", requires=["dev"], default=False)
+def pictures(session: nox.Session) -> None:
+    """Take the README's pictures of the command line anew."""
+    _run(session, "python", "-m", "tests.pictures")
 
 
 @nox.session(venv_backend="none", requires=["dev"], default=False)

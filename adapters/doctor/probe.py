@@ -58,22 +58,23 @@ class Probe:
 
     async def get(self, url: str) -> Reply:
         """Ask for a document; a server that does not answer in time did not answer."""
-        trouble = ""
         try:
             async with asyncio.timeout(self._wait_s):
-                response = await self._client.send("GET", url, self._origin.all_headers)
-                try:
-                    body = b""
-                    while len(body) < _MOST_BYTES and (data := await response.read()):
-                        body += data
-                finally:
-                    response.close()
+                return await self._reply(url)
         except TimeoutError:
             trouble = f"no answer within {self._wait_s:g} s"
         except Trouble as error:
             trouble = error.cause or "the connection broke"
-        if trouble:
-            return Reply(0, trouble=trouble)
+        return Reply(0, trouble=trouble)
+
+    async def _reply(self, url: str) -> Reply:
+        response = await self._client.send("GET", url, self._origin.all_headers)
+        body = b""
+        try:
+            while len(body) < _MOST_BYTES and (data := await response.read()):
+                body += data
+        finally:
+            response.close()
         return Reply(response.status, response.headers, _parsed(body))
 
 

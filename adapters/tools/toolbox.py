@@ -121,7 +121,7 @@ class Toolbox:
         return {"type": "function", "function": {"name": name, **about, "parameters": schema}}
 
     async def _dispatched(self, call: ToolCall) -> Json:
-        assert self._call_tool is not None  # noqa: S101 - ``runner`` looked
+        assert self._call_tool is not None  # noqa: S101 - the method ``runner`` looked
         # A copy, because the history repeats the arguments as the model wrote them.
         return await self._call_tool(call.name, copy.deepcopy(call.arguments))
 
