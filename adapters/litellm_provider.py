@@ -168,16 +168,22 @@ class LiteLLMProvider(LLMProvider):
             self._learned.learn_parameters(model.supported_parameters)
 
     async def _rehearse(self) -> None:
-        """Go through all of an answer but the network, and learn nothing from it."""
+        """Go through all of an answer but the network and the telemetry, and learn nothing from it."""
         connection = Rehearsal(self._config)
         for stream in (True, False) * ROUNDS:
-            messages: list[Message] = [{"role": "user", "content": "-"}]
-            question = question_of(messages, [], tool_choice="auto", stream=stream, options={})
-            request = build_request(question, self._config, self._learned)
-            deadlines = Deadlines(self._config.timeouts, streamed=stream)
-            async with aclosing(attempt(connection, request, self._new_answer(question), deadlines)) as events:
-                async for _ in events:
-                    pass
+            call = Call(self._question([{"role": "user", "content": "-"}], None, {"max_retries": 0}, stream=stream))
+            call.begin()
+            await with_retries(self._policy_for(call), partial(self._rehearse_once, connection, call))
+
+    async def _rehearse_once(self, connection: Rehearsal, call: Call, _number: int) -> None:
+        question = call.question
+        request = build_request(question, self._config, self._learned)
+        deadlines = Deadlines(self._config.timeouts, streamed=question.stream, began_s=call.began_s)
+        call.sends(request)
+        async with aclosing(attempt(connection, request, self._new_answer(question), deadlines)) as events:
+            async for event in events:
+                if isinstance(event, ResponseDone):
+                    call.completed(event.response)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and stop the embedded server."""

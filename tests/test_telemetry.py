@@ -331,6 +331,15 @@ async def test_what_is_not_sampled_is_measured_all_the_same(sdk: Sdk, scripted_s
     assert sdk.points().keys() == {"gen_ai.client.operation.duration", "gen_ai.client.token.usage"}
 
 
+async def test_a_rehearsal_is_no_request(sdk: Sdk, scripted_server: ScriptedServer) -> None:
+    """What ``prewarm`` goes through from memory was asked by nobody: neither a span nor a metric tells of it."""
+    async with provider_of(scripted_server, "home", reply({})) as provider:
+        await provider.prewarm()
+
+    assert sdk.spans == ()
+    assert sdk.points() == {}
+
+
 async def test_a_stream_may_wander_from_task_to_task(
     sdk: Sdk, scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
