@@ -138,7 +138,9 @@ class Load:
         self.tally.loop_ended(stalls.value, await _tasks_left())
 
     async def _worker(self, until_s: float, at_least: int) -> None:
-        for _ in itertools.takewhile(lambda asked: asked * self._workers < at_least or time.monotonic() < until_s, itertools.count()):
+        for _ in itertools.takewhile(
+            lambda asked: asked * self._workers < at_least or time.monotonic() < until_s, itertools.count()
+        ):
             self.tally.add(await ask(self._providers, next(self._numbers)))
             await asyncio.sleep(self._pause_s)
 

@@ -25,7 +25,9 @@ Asked: TypeAlias = Literal["one", "hasty", "patient", "proxied", "group"]
 End: TypeAlias = Literal["whole", "broken", "failed", "left"]
 """All words; some words and then an error; an error alone; the load itself went away."""
 
-Step: TypeAlias = Literal["good", "slow", "500", "429", "closed", "silent", "no json", "half", "half silent", "half garbled"]
+Step: TypeAlias = Literal[
+    "good", "slow", "500", "429", "closed", "silent", "no json", "half", "half silent", "half garbled"
+]
 """What the server does at one try."""
 
 TOOL = "look_up"
