@@ -72,14 +72,14 @@ class Response:
         self._content = answer.content
         self._draining = draining
         self.status = answer.status
-        self._watch()
+        self._closed = self._watch()
 
-    def _watch(self) -> None:
-        """See to it that a lost connection ends the wait: aiohttp tells nobody who is waiting of a garbled chunk."""
+    def _watch(self) -> asyncio.Future[None] | None:
+        """End the wait when the connection is lost, for aiohttp tells nobody of a garbled chunk; None: it is lost."""
         connection = self._answer.connection
         closed = connection.protocol.closed if connection is not None and connection.protocol is not None else None
         if closed is None:
-            return
+            return None
         closed.remove_done_callback(_retrieved)
         closed.add_done_callback(_retrieved)
         closed.add_done_callback(self._lost)
@@ -88,8 +88,9 @@ class Response:
             closed.remove_done_callback(self._lost)
 
         self._content.on_eof(ended)
+        return closed
 
-    def _lost(self, _: asyncio.Future[None]) -> None:
+    def _lost(self, _: asyncio.Future[None] | None) -> None:
         import aiohttp
 
         if not self._content.is_eof() and self._content.exception() is None:
@@ -106,6 +107,8 @@ class Response:
         Raises:
             Trouble: If the body broke off, or its compression is broken.
         """
+        if self._closed is None or self._closed.done():  # the callback may not have run: it would be a RuntimeError
+            self._lost(self._closed)
         try:
             return await self._content.readany()
         except _failures() as error:

@@ -224,6 +224,25 @@ async def test_what_came_before_a_break_is_told_first(server: Counting, end: Any
         response.release()
 
 
+async def test_who_reads_just_after_a_break_is_told_of_it(server: Counting) -> None:
+    """Between the loss of a connection and the callbacks that tell of it there is a moment in which one may read."""
+    base_url = server.add("case", (SSE_HEAD, HI, 0.05, b"zz\r\n", "hang"))
+
+    async with client_for(base_url) as client:
+        response = await client.send("GET", base_url, {})
+        connection = response._answer.connection
+        assert connection is not None
+        protocol = connection.protocol
+        assert protocol is not None
+        assert await response.read()
+        while protocol.connected:  # noqa: ASYNC110 - an event would be told of too late
+            await asyncio.sleep(0)
+
+        with pytest.raises(Trouble):
+            await response.read()
+        response.close()
+
+
 async def test_a_name_that_nobody_knows() -> None:
     """A host that does not exist is told as such."""
     trouble = await troubled("http://model.invalid/v1")

@@ -1,0 +1,181 @@
+"""One question is asked, and what came of it is judged against its plan."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from adapters import (
+    AdapterError,
+    FallbackProvider,
+    LLMProvider,
+    ResponseDone,
+    TextDelta,
+    ToolCallDone,
+    create_provider,
+)
+from adapters.agent import run_turn
+from adapters.provider import closing
+from tests.soak.plans import FAILING, TOOL, kind_of, numbers_in, question, words_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import Literal
+
+    from adapters import LLMResponse
+    from tests.soak.plans import Asked, End, Kind
+
+    Verdict = Literal["good", "lost", "mixed", "unexpected"]
+
+_CANCEL_AFTER_MS = 7  # at most; from before the request leaves until the middle of the answer
+_PATIENT = {"attempts": 100, "initial_wait_s": 0.05, "max_wait_s": 0.2, "deadline_s": 60.0}
+_QUICK = {"attempts": 3, "initial_wait_s": 0.02, "max_wait_s": 0.2, "deadline_s": 60.0}
+_CALM = {"connect_s": 30.0, "first_token_s": 60.0, "stall_s": 60.0, "total_s": 120.0}  # a busy machine is no fault
+_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": TOOL,
+            "description": "Look a number up.",
+            "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]},
+        },
+    }
+]
+
+
+def providers_for(steady: int, restarting: int, proxy: int) -> dict[Asked, LLMProvider]:
+    """Make those who are asked: one a name, shared by all event loops.
+
+    Args:
+        steady: Port of the server that is always there.
+        restarting: Port of the one that comes and goes.
+        proxy: Port of the proxy that cuts.
+    """
+
+    def at(port: int, retry: dict[str, Any], model: str = "m", **timeouts: float) -> LLMProvider:
+        base_url = f"http://127.0.0.1:{port}/v1"
+        return create_provider(
+            "openai_compatible", model=model, base_url=base_url, retry=retry, timeouts={**_CALM, **timeouts}
+        )
+
+    once = {"attempts": 1}
+    group = [at(steady, once, FAILING), at(restarting, once), at(steady, _QUICK)]
+    return {
+        "one": at(steady, _QUICK),
+        "hasty": at(steady, once, stall_s=0.4),
+        "patient": at(restarting, _PATIENT),
+        "proxied": at(proxy, _QUICK),
+        "group": FallbackProvider(group, cooldown_s=0.1),
+    }
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one question.
+
+    Attributes:
+        number: Which question.
+        text: What was said.
+        numbers: Whose arguments of tools and whose counts came.
+        error: What was raised, or None.
+        left: Whether the load went away itself.
+        first_text_s: Seconds until the first text, or None if there was none.
+    """
+
+    number: int
+    text: str = ""
+    numbers: set[int] = field(default_factory=set)
+    error: BaseException | None = None
+    left: bool = False
+    first_text_s: float | None = None
+
+    @property
+    def end(self) -> End:
+        """How it ended."""
+        if self.left:
+            return "left"
+        if self.error is None:
+            return "whole"
+        return "broken" if self.text else "failed"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether that is what the plan says."""
+        kind, words = kind_of(self.number), words_of(self.number)
+        if (self.numbers | numbers_in(self.text)) - {self.number}:
+            return "mixed"
+        if self.error is not None and not isinstance(self.error, AdapterError):
+            return "unexpected"
+        is_true = self.text == words if self.end == "whole" else words.startswith(self.text)
+        return "good" if is_true and self.end in kind.ends else "lost"
+
+    def __str__(self) -> str:
+        kind = kind_of(self.number)
+        error = "" if self.error is None else f", {type(self.error).__name__}: {self.error}"
+        return f"{self.number} ({kind.name}, {kind.way}) ended {self.end}: {self.text!r}{error}"
+
+
+async def ask(providers: dict[Asked, LLMProvider], number: int) -> Outcome:
+    """Ask question ``number`` as its plan says."""
+    kind, outcome = kind_of(number), Outcome(number)
+    asking = asyncio.create_task(_asked(providers[kind.asked], kind, outcome))
+    if kind.way.startswith("cancel"):
+        await asyncio.wait([asking], timeout=number % _CANCEL_AFTER_MS / 1000)
+        outcome.left = asking.cancel()
+    await asyncio.wait([asking])
+    if not asking.cancelled():
+        outcome.error = asking.exception()
+    return outcome
+
+
+async def _asked(provider: LLMProvider, kind: Kind, outcome: Outcome) -> None:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": question(outcome.number)}]
+    options = {} if kind.timeout_s is None else {"timeout": kind.timeout_s}
+    if kind.way in {"plain", "cancel plain"}:
+        _note(outcome, await provider.chat(messages, **options))
+        return
+    began_s = time.perf_counter()
+    async with aclosing(_texts(provider, kind, messages, options, outcome)) as texts:
+        async for text in texts:
+            if outcome.first_text_s is None:
+                outcome.first_text_s = time.perf_counter() - began_s
+            outcome.text += text
+            if kind.way == "leave":
+                outcome.left = True
+                break
+
+
+async def _texts(
+    provider: LLMProvider, kind: Kind, messages: list[dict[str, Any]], options: dict[str, Any], outcome: Outcome
+) -> AsyncIterator[str]:
+    """Stream the text of an answer; what else it tells is noted in the outcome."""
+
+    async def look_up(_: str, arguments: dict[str, Any]) -> str:
+        outcome.numbers.add(arguments["number"])
+        return "found"
+
+    if kind.way == "turn":
+        stream: AsyncIterator[Any] = run_turn(provider, messages, _TOOLS, look_up, **options)
+    elif kind.way == "events":
+        stream = provider.stream_events(messages, **options)
+    else:
+        stream = provider.chat_stream(messages, **options)
+    async with closing(stream) as events:
+        async for event in events:
+            if isinstance(event, str):
+                yield event
+            elif isinstance(event, TextDelta):
+                yield event.text
+            elif isinstance(event, ToolCallDone):
+                outcome.numbers.add(event.tool_call.arguments["number"])
+            elif isinstance(event, ResponseDone) and kind.way == "events":
+                _note(outcome, event.response, with_text=False)
+
+
+def _note(outcome: Outcome, response: LLMResponse, *, with_text: bool = True) -> None:
+    if with_text:
+        outcome.text = response.content or ""
+    outcome.numbers.add(response.usage.prompt_tokens if response.usage is not None else -1)
