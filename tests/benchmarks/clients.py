@@ -103,7 +103,9 @@ class Adapters(Client):
     kind = "openai_compatible"
 
     def __init__(self, question: Question) -> None:
-        from adapters import LLMProvider, TextDelta, create_provider
+        from adapters import LiteLLMProvider, LLMProvider, TextDelta, create_provider
+
+        _ = LiteLLMProvider  # loaded here, as in a program that makes its provider before its loop has something to do
 
         @cache
         def provider(model: str) -> LLMProvider:
