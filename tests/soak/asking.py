@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Literal
 
-    from adapters import LLMResponse
+    from adapters import LLMResponse, StreamEvent
     from tests.soak.plans import Asked, End, Kind
 
     Verdict = Literal["good", "lost", "mixed", "unexpected"]
@@ -165,14 +165,19 @@ async def _texts(
         stream = provider.chat_stream(messages, **options)
     async with closing(stream) as events:
         async for event in events:
-            if isinstance(event, str):
-                yield event
-            elif isinstance(event, TextDelta):
-                yield event.text
-            elif isinstance(event, ToolCallDone):
-                outcome.numbers.add(event.tool_call.arguments["number"])
-            elif isinstance(event, ResponseDone) and kind.way == "events":
-                _note(outcome, event.response, with_text=False)
+            if text := event if isinstance(event, str) else _text_of(event, kind, outcome):
+                yield text
+
+
+def _text_of(event: StreamEvent, kind: Kind, outcome: Outcome) -> str:
+    """The text of an event; whose call or count it is, is noted in the outcome."""
+    if isinstance(event, TextDelta):
+        return event.text
+    if isinstance(event, ToolCallDone):
+        outcome.numbers.add(event.tool_call.arguments["number"])
+    elif isinstance(event, ResponseDone) and kind.way == "events":
+        _note(outcome, event.response, with_text=False)
+    return ""
 
 
 def _note(outcome: Outcome, response: LLMResponse, *, with_text: bool = True) -> None:
