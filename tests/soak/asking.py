@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -133,12 +132,12 @@ async def ask(providers: dict[Asked, LLMProvider], number: int) -> Outcome:
 
 async def _asked(provider: LLMProvider, kind: Kind, outcome: Outcome) -> None:
     messages: list[dict[str, Any]] = [{"role": "user", "content": question(outcome.number)}]
-    options = {} if kind.timeout_s is None else {"timeout": kind.timeout_s}
+    options: dict[str, Any] = {} if kind.timeout_s is None else {"timeout": kind.timeout_s}
     if kind.way in {"plain", "cancel plain"}:
         _note(outcome, await provider.chat(messages, **options))
         return
     began_s = time.perf_counter()
-    async with aclosing(_texts(provider, kind, messages, options, outcome)) as texts:
+    async with closing(_texts(provider, kind, messages, options, outcome)) as texts:
         async for text in texts:
             if outcome.first_text_s is None:
                 outcome.first_text_s = time.perf_counter() - began_s
@@ -165,7 +164,8 @@ async def _texts(
         stream = provider.chat_stream(messages, **options)
     async with closing(stream) as events:
         async for event in events:
-            if text := event if isinstance(event, str) else _text_of(event, kind, outcome):
+            text = event if isinstance(event, str) else _text_of(event, kind, outcome)
+            if text:
                 yield text
 
 

@@ -163,12 +163,11 @@ class Report:
             f"lost        {tally.verdicts['lost']}",
             f"mixed       {tally.verdicts['mixed']}",
             f"unexpected  {tally.verdicts['unexpected']} exceptions, {len(tally.told)} complaints of loops",
-            f"leaked      fds {before.fds} -> {after.fds}, threads {before.threads} -> {after.threads}, tasks {tally.tasks}",
+            f"leaked      fds {before.fds} -> {after.fds}, threads {before.threads} -> {after.threads}",
+            f"            and {tally.tasks} tasks",
             f"memory      {self.memory.last_mb:.1f} MB; slope {grew}",
             f"            (a slope: above {MOST_SLOPE_MB_PER_MIN:g}, judged from {JUDGED_FROM_MIN:g} min on)",
-            "first text  p50 {} ms, p99 {} ms".format(
-                *(_quantile_ms(tally.first_text_ms, share) for share in (0.5, 0.99))
-            ),
+            f"first text  p50 {p50_ms} ms, p99 {p99_ms} ms",
             f"stall       {tally.stall_s * 1000:.0f} ms at the longest",
             f"stderr      {len(self.stderr)} lines",
             *(f"  {line}" for line in [*tally.examples, *tally.told, *self.stderr][:40]),
