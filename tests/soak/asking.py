@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Literal
 
-    from adapters import LLMResponse, StreamEvent
+    from adapters import LLMResponse
     from tests.soak.plans import Asked, End, Kind
 
     Verdict = Literal["good", "lost", "mixed", "unexpected"]
@@ -169,7 +169,7 @@ async def _texts(
                 yield text
 
 
-def _text_of(event: StreamEvent, kind: Kind, outcome: Outcome) -> str:
+def _text_of(event: object, kind: Kind, outcome: Outcome) -> str:
     """The text of an event; whose call or count it is, is noted in the outcome."""
     if isinstance(event, TextDelta):
         return event.text
