@@ -84,6 +84,19 @@ class APIError(AdapterError):
         self.request_id = request_id
 
 
+def kind_of(error: APIError) -> str:
+    """What went wrong, for the log: class and status, and no sentence, in which a server may have repeated the prompt.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        ``RateLimitError, status 429``, or the class alone.
+    """
+    kind = type(error).__name__
+    return kind if error.status_code is None else f"{kind}, status {error.status_code}"
+
+
 class AuthenticationError(APIError):
     """The key is missing or wrong (401)."""
 

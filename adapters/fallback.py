@@ -11,7 +11,7 @@ import math
 from asyncio import gather
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError
+from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError, kind_of
 from adapters.hedging import Asked, Patience, Race
 from adapters.provider import LLMProvider, closing
 from adapters.request.question import seconds_of
@@ -189,7 +189,7 @@ class FallbackProvider(LLMProvider):
         errors: list[APIError] = []
         for index, result in enumerate(await gather(*warming, return_exceptions=True)):
             if isinstance(result, APIError):
-                _logger.warning("Warming up failed; another provider is asked first for a while: %s", result)
+                _logger.warning("%s rests: warming up failed (%s).", result.provider, kind_of(result))
                 self._rest(index, result)
                 errors.append(result)
             elif result is not None:
@@ -287,8 +287,7 @@ class FallbackProvider(LLMProvider):
         former_index, self._told = self._told, index
         name, former = (self._providers[each].provider_name for each in (index, former_index))
         if errors:
-            # Classes and not sentences: a server may have repeated the prompt in its own.
-            failed = ", ".join(f"{each.provider} ({_kind_of(each)})" for each in errors)
+            failed = ", ".join(f"{each.provider} ({kind_of(each)})" for each in errors)
             _logger.warning("%s failed; %s answers now.", failed, name)
         elif index < former_index:
             _logger.info("%s answers again, in place of %s.", name, former)
@@ -307,8 +306,3 @@ class FallbackProvider(LLMProvider):
                 del self._makers[next(iter(self._makers))]
         elif isinstance(event, ResponseDone):
             self._last_response, self._last_usage = event.response, event.response.usage
-
-
-def _kind_of(error: APIError) -> str:
-    kind = type(error).__name__
-    return kind if error.status_code is None else f"{kind}, status {error.status_code}"

@@ -16,7 +16,7 @@ from adapters import telemetry
 from adapters.answer.answer import Answer, CallInsteadOfText
 from adapters.attempt import attempt
 from adapters.call import Call
-from adapters.errors import APIError, IncompleteResponseError
+from adapters.errors import APIError, IncompleteResponseError, kind_of
 from adapters.models import find_model
 from adapters.provider import LLMProvider
 from adapters.request.build import build_request
@@ -140,7 +140,7 @@ class LiteLLMProvider(LLMProvider):
         try:
             await self._prewarm()
         except APIError as error:
-            logger.warning("Warming up failed; the first request will tell more: %s", error)
+            logger.warning("%s: warming up failed (%s).", self.provider_name, kind_of(error))
 
     async def _prewarm(self) -> None:
         await asyncio.to_thread(telemetry.load)

@@ -145,14 +145,18 @@ class LLMProvider(ABC):
             del kwargs["tool_choice"]
             said = []
             self._last_usage = self._last_response = None  # a subclass that notes nothing has not that of this answer
-            async with closing(self.chat_stream(messages, tools, **kwargs)) as texts:
+            stream = self.chat_stream(messages, tools, **kwargs)
+            del messages, tools, kwargs  # tracebacks with the values of variables would show them
+            async with closing(stream) as texts:
                 async for text in texts:
                     said.append(text)
                     yield TextDelta(text)
             known = self.last_response or LLMResponse(None, usage=self.last_usage)
             yield ResponseDone(replace(known, content="".join(said) or None, tool_calls=[]))
             return
-        response = await self.chat(messages, tools, **kwargs)
+        asking = self.chat(messages, tools, **kwargs)
+        del messages, tools, kwargs  # as above
+        response = await asking
         if response.content:
             yield TextDelta(response.content, response.id)
         for tool_call in response.tool_calls:

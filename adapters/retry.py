@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
 
-from adapters.errors import APIError, APITimeoutError
+from adapters.errors import APIError, APITimeoutError, kind_of
 from adapters.wire.deadlines import DeadlineMissed
 
 if TYPE_CHECKING:
@@ -94,4 +94,5 @@ def _wait_for(policy: RetryConfig) -> Callable[[tenacity.RetryCallState], float]
 
 def _log(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
-    logger.info("Try %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, error)
+    who = f"{error.provider} ({kind_of(error)})" if isinstance(error, APIError) else ""
+    logger.info("Try %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, who)

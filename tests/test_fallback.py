@@ -463,7 +463,7 @@ async def test_prewarm_learns_of_a_server_that_is_down(caplog: pytest.LogCapture
             await provider.chat(_MESSAGES)
 
     assert [type(error) for error in caught.value.errors] == [BadRequestError, AllProvidersFailedError]
-    assert "away could not be reached" in caplog.text
+    assert "away rests: warming up failed (APIConnectionError)." in caplog.messages
 
 
 async def test_a_group_of_which_one_is_there_is_asked_first() -> None:

@@ -11,10 +11,11 @@ import pytest
 _PROGRAM = """
 import asyncio
 from adapters import APIError, FallbackProvider, create_provider
-from adapters.testing.answers import answer, reply
+from adapters.testing.answers import answer, call, reply
 from adapters.testing.server import ScriptedServer
 
 ASK = [{"role": "user", "content": "Hi"}]
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {}}}]
 REFUSAL = {"error": {"message": "Unsupported parameter: 'temperature'", "param": "temperature"}}
 
 async def main():
@@ -29,13 +30,20 @@ async def main():
         picky = provider("picky", reply(REFUSAL, "400 Bad Request"), answer("Hi."), temperature=0.5)
         assert (await picky.chat(ASK)).content == "Hi."
         long = provider("long", answer("Hi." * 1000), limits={"answer_bytes": 500})
+        many = provider("many", answer(calls=[call("get_weather", "{}", each) for each in "ab"]), limits={"calls": 1})
+        cut = provider("cut", answer("Hi.", calls=[call("get_weather", '{"city": ')], finish="length"))
+        assert (await cut.chat(ASK, TOOLS)).content == "Hi."
         away = create_provider("openai_compatible", model="m", base_url="http://127.0.0.1:9/v1")
         await away.prewarm()
         try:
             await long.chat(ASK)
         except APIError as error:
             print("answer_bytes" in str(error))
-        for each in (group, picky, long, away):
+        try:
+            await many.chat(ASK, TOOLS)
+        except APIError as error:
+            print("limit calls" in str(error))
+        for each in (group, picky, long, many, cut, away):
             await each.aclose()
 
 asyncio.run(main())
@@ -44,7 +52,7 @@ asyncio.run(main())
 
 @pytest.mark.usefixtures("untraced_children")
 def test_nothing_is_printed_without_logging() -> None:
-    """A switch of a fallback, a refused parameter, a limit and a failed prewarm leave stderr empty."""
+    """A switch of a fallback, a refused parameter, limits, a dropped call and a failed prewarm leave stderr empty."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
         capture_output=True,
@@ -54,4 +62,4 @@ def test_nothing_is_printed_without_logging() -> None:
         timeout=100,
     )
 
-    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("True\nTrue\n", "", 0)

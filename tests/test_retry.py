@@ -150,8 +150,11 @@ async def test_deadline() -> None:
 
 
 async def test_log_of_a_failed_try(caplog: pytest.LogCaptureFixture) -> None:
-    """Each repetition is told in the log, with the reason."""
+    """Each repetition is told in the log, with its kind and without the words, which may be a server's."""
     with caplog.at_level("INFO", logger="adapters.retry"):
-        await with_retries(_AT_ONCE, _Server(_error()).ask)
+        await with_retries(_AT_ONCE, _Server(_error(), _error(RateLimitError, status_code=429)).ask)
 
-    assert caplog.messages == ["Try 1 failed, next in 0.00 s: Failed."]
+    assert caplog.messages == [
+        "Try 1 failed, next in 0.00 s: p (InternalServerError)",
+        "Try 2 failed, next in 0.00 s: p (RateLimitError, status 429)",
+    ]

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import adapters
-from adapters import APIError, FallbackProvider, create_provider, run_turn
+from adapters import APIError, FallbackProvider, LLMProvider, create_provider, run_turn
 from adapters.testing.answers import SSE_HEAD, answer, call, event, http, http_chunk, reply, said
 from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
-    from adapters.provider import LLMProvider
+    from collections.abc import AsyncIterator
+
+    from adapters import LLMResponse
     from adapters.testing.answers import Action
 
 _OURS = str(Path(adapters.__file__).parent)
@@ -127,6 +129,31 @@ async def test_no_frame_of_a_failed_prewarm_shows_a_secret(closed_port: int) -> 
 
     assert _frames(raised.value)
     assert _KEY not in str(_frames(raised.value))
+
+
+class _Plain(LLMProvider):
+    """A provider of somebody else's that only has what it must; what its own frames show is its own affair."""
+
+    provider_name = "plain"
+    model = "m"
+
+    async def chat(self, *_: Any, **__: Any) -> LLMResponse:
+        raise APIError("Failed.", provider="plain", model="m")
+
+    async def chat_stream(self, *_: Any, **__: Any) -> AsyncIterator[str]:
+        raise APIError("Failed.", provider="plain", model="m")
+        yield ""
+
+
+@pytest.mark.parametrize("options", [{}, {"tool_choice": "none"}], ids=["chat", "chat_stream"])
+async def test_no_frame_of_the_contract_shows_a_secret(options: dict[str, Any]) -> None:
+    """``stream_events`` as the base class has it keeps nothing of what was asked."""
+    with pytest.raises(APIError) as raised:
+        async for _ in _Plain().stream_events([{"content": _PROMPT}], user=_SECRETS["option"], **options):
+            pass
+
+    assert [where for where, _ in _frames(raised.value) if where.endswith(" stream_events")]
+    assert [value for value in _SECRETS.values() if value in str(_frames(raised.value))] == []
 
 
 async def test_no_frame_of_a_turn_shows_the_conversation() -> None:

@@ -6,6 +6,7 @@ garbled never passes for a good one.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from adapters.types import TokenUsage, ToolCall
     from adapters.wire.errors.upstream import UpstreamError
     from adapters.wire.origin import Origin
+
+_logger = logging.getLogger(__name__)
 
 _COMES_BACK = ("reasoning_content", "reasoning")  # DeepSeek, Kimi, MiniMax, GLM and gpt-oss servers ask for them
 _CUT = ("length", "max_tokens", "model_length")  # OpenAI's word and two of others
@@ -270,6 +273,7 @@ class Answer:
         return [call for leak in leaks for call in finished_calls(leak.text, self._tools)]
 
     def _too_many(self) -> APIError:
+        _logger.warning("%s made more tool calls than limits.calls (%d).", self._origin.provider, self._most_calls)
         says = f"made more than {self._most_calls} tool calls in one answer (limit calls). Please ask again."
         return failures.incomplete(says, self._origin)
 

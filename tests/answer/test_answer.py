@@ -419,12 +419,15 @@ _MANY_IN_ONE = "[TOOL_CALLS][" + ", ".join(['{"name": "get_time", "arguments": {
         pytest.param([_delta(_TIME * 2, tool_calls=[_tool_call('{"city": "Oslo"}')])], id="in-the-text-and-beside"),
     ],
 )
-def test_too_many_calls(payloads: list[dict[str, Any]]) -> None:
-    """More calls than an answer may hold are refused, however they come, and the error says which limit it was."""
+def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
+    """More calls than an answer may hold are refused, however they come; error and log say which limit it was."""
     answer = Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False, most_calls=2)
 
     with pytest.raises(IncompleteResponseError, match=r"more than 2 tool calls in one answer \(limit calls\)"):
         _fed(answer, *payloads, _delta(finish="tool_calls"))
+
+    told = [record.getMessage() for record in caplog.records if record.name == "adapters.answer.answer"]
+    assert told == [f"{_ORIGIN.provider} made more tool calls than limits.calls (2)."]
 
 
 def test_rescue_of_too_many_calls() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -133,12 +132,12 @@ async def ask(providers: dict[Asked, LLMProvider], number: int) -> Outcome:
 
 async def _asked(provider: LLMProvider, kind: Kind, outcome: Outcome) -> None:
     messages: list[dict[str, Any]] = [{"role": "user", "content": question(outcome.number)}]
-    options = {} if kind.timeout_s is None else {"timeout": kind.timeout_s}
+    options: dict[str, Any] = {} if kind.timeout_s is None else {"timeout": kind.timeout_s}
     if kind.way in {"plain", "cancel plain"}:
         _note(outcome, await provider.chat(messages, **options))
         return
     began_s = time.perf_counter()
-    async with aclosing(_texts(provider, kind, messages, options, outcome)) as texts:
+    async with closing(_texts(provider, kind, messages, options, outcome)) as texts:
         async for text in texts:
             if outcome.first_text_s is None:
                 outcome.first_text_s = time.perf_counter() - began_s
@@ -165,14 +164,20 @@ async def _texts(
         stream = provider.chat_stream(messages, **options)
     async with closing(stream) as events:
         async for event in events:
-            if isinstance(event, str):
-                yield event
-            elif isinstance(event, TextDelta):
-                yield event.text
-            elif isinstance(event, ToolCallDone):
-                outcome.numbers.add(event.tool_call.arguments["number"])
-            elif isinstance(event, ResponseDone) and kind.way == "events":
-                _note(outcome, event.response, with_text=False)
+            text = event if isinstance(event, str) else _text_of(event, kind, outcome)
+            if text:
+                yield text
+
+
+def _text_of(event: object, kind: Kind, outcome: Outcome) -> str:
+    """The text of an event; whose call or count it is, is noted in the outcome."""
+    if isinstance(event, TextDelta):
+        return event.text
+    if isinstance(event, ToolCallDone):
+        outcome.numbers.add(event.tool_call.arguments["number"])
+    elif isinstance(event, ResponseDone) and kind.way == "events":
+        _note(outcome, event.response, with_text=False)
+    return ""
 
 
 def _note(outcome: Outcome, response: LLMResponse, *, with_text: bool = True) -> None:

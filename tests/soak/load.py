@@ -149,6 +149,6 @@ async def _tasks_left() -> int:
     """Count the tasks beside this one that do not end soon."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GRACE_S):
-            while len(asyncio.all_tasks()) > 1:
+            while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - whose tasks they are is not known
                 await asyncio.sleep(0.01)
     return len(asyncio.all_tasks()) - 1

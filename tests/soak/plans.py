@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from adapters.testing.answers import Action, Script
 
 Way: TypeAlias = Literal["stream", "events", "plain", "turn", "leave", "cancel stream", "cancel plain"]
-"""How it is asked: ``leave`` closes the stream after its first text, ``cancel`` ends the task after some milliseconds."""
+"""How it is asked: ``leave`` closes the stream after its first text, ``cancel`` ends the task soon."""
 
 Asked: TypeAlias = Literal["one", "hasty", "patient", "proxied", "group"]
-"""Who is asked; ``load.Providers`` makes them."""
+"""Who is asked; ``asking.providers_for`` makes them."""
 
 End: TypeAlias = Literal["whole", "broken", "failed", "left"]
 """All words; some words and then an error; an error alone; the load itself went away."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import sys
 import tempfile
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import linear_regression
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Held:
     def now(cls) -> Held:
         """Count, after garbage was collected."""
         gc.collect()
-        return cls(len(os.listdir("/dev/fd")), threading.active_count())
+        return cls(sum(1 for _ in Path("/dev/fd").iterdir()), threading.active_count())
 
     @classmethod
     def settled(cls, before: Held) -> Held:
@@ -154,20 +154,20 @@ class Report:
         return faults
 
     def __str__(self) -> str:
-        tally, slope = self.tally, self.memory.slope_mb_per_min
+        tally, before, after, slope = self.tally, self.before, self.after, self.memory.slope_mb_per_min
+        p50_ms, p99_ms = (_quantile_ms(tally.first_text_ms, share) for share in (0.5, 0.99))
+        grew = "not known" if slope is None else f"{slope:+.3f} MB/min in the second half"
         lines = [
             f"{tally.asked.total()} questions in {self.minutes:g} min from {tally.loops} event loops:",
             *(f"  {count:8} {name}" for name, count in sorted(tally.asked.items())),
             f"lost        {tally.verdicts['lost']}",
             f"mixed       {tally.verdicts['mixed']}",
             f"unexpected  {tally.verdicts['unexpected']} exceptions, {len(tally.told)} complaints of loops",
-            f"leaked      fds {self.before.fds} -> {self.after.fds}, threads {self.before.threads} -> "
-            f"{self.after.threads}, tasks {tally.tasks}",
-            f"memory      {self.memory.last_mb:.1f} MB; slope "
-            + ("not known" if slope is None else f"{slope:+.3f} MB/min in the second half")
-            + f" (a slope: above {MOST_SLOPE_MB_PER_MIN:g}, judged from {JUDGED_FROM_MIN:g} min on)",
-            f"first text  p50 {_quantile_ms(tally.first_text_ms, 0.5)} ms, "
-            f"p99 {_quantile_ms(tally.first_text_ms, 0.99)} ms",
+            f"leaked      fds {before.fds} -> {after.fds}, threads {before.threads} -> {after.threads}",
+            f"            and {tally.tasks} tasks",
+            f"memory      {self.memory.last_mb:.1f} MB; slope {grew}",
+            f"            (a slope: above {MOST_SLOPE_MB_PER_MIN:g}, judged from {JUDGED_FROM_MIN:g} min on)",
+            f"first text  p50 {p50_ms} ms, p99 {p99_ms} ms",
             f"stall       {tally.stall_s * 1000:.0f} ms at the longest",
             f"stderr      {len(self.stderr)} lines",
             *(f"  {line}" for line in [*tally.examples, *tally.told, *self.stderr][:40]),
