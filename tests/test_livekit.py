@@ -537,7 +537,7 @@ async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) 
     async with agents.AgentSession(llm=model) as session:
         await session.start(agents.Agent(instructions="Be brief."))
         await session.run(user_input="How warm is it?")
-        spent = session.usage.model_usage
+        spent: list[Any] = list(session.usage.model_usage)
     async with model.chat(chat_ctx=_context()) as stream:
         chunks = [chunk async for chunk in stream]
     await model.aclose()
@@ -545,7 +545,7 @@ async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) 
     [each, _] = metrics
     assert (each.prompt_tokens, each.prompt_cached_tokens, each.completion_tokens) == (30, 24, 4)
     assert {each.request_id} == {chunk.id for chunk in chunks} == {"chatcmpl-1"}
-    assert [(used.input_tokens, used.input_cached_tokens) for used in spent] == [(30, 24)]
+    assert [(used.type, used.input_tokens, used.input_cached_tokens) for used in spent] == [("llm_usage", 30, 24)]
 
 
 def _chats(server: ScriptedServer, name: str) -> list[dict[str, Any]]:
@@ -559,7 +559,7 @@ class _Reporter(agents.Agent):
     def __init__(self) -> None:
         super().__init__(instructions="Be brief.")
 
-    async def llm_node(self, chat_ctx: Any, tools: Any, _model_settings: Any) -> Any:
+    async def llm_node(self, chat_ctx: Any, tools: Any, model_settings: Any) -> Any:  # noqa: ARG002 - LiveKit's names
         """Ask as LiveKit's own node does, with a form."""
         model: Any = self.session.llm
         async with model.chat(chat_ctx=chat_ctx, tools=tools, response_format=_Weather) as stream:

@@ -127,7 +127,7 @@ async def test_stream_with_tools_allowed(server: Row, vcr: Cassette) -> None:
     assert [(call.name, call.arguments) for call in calls] == [("get_weather", {"city": "Paris"})]
     assert isinstance(done, ResponseDone)
     assert done.response.tool_calls == calls
-    assert {event.response_id for event in parts} == {done.response.id}
+    assert {event.response_id for event in parts if isinstance(event, ToolCallDone)} == {done.response.id}
     assert (done.response.first_text_s, done.response.native_finish_reason) == (
         None,
         "tool_calls" if server is OPENROUTER else None,
