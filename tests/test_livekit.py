@@ -530,7 +530,7 @@ _COUNT = {
 async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) -> None:
     """In a session, too: the server's id of the answer, its cached tokens, its reasoning; nothing that it left out."""
     step = answer("It is ", "12 C.", usage=_COUNT)
-    model = LLM(create_provider("openai_compatible", model="m", base_url=server.add("counted", step)))
+    model = await _warm(server.add("counted", step))
     metrics: list[Any] = []
     model.on("metrics_collected", metrics.append)
 
@@ -546,6 +546,13 @@ async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) 
     assert (each.prompt_tokens, each.prompt_cached_tokens, each.completion_tokens) == (30, 24, 4)
     assert {each.request_id} == {chunk.id for chunk in chunks} == {"chatcmpl-1"}
     assert [(used.type, used.input_tokens, used.input_cached_tokens) for used in spent] == [("llm_usage", 30, 24)]
+
+
+async def _warm(base_url: str, **options: Any) -> LLM:
+    """A model that is warm before its session warms it up, so that closing it breaks off nothing of LiteLLM's."""
+    provider = create_provider("openai_compatible", model="m", base_url=base_url)
+    await provider.prewarm()
+    return LLM(provider, **options)
 
 
 def _chats(server: ScriptedServer, name: str) -> list[dict[str, Any]]:
@@ -569,7 +576,7 @@ class _Reporter(agents.Agent):
 
 async def _reported(server: ScriptedServer, *pieces: str) -> tuple[Any, dict[str, Any]]:
     """What a session with a form makes of an answer: a text or an error; and what was sent."""
-    model = LLM(create_provider("openai_compatible", model="m", base_url=server.add("formed", answer(*pieces))))
+    model = await _warm(server.add("formed", answer(*pieces)))
     failed: list[llm.LLMError] = []
     model.on("error", failed.append)
 
@@ -609,12 +616,12 @@ async def test_a_session_is_told_of_an_answer_in_another_form(server: ScriptedSe
 @pytest.mark.parametrize("strict", [False, True])
 async def test_a_session_sends_strict_tools_if_asked(server: ScriptedServer, *, strict: bool) -> None:
     """Then objects are closed and all arguments are required; without, tools are sent as they were written."""
-    provider = create_provider("openai_compatible", model="m", base_url=server.add("strict", answer("Hi.")))
+    model = await _warm(server.add("strict", answer("Hi.")), strict_tool_schema=strict)
 
-    async with agents.AgentSession(llm=LLM(provider, strict_tool_schema=strict)) as session:
+    async with agents.AgentSession(llm=model) as session:
         await session.start(_Guide())
         await session.run(user_input="How warm is it?")
-    await provider.aclose()
+    await model.aclose()
 
     [body] = _chats(server, "strict")
     [function] = [tool["function"] for tool in body["tools"]]
