@@ -93,13 +93,16 @@ class LLMProvider(ABC):
             tools: Tools that the model may call, as the agent wrote them; with them ``tool_choice`` is "auto".
             **kwargs: Sampling parameters of this request alone, such as ``temperature``. ``tool_choice="none"``
                 forbids tool calls, as for ``chat_stream``. ``timeout`` and ``max_retries`` mean what they mean in
-                OpenAI's SDK; a stream may have ``first_token_timeout`` too.
+                OpenAI's SDK; a stream may have ``first_token_timeout`` too. ``response_format`` is the form that the
+                answer must have: a class of pydantic, or OpenAI's object (``{"type": "json_schema", …}``).
 
         Returns:
-            The answer.
+            The answer. In ``parsed`` stands what ``response_format`` made of it: an instance of the class, or JSON.
 
         Raises:
             APIError: If the request failed or the answer is empty, cut or garbled.
+            BadRequestError: If the server refuses ``response_format``; it is never asked without.
+            IncompleteResponseError: If the answer has another form, also when it was asked for once more.
         """
 
     @abstractmethod

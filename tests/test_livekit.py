@@ -153,6 +153,17 @@ async def test_text_calls_and_usage_arrive_as_chunks() -> None:
     assert len({chunk.id for chunk in chunks}) == 1
 
 
+async def test_tokens_that_livekit_counts_apart() -> None:
+    """What was cached, and what was thought, reaches LiveKit's usage."""
+    usage = TokenUsage(30, 4, cached_tokens=24, reasoning_tokens=3)
+
+    chunks = await _chunks(Scripted(["Hi."], usage=usage))
+
+    assert chunks[-1].usage == llm.CompletionUsage(
+        prompt_tokens=30, completion_tokens=4, prompt_cached_tokens=24, reasoning_tokens=3, total_tokens=34
+    )
+
+
 async def test_usage_that_the_server_did_not_count_stays_unknown() -> None:
     """No usage is invented."""
     assert [chunk.usage for chunk in await _chunks(Scripted(["Hi."]))] == [None, None]
@@ -505,6 +516,120 @@ class _Guide(agents.Agent):
         """Tell the weather of a city."""
         self.ran_with.append(city)
         return f"12 C in {city}"
+
+
+_COUNT = {
+    "prompt_tokens": 30,
+    "completion_tokens": 4,
+    "total_tokens": 34,
+    "prompt_tokens_details": {"cached_tokens": 24},
+    "completion_tokens_details": {"reasoning_tokens": 3},
+}
+
+
+async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) -> None:
+    """In a session, too: the server's id of the answer, its cached tokens, its reasoning; nothing that it left out."""
+    step = answer("It is ", "12 C.", usage=_COUNT)
+    model = await _warm(server.add("counted", step))
+    metrics: list[Any] = []
+    model.on("metrics_collected", metrics.append)
+
+    async with agents.AgentSession(llm=model) as session:
+        await session.start(agents.Agent(instructions="Be brief."))
+        await session.run(user_input="How warm is it?")
+        spent: list[Any] = list(session.usage.model_usage)
+    async with model.chat(chat_ctx=_context()) as stream:
+        chunks = [chunk async for chunk in stream]
+    await model.aclose()
+
+    [each, _] = metrics
+    assert (each.prompt_tokens, each.prompt_cached_tokens, each.completion_tokens) == (30, 24, 4)
+    assert {each.request_id} == {chunk.id for chunk in chunks} == {"chatcmpl-1"}
+    assert [(used.type, used.input_tokens, used.input_cached_tokens) for used in spent] == [("llm_usage", 30, 24)]
+
+
+async def _warm(base_url: str, **options: Any) -> LLM:
+    """A model that is warm before its session warms it up, so that closing it breaks off nothing of LiteLLM's."""
+    provider = create_provider("openai_compatible", model="m", base_url=base_url)
+    await provider.prewarm()
+    return LLM(provider, **options)
+
+
+def _chats(server: ScriptedServer, name: str) -> list[dict[str, Any]]:
+    """The questions that a server was asked; a session also warms its model up."""
+    return [body for body in server.seen[name].bodies if "messages" in body]
+
+
+class _Reporter(agents.Agent):
+    """An agent that asks for its answers in a form."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="Be brief.")
+
+    async def llm_node(self, chat_ctx: Any, tools: Any, model_settings: Any) -> Any:  # noqa: ARG002 - LiveKit's names
+        """Ask as LiveKit's own node does, with a form."""
+        model: Any = self.session.llm
+        async with model.chat(chat_ctx=chat_ctx, tools=tools, response_format=_Weather) as stream:
+            async for chunk in stream:
+                yield chunk
+
+
+async def _reported(server: ScriptedServer, *pieces: str) -> tuple[Any, dict[str, Any]]:
+    """What a session with a form makes of an answer: a text or an error; and what was sent."""
+    model = await _warm(server.add("formed", answer(*pieces)))
+    failed: list[llm.LLMError] = []
+    model.on("error", failed.append)
+
+    async with agents.AgentSession(llm=model) as session:
+        await session.start(_Reporter())
+        try:
+            turn: Any = await session.run(user_input="How warm is it?")
+        except agents.APIError as error:
+            told: Any = error
+        else:
+            told = turn.expect.next_event().is_message(role="assistant").event().item.text_content
+    await model.aclose()
+    assert [each.error for each in failed] == ([told] if failed else [])
+    [body] = _chats(server, "formed")
+    return told, body
+
+
+async def test_a_session_gets_answers_in_a_form(server: ScriptedServer) -> None:
+    """``response_format`` may be a class: the server is sent its schema, and the agent gets the text."""
+    told, body = await _reported(server, '{"city": ', '"Oslo"}')
+
+    assert _Weather.model_validate_json(told) == _Weather(city="Oslo")
+    assert body["response_format"]["type"] == "json_schema"
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert (schema["required"], schema["additionalProperties"]) == (["city"], False)
+
+
+async def test_a_session_is_told_of_an_answer_in_another_form(server: ScriptedServer) -> None:
+    """What was said is not said again: the error is final, and LiveKit asks no second time."""
+    told, _ = await _reported(server, "It is ", "12 C.")
+
+    assert isinstance(told, agents.APIError)
+    assert not told.retryable
+    assert "did not answer in the form that was asked for" in str(told)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_a_session_sends_strict_tools_if_asked(server: ScriptedServer, *, strict: bool) -> None:
+    """Then objects are closed and all arguments are required; without, tools are sent as they were written."""
+    model = await _warm(server.add("strict", answer("Hi.")), strict_tool_schema=strict)
+
+    async with agents.AgentSession(llm=model) as session:
+        await session.start(_Guide())
+        await session.run(user_input="How warm is it?")
+    await model.aclose()
+
+    [body] = _chats(server, "strict")
+    [function] = [tool["function"] for tool in body["tools"]]
+    parameters = function["parameters"]
+    assert function.get("strict", False) is strict
+    assert (parameters.get("required"), parameters.get("additionalProperties")) == (
+        (["city"], False) if strict else (None, None)
+    )
 
 
 async def test_a_real_session_runs_a_whole_turn() -> None:

@@ -55,6 +55,17 @@ def _calls(response: LLMResponse) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.arguments) for call in response.tool_calls]
 
 
+def test_thinking_is_seen_until_the_first_text() -> None:
+    """Who waits can be told that the model thinks, and no longer when it speaks."""
+    answer = _answer()
+    states = [answer.thinks]
+    for payload in (_delta(reasoning_content="Hm."), _delta("Hello "), _delta("there.")):
+        answer.feed(chunk_of(payload))
+        states.append(answer.thinks)
+
+    assert states == [False, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("payloads", "content", "calls", "reasoning"),
     [

@@ -7,6 +7,7 @@ that follows OpenRouter's published API until someone records them with a key.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,16 @@ async def test_chat(server: Row) -> None:
     assert response.usage is not None
     assert response.usage.prompt_tokens > 0
     assert response.usage.completion_tokens > 0
+    assert response.usage.cached_tokens is not None  # all of them count it, if only as zero
+    assert response.id
+    assert (response.provider, response.model, response.attempts) == (server.name, server.model, 1)
+    if server is OPENROUTER:
+        assert response.usage.cost is not None
+        assert 0 < response.usage.cost < Decimal("0.01")
+        assert response.upstream_provider
+        assert response.native_finish_reason
+    else:
+        assert (response.usage.cost, response.upstream_provider, response.native_finish_reason) == (None, None, None)
 
 
 @EVERY_SERVER
@@ -116,6 +127,11 @@ async def test_stream_with_tools_allowed(server: Row, vcr: Cassette) -> None:
     assert [(call.name, call.arguments) for call in calls] == [("get_weather", {"city": "Paris"})]
     assert isinstance(done, ResponseDone)
     assert done.response.tool_calls == calls
+    assert {event.response_id for event in parts if isinstance(event, ToolCallDone)} == {done.response.id}
+    assert (done.response.first_text_s, done.response.native_finish_reason) == (
+        None,
+        "tool_calls" if server is OPENROUTER else None,
+    )
     [request] = sent(vcr)
     assert (request["tool_choice"], request["stream"]) == ("auto", True)
 

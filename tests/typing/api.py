@@ -7,8 +7,11 @@ into ``Any`` or ``Unknown``, is seen here first.
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, assert_type
+
+from pydantic import BaseModel
 
 from adapters import (
     AdapterError,
@@ -94,12 +97,40 @@ async def ask(provider: LLMProvider) -> str | None:
     assert_type(response.usage, TokenUsage | None)
     assert_type(response.reasoning, str | None)
     assert_type(response.finish_reason, str | None)
+    describe_journey(response)
     for call in response.tool_calls:
         assert_type(call.arguments, dict[str, Any])
         assert_type(call.error, str | None)
         result = provider.format_tool_result("21 °C", call.id, call.name)
         messages += [provider.format_tool_call_message(response.content, [call]), result]
     return response.content
+
+
+class Weather(BaseModel):
+    """The form of an answer."""
+
+    city: str
+
+
+def describe_journey(response: LLMResponse) -> str:
+    """Read what an answer carries beside its words."""
+    assert_type(response.refusal, str | None)
+    assert_type(response.logprobs, list[dict[str, Any]] | None)
+    assert_type(response.native_finish_reason, str | None)
+    assert_type((response.id, response.request_id), tuple[str | None, str | None])
+    assert_type((response.provider, response.upstream_provider), tuple[str | None, str | None])
+    assert_type((response.first_text_s, response.total_s), tuple[float | None, float | None])
+    assert_type(response.attempts, int | None)
+    if (usage := response.usage) is not None:
+        assert_type((usage.cached_tokens, usage.reasoning_tokens), tuple[int | None, int | None])
+        assert_type(usage.cost, Decimal | None)
+    return ", ".join(assert_type(response.dropped, tuple[str, ...]))
+
+
+async def ask_in_a_form(provider: LLMProvider) -> str | None:
+    """Ask for an instance of a class, and look which it is."""
+    response = await provider.chat([{"role": "user", "content": "How is the weather?"}], response_format=Weather)
+    return response.parsed.city if isinstance(response.parsed, Weather) else None
 
 
 async def stream(provider: LLMProvider) -> AsyncIterator[str]:

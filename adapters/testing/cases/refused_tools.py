@@ -110,4 +110,17 @@ CASES: Final = (
         kind="openrouter",
         tools=True,
     ),
+    WireCase(
+        "openrouter-no-endpoint-for-parameters",
+        "no endpoint of this model takes all that is asked for, and the address is not to blame",
+        [
+            _refused(
+                {"error": {"message": "No endpoints found that can handle the requested parameters.", "code": 404}},
+                "404 Not Found",
+            )
+        ],
+        Failure("BadRequestError", status_code=404, retryable=False, says=("leave out",), hides=("base_url",)),
+        kind="openrouter",
+        kwargs={"response_format": {"type": "json_object"}},
+    ),
 )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
 
 from adapters.testing.answers import STOP, answer, chunk, said, stream
-from adapters.testing.case import STREAMS, Success, WireCase
+from adapters.testing.case import CALLING, STREAMS, Success, WireCase
+from adapters.types import TokenUsage
+
+if TYPE_CHECKING:
+    from adapters.testing.case import Outcome
 
 _ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 _NINE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
@@ -13,6 +18,16 @@ _NINE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 
 def _usage(case_id: str, why: str, usage: object, expected: tuple[int, int] | None) -> WireCase:
     return WireCase(case_id, why, [answer("Hi there", usage=usage)], Success(text="Hi there", usage=expected))
+
+
+def _priced(case_id: str, why: str, details: dict[str, object], expected: TokenUsage) -> WireCase:
+    """Make the case of what stands beside the counts; a stream of text alone hands out no answer that could show it."""
+
+    def holds(outcome: Outcome) -> bool:
+        return outcome.response is not None and outcome.response.usage == expected
+
+    step = answer("Hi there", usage={**_NINE, **details})
+    return WireCase(case_id, why, [step], Success(text="Hi there", usage=(9, 2), holds=holds), ways=CALLING)
 
 
 CASES: Final = (
@@ -57,6 +72,48 @@ CASES: Final = (
     _usage("clone-usage-text", "usage in strings", {"prompt_tokens": "9", "completion_tokens": "2"}, (9, 2)),
     _usage("clone-usage-floats", "usage in floats", {"prompt_tokens": 9.0, "completion_tokens": 2.0}, (9, 2)),
     _usage("clone-usage-garbage", "usage that is no object", "many", None),
+    _priced(
+        "openai-usage-details",
+        "cached and reasoning tokens stand in objects of their own",
+        {"prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 1}},
+        TokenUsage(9, 2, cached_tokens=4, reasoning_tokens=1),
+    ),
+    _priced(
+        "litellm-usage-details-null",
+        "the objects are there and say nothing: nothing is claimed",
+        {"prompt_tokens_details": {"cached_tokens": None}, "completion_tokens_details": None, "cost": None},
+        TokenUsage(9, 2),
+    ),
+    _priced(
+        "openai-usage-nothing-cached",
+        "zero is a count here, unlike silence",
+        {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}},
+        TokenUsage(9, 2, cached_tokens=0, reasoning_tokens=0),
+    ),
+    _priced(
+        "deepseek-usage-cache-hits",
+        "cached tokens are counted as hits, beside the misses",
+        {"prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 3},
+        TokenUsage(9, 2, cached_tokens=6),
+    ),
+    _priced(
+        "moonshot-usage-cached-beside",
+        "cached tokens stand beside the others",
+        {"cached_tokens": 5},
+        TokenUsage(9, 2, cached_tokens=5),
+    ),
+    _priced(
+        "openrouter-usage-cost",
+        "the price is no binary fraction",
+        {"cost": 0.1, "is_byok": False},
+        TokenUsage(9, 2, cost=Decimal("0.1")),
+    ),
+    _priced(
+        "openrouter-usage-cost-tiny",
+        "the price is written with an exponent",
+        {"cost": 4.2e-06},
+        TokenUsage(9, 2, cost=Decimal("0.0000042")),
+    ),
     WireCase(
         "turn-without-usage-forgets",
         "the count of an earlier turn is not the count of this one",

@@ -69,6 +69,8 @@ _NO_FORMAT = re.compile(
     r"\b(?:response_format|json_schema|structured[ _]outputs?|json mode)\b",
     re.IGNORECASE,
 )
+_NO_ENDPOINT = re.compile(r"\bno endpoints found\b", re.IGNORECASE)  # OpenRouter, with 404
+_NOT_ALL = re.compile(r"\bno endpoints found that can handle\b", re.IGNORECASE)
 _FORMAT_REFUSED = (400, 404, 422, 500, 501)  # llama.cpp refuses parameters with 500, OpenRouter with 404
 _WRONG_PATH = re.compile(r"unexpected endpoint|file not found|no route", re.IGNORECASE)
 
@@ -76,7 +78,7 @@ _WRONG_PATH = re.compile(r"unexpected endpoint|file not found|no route", re.IGNO
 def class_of(failure: UpstreamError) -> type[APIError]:
     """The class of the error that a server's answer amounts to."""
     kind = _class_by_status(failure.status) or _class_by_code(failure.codes)
-    if lacks_format(failure):
+    if lacks_format(failure) or lacks_parameters(failure):
         kind = BadRequestError  # whatever the status: asked again, it will refuse again
     said = f"{failure.codes} {failure.message}"
     if kind is BadRequestError and _BAD_KEY.search(said):
@@ -140,6 +142,16 @@ def is_over_budget(failure: UpstreamError) -> bool:
 def lacks_format(failure: UpstreamError) -> bool:
     """Whether the server says that it cannot answer in the form that was asked for (``response_format``)."""
     return failure.status in _FORMAT_REFUSED and _NO_FORMAT.search(failure.message) is not None
+
+
+def lacks_parameters(failure: UpstreamError) -> bool:
+    """Whether nobody who runs this model can do all that was asked for together (OpenRouter)."""
+    return _NOT_ALL.search(failure.message) is not None
+
+
+def lacks_endpoint(failure: UpstreamError) -> bool:
+    """Whether nobody who runs this model may be, or can be, asked (OpenRouter)."""
+    return _NO_ENDPOINT.search(failure.message) is not None
 
 
 def is_wrong_path(failure: UpstreamError) -> bool:

@@ -32,7 +32,9 @@ from adapters.wire.errors.classify import (
     is_retryable,
     is_started_without_tools,
     is_wrong_path,
+    lacks_endpoint,
     lacks_format,
+    lacks_parameters,
     lacks_tools,
 )
 from adapters.wire.errors.redact import shorten
@@ -180,6 +182,8 @@ def _headline(kind: type[APIError], failure: UpstreamError, origin: Origin, wait
         return f"This model on {name} cannot use tools. Choose another model or turn tools off."
     if lacks_format(failure):
         return f"{name} cannot answer in the form that was asked for. Choose another model, or no response_format."
+    if lacks_parameters(failure):
+        return f"{name} has nobody who does all that is asked of this model. Leave out response_format or parameters."
     if kind is NotFoundError:
         return _missing(failure, origin)
     return {
@@ -220,6 +224,8 @@ def _missing(failure: UpstreamError, origin: Origin) -> str:
     status = failure.status or 0
     if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
         return f"{origin.provider} has moved. Please check base_url (http or https, host, path)."
+    if lacks_endpoint(failure):
+        return f"{origin.provider} has nobody who runs {origin.model} for you. Please check model and account."
     if _NO_MODEL.search(failure.message) and not is_wrong_path(failure):
         return f"{origin.provider} does not offer the model {origin.model}. Please check its name."
     return f"{origin.provider} has nothing at this address. Please check base_url (most servers want /v1) and model."

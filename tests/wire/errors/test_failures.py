@@ -118,6 +118,12 @@ def test_class_by_code(body: Any, expected: type[APIError], status: int | None) 
     ("status", "body", "expected"),
     [
         pytest.param(429, {"code": "insufficient_quota"}, PaymentRequiredError, id="OpenAI: no quota"),
+        pytest.param(
+            404,
+            {"message": "No endpoints found that can handle the requested parameters. Visit: https://openrouter.ai"},
+            BadRequestError,
+            id="OpenRouter: not all of it",
+        ),
         pytest.param(429, {"type": "billing_hard_limit"}, PaymentRequiredError, id="OpenAI: billing"),
         pytest.param(422, {"type": "budget_exceeded"}, PaymentRequiredError, id="LiteLLM proxy: budget"),
         pytest.param(400, {"message": "Budget has been exceeded! 1 > 0"}, PaymentRequiredError, id="the same, older"),
@@ -206,6 +212,20 @@ def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIErr
             "This model on shop cannot use tools. Choose another"
             " model or turn tools off. It said: No endpoints found that support tool use.",
             id="no tools",
+        ),
+        pytest.param(
+            404,
+            "No endpoints found that can handle the requested parameters.",
+            "shop has nobody who does all that is asked of this model. Leave out response_format or parameters."
+            " It said: No endpoints found that can handle the requested parameters.",
+            id="OpenRouter: not all of it",
+        ),
+        pytest.param(
+            404,
+            "No endpoints found matching your data policy.",
+            "shop has nobody who runs tiny for you. Please check model and account."
+            " It said: No endpoints found matching your data policy.",
+            id="OpenRouter: nobody",
         ),
         pytest.param(
             422,
