@@ -203,6 +203,7 @@ def pictures(session: nox.Session) -> None:
     _run(session, "python", "-m", "tests.pictures")
 
 
+@nox.session(venv_backend="none", requires=["dev"], default=False)
 def soak(session: nox.Session) -> None:
     """Ask for ten minutes, every fault at once; nothing may be lost, mixed or leaked; ``-- --minutes N``."""
     _run(session, "python", "-m", "tests.soak", *session.posargs)
