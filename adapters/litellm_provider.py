@@ -102,7 +102,7 @@ class LiteLLMProvider(LLMProvider):
         except IncompleteResponseError as error:
             if not self._may_reshape(call, error):
                 raise
-            logger.info("%s; asked once more: %s", error, error.__cause__)
+            logger.info("%s: the answer has another form; asked once more", self.provider_name)
         return await self._whole(call)
 
     async def chat_stream(

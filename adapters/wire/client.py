@@ -112,9 +112,11 @@ class Response:
         try:
             return await self._content.readany()
         except _failures() as error:
-            if data := self._left_behind(error):
-                return data
-            trouble = _trouble(error)
+            data, trouble = self._left_behind(error), _trouble(error)
+            # For every answer that was closed aiohttp raises the same object, which would keep all frames for ever.
+            error.__traceback__ = error.__context__ = None
+        if data:
+            return data
         raise trouble  # out here: aiohttp's own error holds the request with the key, and would be the context
 
     def _left_behind(self, error: Exception) -> bytes:

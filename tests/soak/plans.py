@@ -81,7 +81,8 @@ KINDS = (
     Kind("garbled, then good", "stream", tries=("no json", "good")),
     Kind("cut, then good", "plain", tries=("half", "good")),
     Kind("cut after words", "stream", tries=("half",), ends=("broken",)),
-    Kind("garbled after words", "events", tries=("half garbled",), ends=("broken",)),
+    # Words that a busy loop reads together with the garbage are lost: aiohttp's parser raises before it hands them on.
+    Kind("garbled after words", "events", tries=("half garbled",), ends=_CUT),
     Kind("always 500", "plain", tries=("500",), ends=("failed",)),
     Kind("always closed", "stream", tries=("closed",), ends=("failed",)),
     Kind("silent", "stream", tries=("silent",), ends=("failed",), timeout_s=0.4),

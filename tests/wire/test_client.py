@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 import zlib
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -241,6 +242,25 @@ async def test_who_reads_just_after_a_break_is_told_of_it(server: Counting) -> N
         with pytest.raises(Trouble):
             await response.read()
         response.close()
+
+
+async def test_an_answer_that_was_closed_leaves_nothing(server: Counting) -> None:
+    """The library raises one object for all answers that were closed; nothing of ours may hang on it."""
+    base_url = server.add("case", (SSE_HEAD, HI, "hang"))
+
+    async with client_for(base_url) as client:
+        response = await client.send("GET", base_url, {})
+        response.close()
+        told = []
+        for _ in range(2):
+            try:
+                await response.read()
+            except Trouble as trouble:
+                told.append(weakref.ref(trouble))
+        gc.collect()
+
+    assert [each() for each in told if each() is not None] == []
+    assert told
 
 
 async def test_a_name_that_nobody_knows() -> None:
