@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import ssl
-import urllib.request
 from functools import cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from adapters.errors import ConfigError
+from adapters.wire.environment import proxy_for, tls_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -33,11 +28,6 @@ _LONGEST_HEADER_BYTES = 65_536  # proxies and gateways send long cookies and rep
 _LARGE_BODY_BYTES = 1_000_000  # aiohttp warns of a larger one unless it may send it in pieces
 _NO_ROUNDING_S = 1e9  # aiohttp rounds limits above 5 s up to whole seconds unless told otherwise
 _HEADERS = {"User-Agent": "caal-llm-adapters", "Accept-Encoding": "gzip, deflate"}
-_BAD_PROXY = (
-    "The proxy that the environment names (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) cannot be used. Write it as"
-    " http://host:port, or add the server to NO_PROXY."
-)
-_BAD_CERTIFICATES = "The certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read. Correct it, or unset it."
 
 
 class Trouble(Exception):  # noqa: N818 - it becomes an APIConnectionError; the name says what happened
@@ -270,52 +260,3 @@ def _trouble(error: Exception) -> Trouble:
         if isinstance(error, kind):
             return Trouble(reason, connecting=True)
     return Trouble()
-
-
-def tls_of(base_url: str) -> ssl.SSLContext | bool:
-    """Whom a connection to this address trusts; raises ``ConfigError`` for certificates that cannot be used."""
-    if not base_url.startswith("https:"):
-        return True
-    try:
-        return _context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    except OSError:  # ssl.SSLError is one
-        raise ConfigError(_BAD_CERTIFICATES) from None
-
-
-@cache
-def _context(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """Trust what the user named, else the certificates of certifi, which are the same on every system."""
-    import certifi
-
-    named = file or folder
-    context = ssl.create_default_context(cafile=file or (None if named else certifi.where()), capath=folder)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment names for this address; raises ``ConfigError`` for one that cannot be used."""
-    url = urlsplit(base_url)
-    if _is_loopback(url.hostname or "") or urllib.request.proxy_bypass(url.netloc):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    try:
-        parts = urlsplit(proxy)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its text repeats the address, which may hold a password
-        usable = False
-    if not usable:
-        raise ConfigError(_BAD_PROXY)
-    return proxy
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback or address.is_unspecified  # people write 0.0.0.0, as servers do when they start
