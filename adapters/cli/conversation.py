@@ -18,7 +18,7 @@ from adapters.cli.base import printable, report
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
 from adapters.cli.view import JsonView, Screen
 from adapters.cli.watched import Watched
-from adapters.errors import AdapterError, NotFoundError
+from adapters.errors import AdapterError, APIConnectionError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,6 +119,11 @@ class Conversation:
         except NotFoundError:
             view.close()
             await self._name_models()
+            raise
+        except APIConnectionError:
+            view.close()
+            if self._config.base_url and not self._as_json:
+                _tell(f"base_url is {self._config.base_url}")
             raise
         finally:
             view.close()

@@ -85,6 +85,14 @@ def test_a_model_that_is_missing(config: Path, server: ScriptedServer, listed: l
     assert result.stderr.startswith(f"{hint}Error: scripted does not offer the model small.")
 
 
+def test_a_server_that_is_away() -> None:
+    """Above the error, which names host and port, stands the whole address; a program gets the error alone."""
+    args = ("chat", "hi", "--base-url", "http://127.0.0.1:9/v1", "-m", "m")
+
+    assert run(*args).stderr.startswith("base_url is http://127.0.0.1:9/v1\nError: ")
+    assert run(*args, "--json").stderr == ""
+
+
 def test_a_model_that_is_missing_as_json(config: Path, server: ScriptedServer) -> None:
     """A program gets the error alone."""
     server.add("cli", reply({"error": {"message": "The model `small` does not exist"}}, "404 Not Found"))
