@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 import tenacity
@@ -45,22 +46,30 @@ async def with_retries(
     Raises:
         APIError: What the last try raised that was not cut off by ``deadline_s``.
     """
+    began_s = time.monotonic()
+    try:
+        return await attempt(1)  # nearly always there is no other, and preparing for one costs a tenth of a call
+    except APIError as error:
+        failed = error
+    left_s = policy.deadline_s - (time.monotonic() - began_s)
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, policy, after_timeouts=after_timeouts)),
-        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.deadline_s),
+        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(left_s),
         wait=_wait_for(policy),
         before_sleep=_log,
         reraise=True,
     )
     numbers = itertools.count(1)
-    failed: APIError | None = None
 
     async def numbered() -> T:
         nonlocal failed
+        number = next(numbers)
+        if number == 1:
+            raise failed from failed.__cause__
         try:
-            return await attempt(next(numbers))
+            return await attempt(number)
         except APIError as error:
-            if failed is not None and _was_cut_off(error):
+            if _was_cut_off(error):
                 raise failed from failed.__cause__  # what went wrong is told by the try before
             failed = error
             raise
