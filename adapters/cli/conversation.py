@@ -122,7 +122,8 @@ class Conversation:
             raise
         except APIConnectionError:
             view.close()
-            if self._config.base_url and not self._as_json:
+            nothing_was_said = messages[-1]["role"] == "user"
+            if nothing_was_said and self._config.base_url and not self._as_json:
                 _tell(f"base_url is {self._config.base_url}")
             raise
         finally:
