@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import pty
 import select
 import signal
+import subprocess
 import time
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -16,7 +18,6 @@ from adapters.cli.commands import group
 from adapters.testing.answers import answer, call
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     from click.testing import Result
@@ -27,6 +28,7 @@ Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 
 KEY = "sk-cli-0123456789"
 _UNSEEN_S = 3
+_LEAVING_S = 10  # more than a process needs to end on a busy machine
 PATIENCE_S = 60  # a process that starts on a busy machine takes its time
 WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])
 SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
@@ -80,6 +82,13 @@ class Terminal:
         while not came and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             came = bool(select.select([self._end], [], [], _UNSEEN_S)[0])
+
+    def interrupt_until_the_end(self) -> None:
+        """Send SIGINT until the process ends, for what comes may still be the prompt; each time is given its time."""
+        while self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_LEAVING_S)
 
     def type(self, keys: str) -> None:
         """Write as a person does."""

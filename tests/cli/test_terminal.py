@@ -142,7 +142,7 @@ def test_interrupts_at_the_prompt(config: Path, start: Start) -> None:
     terminal.interrupt()
     terminal.expect("/bye ends the conversation")
     terminal.expect(PROMPT)
-    terminal.interrupt()
+    terminal.interrupt_until_the_end()
 
     assert terminal.wait() == 130
     assert "Traceback" not in terminal.text
