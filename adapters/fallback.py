@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError, kind_of
 from adapters.hedging import Asked, Patience, Race
-from adapters.provider import LLMProvider, closing
+from adapters.provider import LLMProvider, closing, whole_answer
 from adapters.request.question import seconds_of
 from adapters.resting import Rests, is_its_own
 from adapters.telemetry import opened_after
@@ -127,13 +127,7 @@ class FallbackProvider(LLMProvider):
         """
         asked = Asked.of(messages, tools, kwargs)
         del messages, tools, kwargs  # tracebacks with the values of variables would show them
-        response: LLMResponse | None = None
-        async with closing(self._events(asked, heard=False)) as events:
-            async for event in events:
-                if isinstance(event, ResponseDone):
-                    response = event.response
-        assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
-        return response
+        return await whole_answer(self._events(asked, heard=False))
 
     async def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any

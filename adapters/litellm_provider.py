@@ -18,7 +18,7 @@ from adapters.attempt import attempt
 from adapters.call import Call
 from adapters.errors import APIError, IncompleteResponseError, kind_of
 from adapters.models import find_model
-from adapters.provider import LLMProvider
+from adapters.provider import LLMProvider, whole_answer
 from adapters.request.build import build_request
 from adapters.request.extras import Extras
 from adapters.request.learned import Learned
@@ -98,12 +98,12 @@ class LiteLLMProvider(LLMProvider):
         call = Call(self._question(messages, tools, kwargs, stream=False))
         del messages, tools, kwargs  # tracebacks with the values of variables would show them
         try:
-            return await self._whole(call)
+            return await whole_answer(self._events(call))
         except IncompleteResponseError as error:
             if not self._may_reshape(call, error):
                 raise
             logger.info("%s: the answer has another form; asked once more", self.provider_name)
-        return await self._whole(call)
+        return await whole_answer(self._events(call))
 
     async def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
@@ -207,15 +207,6 @@ class LiteLLMProvider(LLMProvider):
             options = {name: value for name, value in options.items() if name != "tool_choice"}
         prepared = self.prepare_tools(tools or [])
         return question_of(messages, prepared, tool_choice=choice, stream=stream, options=options)
-
-    async def _whole(self, call: Call) -> LLMResponse:
-        response: LLMResponse | None = None
-        async with aclosing(self._events(call)) as events:
-            async for event in events:
-                if isinstance(event, ResponseDone):
-                    response = event.response
-        assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
-        return response
 
     def _may_reshape(self, call: Call, error: IncompleteResponseError) -> bool:
         """Whether another answer may have the form that this one has not; who wants no retries gets none."""

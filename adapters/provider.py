@@ -44,6 +44,17 @@ async def closing(stream: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_
             await aclose()
 
 
+async def whole_answer(events: AsyncIterator[StreamEvent]) -> LLMResponse:
+    """Read a stream of events to its end; returns the answer that its last event holds."""
+    response: LLMResponse | None = None
+    async with closing(events) as stream:
+        async for event in stream:
+            if isinstance(event, ResponseDone):
+                response = event.response
+    assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
+    return response
+
+
 class LLMProvider(ABC):
     """What an agent may ask of any language model.
 

@@ -69,10 +69,8 @@ class Probe:
 
     async def _reply(self, url: str) -> Reply:
         response = await self._client.send("GET", url, self._origin.all_headers)
-        body = b""
         try:
-            while len(body) < _MOST_BYTES and (data := await response.read()):
-                body += data
+            body = await response.read_up_to(_MOST_BYTES)
         finally:
             response.close()
         return Reply(response.status, response.headers, _parsed(body))

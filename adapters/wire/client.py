@@ -109,6 +109,17 @@ class Response:
             return data
         raise trouble  # out here: aiohttp's own error holds the request with the key, and would be the context
 
+    async def read_up_to(self, most_bytes: int) -> bytes:
+        """Wait for the rest of the body, or for as much of it as is wanted, and one piece more at the most.
+
+        Raises:
+            Trouble: As ``read``.
+        """
+        body = bytearray()
+        while len(body) < most_bytes and (data := await self.read()):
+            body += data
+        return bytes(body)
+
     def _left_behind(self, error: Exception) -> bytes:
         """What had come before the connection broke: aiohttp keeps it and would not hand it out any more."""
         self._content.set_exception(None)  # type: ignore[arg-type]  # as it was before; there is no other public way

@@ -129,9 +129,7 @@ class Connection:
         # Any answer will do: it is the open connection that counts, and the key must not go astray for it. With HEAD a
         # server that sends a body all the same would break the next request.
         response = await self._send_get(client, origin, "/models", deadlines)
-        listed = b""
-        while len(listed) < _LONGEST_LIST_BYTES and (data := await self._under(deadlines, response.read())):
-            listed += data
+        listed = await self._under(deadlines, response.read_up_to(_LONGEST_LIST_BYTES))
         response.release()
         return listed if response.status < _FIRST_FAILURE and len(listed) < _LONGEST_LIST_BYTES else b""
 
