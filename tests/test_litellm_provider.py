@@ -25,7 +25,7 @@ from adapters.litellm_provider import LiteLLMProvider
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import SSE_END, SSE_HEAD, answer, call, event, http_chunk, reply, said
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
-from adapters.wire import engine
+from adapters.wire import background
 from tests.patience import LateError, in_time, patient
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def test_loading_begins_when_the_provider_is_made() -> None:
     """With ``prewarm`` nobody has to wait for it: LiteLLM is loaded in a thread, for the whole process."""
     create_provider("ollama", model="m", prewarm=True)
 
-    assert engine._done["beginning of openai/"].result(timeout=100) is None
-    assert engine._done["litellm"].done()
+    assert background._begun["beginning of openai/"].result(timeout=100) is None
+    assert background._begun["litellm"].done()
 
 
 @pytest.mark.parametrize("raw", ['{"city": "Oslo"}', {"city": "Oslo"}, '"{\\"city\\": \\"Oslo\\"}"'], ids=repr)

@@ -7,17 +7,17 @@ that would print, phone home or send a request twice is switched off here.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
+import copy
 import gc
 import logging
 import os
-import threading
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import ConfigError
+from adapters.wire import background
 from adapters.wire.exchange import Exchange, HandedOver, OpenAIClient
 from adapters.wire.origin import Origin
 
@@ -33,11 +33,12 @@ _CALL_TIMEOUT_S = 6000.0  # LiteLLM insists on a number; our own deadlines are f
 _QUESTION = [{"role": "user", "content": "-"}]
 """The conversation that LiteLLM is shown. The true one is a field of the body, so that LiteLLM neither walks through
 all of it at each request (4 ms at 400 messages) nor can log it."""
+_LURES = ("replicate", "clarifai", "ft:", "responses/")
+"""Parts of a model's name by which LiteLLM sends a request, and the key, to somebody else or in another form, whatever
+its prefix says. The name of such a model is a field of the body alone."""
 
 _ours: ContextVar[bool] = ContextVar("adapters_call_of_litellm", default=False)
 _abandoned: set[asyncio.Task[None]] = set()  # the loop itself keeps only a weak reference
-_done: dict[str, concurrent.futures.Future[Any]] = {}
-_lock = threading.Lock()
 
 
 async def acompletion(
@@ -84,26 +85,28 @@ async def _hand_over(
     _ours.set(True)  # for this task alone
     with contextlib.suppress(HandedOver):
         await litellm.acompletion(
-            model=origin.prefix + origin.model,
+            model=origin.prefix + ("-" if any(lure in origin.model for lure in _LURES) else origin.model),
             messages=_QUESTION,
             stream=stream,
             api_base=origin.base_url,
             api_key=origin.api_key,
             client=_client_for(exchange, origin),
             extra_headers=dict(headers),
-            extra_body=dict(body),
+            extra_body={**body, "model": origin.model},
             timeout=_CALL_TIMEOUT_S,
             max_retries=0,
             num_retries=0,
             drop_params=False,
             caching=False,
-            **{"no-log": True},  # its callbacks would be told of an answer that it never saw
+            litellm_logging_obj=_silent_record(),
+            _skip_responses_api_bridge=True,  # it would ask /responses for models that it knows from there
+            **{"no-log": True},  # the little that LiteLLM tells past its record
         )
 
 
 async def loaded() -> ModuleType:
     """Import LiteLLM once, in a thread; later calls return at once."""
-    module: ModuleType = await _result(_once("litellm", _import_litellm))
+    module: ModuleType = await background.result("litellm", _import_litellm)
     return module
 
 
@@ -115,56 +118,14 @@ async def rehearsed(prefix: str) -> None:
     """
     await loaded()
     try:
-        await _result(_once(prefix, lambda: asyncio.run(_rehearse(prefix))))
+        await background.result(prefix, lambda: asyncio.run(_rehearse(prefix)))
     except Exception as error:  # noqa: BLE001 - it only saves time; what is wrong is told by the request itself
         logger.info("The rehearsal of LiteLLM's route %s failed: %s", prefix, type(error).__name__)
 
 
-async def _result(future: concurrent.futures.Future[Any]) -> Any:  # noqa: ANN401 - whatever the work brings
-    """Wait for slow work; what is done already costs no turn of the loop."""
-    return future.result() if future.done() else await asyncio.wrap_future(future)
-
-
 def begin_loading(prefix: str) -> None:
     """Begin in the background what the first request for a prefix would wait for."""
-    _once(f"beginning of {prefix}", lambda: asyncio.run(rehearsed(prefix)))
-
-
-def _once(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
-    """Do something slow in a thread, once for the whole process; everybody waits for the same future."""
-    with _lock:
-        future = _done.get(name)
-        if future is None:
-            future = _done[name] = concurrent.futures.Future()
-            future.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
-            threading.Thread(target=_do, args=(name, future, work), name=f"adapters-{name}", daemon=True).start()
-    return future
-
-
-def _do(name: str, future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - it is not swallowed: whoever awaits the future gets it
-        with _lock:
-            _done.pop(name)  # the next caller tries again
-        future.set_exception(error)
-
-
-def _forked() -> None:
-    """In the child of a fork: what was being loaded is never finished, because its thread stayed behind."""
-    global _lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
-    _lock = threading.Lock()
-    for future in list(_done.values()):
-        if not future.done():
-            future.set_exception(
-                ConfigError(
-                    "This process was forked while LiteLLM was being loaded, and cannot load it again."
-                    " Await prewarm() before forking, or start workers with spawn."
-                )
-            )
-
-
-os.register_at_fork(after_in_child=_forked)
+    background.begin(f"beginning of {prefix}", lambda: asyncio.run(rehearsed(prefix)))
 
 
 def _is_not_ours(_: logging.LogRecord) -> bool:
@@ -226,6 +187,38 @@ def _handler_class() -> Callable[[Exchange], object]:
             """There is nothing to close."""
 
     return Handler
+
+
+def _silent_record() -> object:
+    """LiteLLM's record of one call, which tells nobody of it; LiteLLM writes into it, so each call has its own."""
+    record = copy.copy(_blank_record())
+    record.litellm_params, record.model_call_details = {}, dict(record.model_call_details)
+    return record
+
+
+@cache
+def _blank_record() -> Any:  # noqa: ANN401 - mypy skips LiteLLM, so its classes are unknown
+    from litellm.litellm_core_utils.litellm_logging import Logging
+
+    class Record(Logging):  # type: ignore[misc]  # as above
+        """What LiteLLM notes of a call for its callbacks, without the work: an eighth of a whole call of ours.
+
+        A callback would hear of a beginning without an end, with a question that is not the true one.
+        """
+
+        def _nothing(self, *_: Any, **__: Any) -> None:
+            """Note nothing, and have no say in the prompt."""
+
+        pre_call = post_call = update_environment_variables = update_from_kwargs = _nothing
+        should_run_prompt_management_hooks = failure_handler = success_handler = _nothing
+
+        async def _nothing_later(self, *_: Any, **__: Any) -> None:
+            """Note nothing."""
+
+        async_failure_handler = async_success_handler = _nothing_later
+
+    call = {"call_type": "acompletion", "start_time": datetime.now(UTC), "litellm_call_id": "", "function_id": ""}
+    return Record("-", _QUESTION, stream=None, **call)
 
 
 async def _rehearse(prefix: str) -> None:

@@ -7,31 +7,26 @@ import gc
 import json
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
 from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.errors import ConfigError
 from adapters.testing.answers import SSE_HEAD, answer, event, http_chunk, reply, said
 from adapters.testing.server import ScriptedServer
-from adapters.wire import engine
+from adapters.wire import background, engine
 from adapters.wire.client import Client
 from adapters.wire.exchange import Exchange
 from adapters.wire.origin import Origin
+from tests.wire.processes import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from adapters.testing.server import Step
 
-ROOT = Path(__file__).parent.parent.parent
 KEY = "wire-KEY-0123456789"
 PROMPT = "wire-PROMPT-0123456789"
 QUESTION = [{"role": "user", "content": PROMPT}]
@@ -53,6 +48,16 @@ async def ask(
     exchange.close()
     await client.aclose()
     return exchange.response.status if exchange.response is not None else None
+
+
+async def ask_nonsense() -> None:
+    """Ask on a route that there is none of: LiteLLM fails by itself, before anything is sent."""
+
+    async def send(*_: object) -> None:
+        pytest.fail("something was sent")
+
+    origin = Origin("shop", "m", "nonsense/", "http://shop.invalid/v1", KEY)
+    await engine.acompletion(Exchange(send, origin), origin, {"messages": QUESTION}, {}, stream=False)
 
 
 class Observer(logging.Handler):
@@ -85,7 +90,7 @@ class Observer(logging.Handler):
             self.reached.append(str(args))
 
     async def register(self) -> None:
-        """Have LiteLLM tell of every success and failure, in each way that it knows."""
+        """Have LiteLLM tell of every beginning, success and failure, in each way that it knows."""
         litellm: Any = await engine.loaded()
         events = self.events
 
@@ -93,6 +98,10 @@ class Observer(logging.Handler):
 
         class Logger(CustomLogger):  # type: ignore[misc]  # mypy skips LiteLLM, so its classes are unknown
             """Notes each event."""
+
+            def log_pre_api_call(self, *_: Any, **__: Any) -> None:
+                """Note it."""
+                events.append("logger: before")
 
             def log_success_event(self, *_: Any, **__: Any) -> None:
                 """Note it."""
@@ -111,6 +120,7 @@ class Observer(logging.Handler):
                 events.append("logger: async failure")
 
         litellm.callbacks = [Logger()]
+        litellm.input_callback = [lambda *_: events.append("before")]
         litellm.success_callback = [lambda *_: events.append("success")]
         litellm.failure_callback = [lambda *_: events.append("failure")]
 
@@ -151,6 +161,8 @@ async def asked(observer: Observer) -> dict[str, Any]:
             for stream in (False, True):
                 for step in (answer("Hi"), REFUSED):
                     statuses.append(await ask(prefix, server.add("case", step), stream=stream))  # noqa: PERF401 - three loops
+        with pytest.raises(Exception, match="LLM Provider NOT provided"):
+            await ask_nonsense()
         elsewhere = [each for each in observer.reached if str(server._port) not in each]
     await asyncio.sleep(1)  # LiteLLM tells its callbacks later, in tasks and in threads
     events = list(observer.events)
@@ -171,28 +183,6 @@ async def beat(pauses_s: list[float]) -> None:
 def child(path: str) -> None:
     """Write the report of a fresh process."""
     Path(path).write_text(json.dumps(asyncio.run(observe())), encoding="utf-8")
-
-
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a fresh process in a clean environment, without the tracer of ``coverage``."""
-    unset = (
-        "COVERAGE_PROCESS_CONFIG",
-        "LITELLM_LOCAL_MODEL_COST_MAP",
-        "HTTP_PROXY",
-        "http_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    )
-    environment = {name: value for name, value in os.environ.items() if name not in unset} | {"LITELLM_MODE": "TEST"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env=environment,
-        timeout=110,
-    )
 
 
 @pytest.fixture(name="report", scope="module")
@@ -227,7 +217,7 @@ def test_rehearsal_is_held_once(report: dict[str, Any]) -> None:
 
 
 def test_callbacks_of_litellm_are_told_nothing_false(report: dict[str, Any]) -> None:
-    """Of calls of ours, which LiteLLM never sees the answer of, it tells neither a success nor a failure."""
+    """Of calls of ours, which LiteLLM never sees the answer of, it tells no beginning, no success and no failure."""
     assert report["events"] == []
 
 
@@ -291,64 +281,6 @@ def test_nothing_is_printed() -> None:
     assert (printed, done.returncode) == (["over"], 0)
 
 
-_FORK = """
-import asyncio, os, sys, warnings
-warnings.simplefilter("ignore")  # Python's own, of forking with threads: that is what this is about
-from adapters.errors import ConfigError
-from adapters.wire import engine
-loading = engine._once("litellm", engine._import_litellm)
-{before}
-child = os.fork()
-if child == 0:
-    try:
-        asyncio.run(engine.rehearsed("openai/"))
-    except ConfigError as error:
-        print(error)
-    else:
-        print("works")
-    sys.exit()
-_, status = os.waitpid(child, 0)
-assert status == 0
-loading.result()
-asyncio.run(engine.rehearsed("openai/"))
-print("parent works")
-"""
-
-
-@pytest.mark.parametrize(
-    ("before", "words"),
-    [
-        pytest.param("", "This process was forked while LiteLLM was being loaded", id="while it loads"),
-        pytest.param("loading.result()", "works", id="after it was loaded"),
-        pytest.param(
-            "loading.result(); asyncio.run(engine.rehearsed('openai/'))", "works", id="after it was rehearsed"
-        ),
-    ],
-)
-def test_forks(before: str, words: str) -> None:
-    """The child of a fork that cannot have LiteLLM any more says so at once; else it works, as the parent does."""
-    done = run(_FORK.format(before=before))
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(words)
-    assert done.stdout.endswith("parent works\n")
-
-
-def test_what_a_fork_leaves_undone() -> None:
-    """In the child of a fork only what was still being done fails; what was done before is kept."""
-    waiting: Future[Any] = Future()
-    done: Future[Any] = Future()
-    done.set_result("done")
-    engine._done.update({"waiting": waiting, "done": done})
-    try:
-        engine._forked()
-    finally:
-        del engine._done["waiting"], engine._done["done"]
-
-    assert isinstance(waiting.exception(), ConfigError)
-    assert done.result() == "done"
-
-
 async def test_a_garbage_collector_that_was_off_stays_off() -> None:
     """Whoever switched it off finds it off."""
     await engine.loaded()
@@ -373,32 +305,49 @@ def test_every_thread_gets_the_same_module() -> None:
     assert len(set(map(id, modules))) == 1
 
 
-async def test_slow_work_that_fails_is_tried_again() -> None:
-    """Whoever waits for it gets the error, and the next caller a new chance."""
-    outcomes: Iterator[Any] = iter([ImportError("broken"), "loaded"])
-
-    def work() -> str:
-        outcome = next(outcomes)
-        if isinstance(outcome, ImportError):
-            raise outcome
-        return str(outcome)
-
-    with pytest.raises(ImportError, match="broken"):
-        await asyncio.wrap_future(engine._once("test", work))
-    try:
-        assert await asyncio.wrap_future(engine._once("test", work)) == "loaded"
-        assert await asyncio.wrap_future(engine._once("test", work)) == "loaded"
-    finally:
-        del engine._done["test"]
-
-
 async def test_a_rehearsal_that_fails_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     """It only saves time: a route that cannot be rehearsed is asked all the same; the log knows."""
     with caplog.at_level("INFO", logger="adapters"):
         await engine.rehearsed("nonsense/")
 
-    assert "nonsense/" not in engine._done
+    assert "nonsense/" not in background._begun
     assert "The rehearsal of LiteLLM's route nonsense/ failed" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+async def test_the_name_of_a_model_leads_nowhere_else(prefix: str) -> None:
+    """Whatever LiteLLM knows of a name, one request goes to the provider's own address, with this very name.
+
+    Asked are some names of each provider in its price list, with its name and without, all that it asks by another API,
+    and names that it looks into.
+    """
+    litellm: Any = await engine.loaded()
+    some: dict[tuple[str, str], list[str]] = {}
+    for name, about in litellm.model_cost.items():
+        some.setdefault((about.get("litellm_provider", ""), about.get("mode", "")), []).append(name)
+    names = {name for (_, mode), each in some.items() for name in (each if mode == "responses" else each[:2])}
+    names |= {name.partition("/")[2] for name in names if "/" in name}
+    names |= {
+        "responses/x",
+        "ft:gpt-3.5-turbo:me",
+        "ft:babbage-002",
+        "me/my-replicate",
+        "clarifai/x",
+        "o1-pro",
+        "gpt-5",
+    }
+    sent: list[tuple[str, str]] = []
+
+    async def send(_method: str, url: str, _headers: object, content: bytes) -> None:
+        sent.append((url, json.loads(content)["model"]))
+
+    await engine.rehearsed(prefix)
+    for name in sorted(filter(None, names)):
+        origin = Origin("shop", name, prefix, "http://shop.invalid/v1", KEY)
+        await engine.acompletion(Exchange(send, origin), origin, {"messages": QUESTION}, {}, stream=True)
+
+    assert len(sent) > 300
+    assert sent == [("http://shop.invalid/v1/chat/completions", name) for name in sorted(filter(None, names))]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
