@@ -55,7 +55,7 @@ async def attempt(
             trouble = _unless_rescued(error, answer)
         while body is not None and trouble is None and not answer.has_ended:
             payloads = await body.read()
-            text = _take(payloads, answer, deadlines, whole=body.is_whole)
+            text = _take(payloads, answer, deadlines, body)
             trouble = _trouble_of(body, answer)
             if text:
                 deadlines.hold()
@@ -72,15 +72,15 @@ async def attempt(
             body.close()
 
 
-def _take(payloads: list[Json], answer: Answer, deadlines: Deadlines, *, whole: bool) -> str:
-    """Feed the answer; returns the text that it may speak now."""
+def _take(payloads: list[Json], answer: Answer, deadlines: Deadlines, body: Body) -> str:
+    """Feed the answer with what the body has brought; returns the text that it may speak now."""
     texts = []
     for payload in payloads:
         chunk = chunk_of(payload)
-        texts.append(answer.feed(chunk, whole=whole))
+        texts.append(answer.feed(chunk, whole=body.is_whole))
         if chunk.is_useful:
             deadlines.useful()
-    if answer.is_over:
+    if answer.is_over and not body.has_ended:
         deadlines.finished()
     return "".join(texts)
 

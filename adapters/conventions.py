@@ -6,6 +6,7 @@ Names alone: who writes them down, and when, is the business of ``telemetry``.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -45,6 +46,11 @@ def of_target(kind: str, model: str, base_url: str) -> dict[str, Any]:
         model: The model that is asked.
         base_url: The server; "" if it is not known yet.
     """
+    return dict(_of_target(kind, model, base_url))
+
+
+@lru_cache(maxsize=64)  # the same few for as long as a program runs
+def _of_target(kind: str, model: str, base_url: str) -> dict[str, Any]:
     server = urlsplit(base_url)
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": "chat",

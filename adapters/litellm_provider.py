@@ -231,10 +231,12 @@ class LiteLLMProvider(LLMProvider):
         """The retries of one call: none begins, and none is waited for, once the time for the whole call is over."""
         policy, question = self._config.retry, call.question
         total_s = self._config.timeouts.total_s if question.timeout_s is None else question.timeout_s
-        update: dict[str, float] = {"deadline_s": min(policy.deadline_s, total_s)}
+        update: dict[str, float] = {}
+        if total_s < policy.deadline_s:
+            update["deadline_s"] = total_s
         if question.max_retries is not None:
             update["attempts"] = question.max_retries + 1
-        return policy.model_copy(update=update)
+        return policy.model_copy(update=update) if update else policy
 
     async def _begin(
         self, call: Call, chat: telemetry.Chat, number: int

@@ -188,15 +188,16 @@ class Chat(_Operation):
         self._asked: tuple[list[Message], Mapping[str, Json]] = [], {}
         self._streams = streams
         super().__init__(conventions.of_target(kind, target.model, target.base_url))
-        failed = _failed_before.get()
-        self._note(
-            {
-                "adapters.provider": target.provider,
-                "adapters.fallback.providers": [error.provider for error in failed] or None,
-                "adapters.fallback.reasons": [type(error).__name__ for error in failed] or None,
-                "gen_ai.request.stream": streams,
-            }
-        )
+        if self._is_recording:
+            failed = _failed_before.get()
+            self._note(
+                {
+                    "adapters.provider": target.provider,
+                    "adapters.fallback.providers": [error.provider for error in failed] or None,
+                    "adapters.fallback.reasons": [type(error).__name__ for error in failed] or None,
+                    "gen_ai.request.stream": streams,
+                }
+            )
 
     def tries(self, messages: list[Message], body: Mapping[str, Json]) -> None:
         """Note a request that goes out now; what the last of them asked for is written down at the end."""

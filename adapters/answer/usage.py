@@ -42,17 +42,23 @@ def usage_of(payload: Mapping[str, Json], choice: Mapping[str, Json]) -> TokenUs
 
 
 def _cached(usage: Mapping[str, Json]) -> int | None:
-    detailed = _detail(usage, _PROMPT, "cached_tokens")
-    counts = (_count(usage.get(name)) for name in _CACHED)
-    return detailed if detailed is not None else next((count for count in counts if count is not None), None)
+    count = _detail(usage, _PROMPT, "cached_tokens")
+    for name in _CACHED:
+        if count is None:
+            count = _count(usage.get(name))
+    return count
 
 
 def _detail(usage: Mapping[str, Json], groups: tuple[str, ...], name: str) -> int | None:
-    details = next((usage[group] for group in groups if isinstance(usage.get(group), dict)), None)
-    return _count(details.get(name)) if details is not None else None
+    for group in groups:
+        if isinstance(details := usage.get(group), dict):
+            return _count(details.get(name))
+    return None
 
 
 def _count(value: Json) -> int | None:
+    if value is None:
+        return None
     try:
         return max(int(float(value)), 0)
     except (TypeError, ValueError, OverflowError):

@@ -146,11 +146,15 @@ class Deadlines:
             self._timer = None
 
     def _rearm(self) -> None:
+        """See to it that the timer rings in time; one that rings early looks again."""
+        if self._abort is None:
+            return
+        loop, left_s = asyncio.get_running_loop(), self._nearest()[2]
         if self._timer is not None:
+            if self._timer.when() <= loop.time() + left_s:
+                return
             self._timer.cancel()
-            self._timer = None
-        if self._abort is not None:
-            self._timer = asyncio.get_running_loop().call_later(self._nearest()[2], self._ring)
+        self._timer = loop.call_later(left_s, self._ring)
 
     def _ring(self) -> None:
         """Look whether a limit is reached; useful data has moved most of them since the timer was set."""
