@@ -168,22 +168,14 @@ class LiteLLMProvider(LLMProvider):
             self._learned.learn_parameters(model.supported_parameters)
 
     async def _rehearse(self) -> None:
-        """Go through all of an answer but the network and the telemetry, and learn nothing from it."""
-        connection = Rehearsal(self._config)
-        for stream in (True, False) * ROUNDS:
-            call = Call(self._question([{"role": "user", "content": "-"}], None, {"max_retries": 0}, stream=stream))
-            call.begin()
-            await with_retries(self._policy_for(call), partial(self._rehearse_once, connection, call))
-
-    async def _rehearse_once(self, connection: Rehearsal, call: Call, _number: int) -> None:
-        question = call.question
-        request = build_request(question, self._config, self._learned)
-        deadlines = Deadlines(self._config.timeouts, streamed=question.stream, began_s=call.began_s)
-        call.sends(request)
-        async with aclosing(attempt(connection, request, self._new_answer(question), deadlines)) as events:
-            async for event in events:
-                if isinstance(event, ResponseDone):
-                    call.completed(event.response)
+        """Have another one like this go through all of an answer but the network and the telemetry."""
+        other = LiteLLMProvider(self._config)
+        other._connection = Rehearsal(self._config)
+        question: list[Message] = [{"role": "user", "content": "-"}]
+        with telemetry.unheard():
+            for _ in range(ROUNDS):
+                await whole_answer(other.stream_events(question, max_retries=0))
+                await other.chat(question, max_retries=0)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop and stop the embedded server."""

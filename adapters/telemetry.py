@@ -55,6 +55,7 @@ _SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 2
 _TOKENS = [4**power for power in range(14)]
 
 _failed_before: ContextVar[tuple[APIError, ...]] = ContextVar("failed_before", default=())
+_is_unheard: ContextVar[bool] = ContextVar("is_unheard", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,16 @@ def load() -> _OpenTelemetry | None:
     )
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Tell nobody of what happens in the block: it is a rehearsal."""
+    before = _is_unheard.set(True)
+    try:
+        yield
+    finally:
+        _is_unheard.reset(before)
+
+
 class _Operation:
     """A span that begins with a block, and ends with it or as soon as its outcome is known."""
 
@@ -97,7 +108,7 @@ class _Operation:
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self._span: Span | None = None
-        self._otel = otel = load()
+        self._otel = otel = None if _is_unheard.get() else load()
         self._attributes = attributes
         self._is_over = self._is_recording = False  # nobody records without an SDK, or what was not sampled
         self._began_s = time.monotonic()
