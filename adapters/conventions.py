@@ -6,8 +6,9 @@ Names alone: who writes them down, and when, is the business of ``telemetry``.
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -36,6 +37,25 @@ _PARAMETERS: Mapping[str, tuple[str, type[int | float]]] = {
     "top_k": ("gen_ai.request.top_k", float),
     "top_p": ("gen_ai.request.top_p", float),
 }
+
+
+class Target(Protocol):
+    """Whom a request asks."""
+
+    @property
+    @abstractmethod
+    def provider(self) -> str:
+        """The provider's name."""
+
+    @property
+    @abstractmethod
+    def model(self) -> str:
+        """The model that is asked."""
+
+    @property
+    @abstractmethod
+    def base_url(self) -> str:
+        """The server; "" if it is an embedded one, whose port is nobody's business."""
 
 
 def of_target(kind: str, model: str, base_url: str) -> dict[str, Any]:

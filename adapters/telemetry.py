@@ -26,12 +26,11 @@ from __future__ import annotations
 
 import os
 import time
-from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters import conventions
 from adapters.provider import closing
@@ -163,25 +162,6 @@ class _Operation:
             self._span.end()
 
 
-class Target(Protocol):
-    """Whom a request asks."""
-
-    @property
-    @abstractmethod
-    def provider(self) -> str:
-        """The provider's name."""
-
-    @property
-    @abstractmethod
-    def model(self) -> str:
-        """The model that is asked."""
-
-    @property
-    @abstractmethod
-    def base_url(self) -> str:
-        """The server; "" if it is an embedded one, whose port is nobody's business."""
-
-
 class Chat(_Operation):
     """One request to a model, with all its tries.
 
@@ -193,7 +173,7 @@ class Chat(_Operation):
 
     _kind = "CLIENT"
 
-    def __init__(self, kind: str, target: Target, *, streams: bool) -> None:
+    def __init__(self, kind: str, target: conventions.Target, *, streams: bool) -> None:
         self._name = f"chat {target.model}"
         self._attempts = 0
         self._asked: tuple[list[Message], Mapping[str, Json]] = [], {}
