@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 from pydantic import (
     Field,
-    JsonValue,
     PrivateAttr,
     SecretStr,
     ValidationError,
@@ -38,6 +37,7 @@ from adapters.config.sections import (
     TimeoutConfig,
 )
 from adapters.config.values import (
+    ExtraBody,
     HeaderName,
     Seconds,
     Secret,
@@ -90,7 +90,7 @@ class ProviderConfig(Section):
     seed: int | None = Field(default=None, description="The same seed and question give the same answer, mostly.")
     reasoning_effort: Effort | None = Field(default=None, description="How much a model thinks that can.")
     headers: dict[HeaderName, Secret] = Field(default_factory=dict, description="Sent with each request.")
-    extra_body: dict[str, JsonValue] = Field(default_factory=dict, description="Added to each request as it is.")
+    extra_body: ExtraBody = Field(default_factory=dict, description="Added to each request as it is.")
     retry: RetryConfig = Field(default_factory=RetryConfig)
     timeouts: TimeoutConfig = Field(default_factory=TimeoutConfig)
     limits: LimitConfig = Field(default_factory=LimitConfig)

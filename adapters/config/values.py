@@ -10,12 +10,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr
 
 from adapters.config.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+WRITTEN_BY_US = frozenset({"model", "messages", "stream", "tools"})
+"""Fields of a request's body that come from the question, and from nowhere else."""
 
 _REFERENCE = "os.environ/"
 _SHELL_VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\}?")
@@ -105,9 +108,16 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _beside_ours(body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if taken := sorted(WRITTEN_BY_US & body.keys()):
+        raise ValueError(f"cannot hold {taken[0]}: the provider writes it; remove it")
+    return body
+
+
 Secret = Annotated[SecretStr, AfterValidator(_sendable)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 UserPath = Annotated[Path | None, BeforeValidator(_as_path)]
 Texts = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 """Some texts; one alone may stand without brackets."""
+ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_beside_ours)]
 Seconds = Annotated[float, Field(gt=0)]

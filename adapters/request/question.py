@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from adapters.config.values import WRITTEN_BY_US
 from adapters.errors import ConfigError
 from adapters.request.response_format import response_format_of
 
@@ -41,7 +42,6 @@ _TAKEN: Mapping[str, str] = {
     "stream_timeout": "use first_token_timeout, or timeout for the whole call",
     "stream": "chat waits for the whole answer, chat_stream and stream_events stream it",
 }
-_TAKEN_IN_BODY = frozenset({"model", "messages", "stream", "tools"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def _extra_body(value: Json) -> dict[str, Json]:
     body = {} if value is None else value
     if not isinstance(body, dict):
         raise ConfigError('extra_body must be an object of fields, such as {"top_k": 5}.')
-    if taken := sorted(_TAKEN_IN_BODY & body.keys()):
+    if taken := sorted(WRITTEN_BY_US & body.keys()):
         raise ConfigError(f"{taken[0]} cannot stand in extra_body: the provider writes it.")
     return dict(body)
 

@@ -145,6 +145,9 @@ def test_openrouter_headers_are_added() -> None:
         pytest.param({"headers": {"A": f"{_SECRET}\r\nB: 1"}}, "headers.A holds a line break", id="header break"),
         pytest.param({"headers": {"A": "1", "a": "2"}}, "headers holds one header twice", id="header twice"),
         pytest.param(
+            {"extra_body": {"messages": []}}, "extra_body cannot hold messages: the provider writes it", id="ours"
+        ),
+        pytest.param(
             {"extra_body": {"a": [{"b": date(2026, 1, 1)}]}}, "extra_body.a.0.b must be something that JSON", id="date"
         ),
         pytest.param({"num_ctx": 8192}, "num_ctx is for kind ollama or local alone; remove it", id="context"),
