@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
 
     from adapters.answer.answer import Answer
-    from adapters.request.build import Request
+    from adapters.request.request import Request
     from adapters.types import Json, StreamEvent
     from adapters.wire.body import Body
     from adapters.wire.connection import Connection

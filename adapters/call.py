@@ -11,8 +11,8 @@ from adapters.types import TextDelta
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.request.build import Request
     from adapters.request.question import Question
+    from adapters.request.request import Request
     from adapters.types import LLMResponse, StreamEvent
 
 

@@ -23,8 +23,8 @@ from adapters.wire.errors.upstream import UpstreamError
 if TYPE_CHECKING:
     from adapters.answer.chunks import Chunk
     from adapters.config import ProviderConfig
-    from adapters.request.build import Request
     from adapters.request.learned import Learned
+    from adapters.request.request import Request
     from adapters.types import LLMResponse, ToolSpec
     from adapters.wire.connection import Connection
 

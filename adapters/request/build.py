@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adapters.errors import ConfigError
 from adapters.request import history
+from adapters.request.request import Request
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.request.learned import Learned
     from adapters.request.question import Question
-    from adapters.types import Json, Message
+    from adapters.types import Json
 
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "stop", "seed", "reasoning_effort")
 """The settings of a provider that are parameters of each request, under the same names."""
 
 _MESSAGE = '{"role": "user", "content": "Hello"}'
 _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, as it is sent; two that are equal get the same answer from a server that refuses one.
-
-    Its ``repr`` shows nothing that the caller wrote.
-
-    Attributes:
-        messages: The conversation, as this server takes it.
-        body: All other fields but ``model`` and ``stream``.
-        stream: Whether the answer is streamed.
-        wants_text: Whether the answer must be text.
-        headers: Headers of this request alone.
-        dropped: Fields that were to be sent, and are not because the server refuses them.
-    """
-
-    messages: list[Message] = field(repr=False)
-    body: dict[str, Json] = field(repr=False)
-    stream: bool
-    wants_text: bool
-    headers: dict[str, str] = field(repr=False)
-    dropped: tuple[str, ...] = ()
 
 
 def build_request(question: Question, config: ProviderConfig, learned: Learned) -> Request:

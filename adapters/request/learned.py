@@ -24,8 +24,8 @@ from adapters.wire.errors.classify import lacks_tools
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from adapters.request.build import Request
     from adapters.request.refusals import Rewrite
+    from adapters.request.request import Request
     from adapters.types import Json, Message
     from adapters.wire.errors.upstream import UpstreamError
 

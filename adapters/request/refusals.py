@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adapters.request.build import Request
+    from adapters.request.request import Request
     from adapters.types import Json
     from adapters.wire.errors.upstream import UpstreamError
 

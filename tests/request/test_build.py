@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from adapters.config import ProviderConfig
 from adapters.errors import ConfigError
-from adapters.request.build import Request, build_request
+from adapters.request.build import build_request
 from adapters.request.learned import Learned
 from adapters.request.question import Question
+
+if TYPE_CHECKING:
+    from adapters.request.request import Request
 
 _TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}}]
 _DEFAULTS = {"temperature": 0.7, "max_tokens": 4096}

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.config import ProviderConfig
-from adapters.request.build import Request, build_request
+from adapters.request.build import build_request
 from adapters.request.learned import Learned
 from adapters.request.question import Question
+from adapters.request.request import Request
 from adapters.wire.errors.upstream import UpstreamError, upstream_error
 
 _CONFIG = ProviderConfig(kind="openai_compatible", model="m", base_url="http://localhost/v1")
