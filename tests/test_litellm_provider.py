@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from adapters.errors import (
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.litellm_provider import LiteLLMProvider
+from adapters.provider import whole_answer
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import SSE_END, SSE_HEAD, answer, call, event, http_chunk, reply, said
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
@@ -29,6 +31,7 @@ from adapters.wire import background
 from tests.patience import LateError, in_time, patient
 
 if TYPE_CHECKING:
+    from adapters.provider import LLMProvider
     from adapters.testing import ScriptedServer
     from adapters.testing.server import Step
     from adapters.types import ToolSpec
@@ -461,3 +464,35 @@ async def test_models_in_reserve_are_not_judged(scripted_server: ScriptedServer)
         await provider.chat(list(ASK))
 
     assert "temperature" in scripted_server.seen["warm"].bodies[-1]
+
+
+@pytest.mark.parametrize("way", ["chat", "stream_events"])
+@pytest.mark.parametrize("kind", ["openai_compatible", "openrouter"])
+async def test_a_good_answer_leaves_nothing_to_collect(scripted_server: ScriptedServer, kind: str, way: str) -> None:
+    """What an answer was made of is gone with it, body and connection included, and waits for no collection."""
+    base_url = scripted_server.add("light", *[answer("Hi")] * 4)
+    async with create_provider(kind, model="m", base_url=base_url, api_key="key") as provider:
+        await whole_of(provider, way)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(3):
+                await whole_of(provider, way)
+            gc.collect()
+            left = {f"{type(each).__module__}.{type(each).__name__}" for each in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    assert {name for name in left if name.startswith(("adapters", "aiohttp", "litellm"))} == set()
+
+
+async def whole_of(provider: LLMProvider, way: str) -> None:
+    """Ask, and read the answer to its end."""
+    messages = [{"role": "user", "content": "Hi"}]
+    if way == "chat":
+        await provider.chat(messages)
+    else:
+        await whole_answer(provider.stream_events(messages))

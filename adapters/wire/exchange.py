@@ -94,8 +94,12 @@ class OpenAIClient:
         self._origin = origin
         self.api_key = origin.api_key
         self._base_url = SimpleNamespace(_uri_reference=origin.base_url)  # LiteLLM's logger looks at it
+
+    @property
+    def chat(self) -> SimpleNamespace:
+        """What LiteLLM asks for; made when it does, because kept it would hold the answer until the next collection."""
         completions = SimpleNamespace(create=self._create, with_raw_response=SimpleNamespace(create=self._create))
-        self.chat = SimpleNamespace(completions=completions)
+        return SimpleNamespace(completions=completions)
 
     async def post(self, path: str, *, body: Mapping[str, Json], options: Mapping[str, Json], **_: Json) -> NoReturn:
         """Send a request in the form of ``AsyncOpenAI.post``.
@@ -114,7 +118,7 @@ class OpenAIClient:
         await self._send(_PATH, fields, extra_headers, extra_body)
 
     async def _send(self, path: str, fields: Mapping[str, Json], headers: Json, extra_fields: Json) -> NoReturn:
-        body = {**fields, **(extra_fields or {})}
+        body = {**fields, **(extra_fields or {}), "model": self._origin.model}  # LiteLLM may know it by another name
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         written = {"Authorization": f"Bearer {self._origin.api_key}", "Content-Type": "application/json"}
         written |= {name: value for name, value in (headers or {}).items() if name.lower() != _SDK_HEADER}

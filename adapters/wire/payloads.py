@@ -55,7 +55,8 @@ class Payloads:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._feed: Callable[[bytes, list[Json]], None] = self._feed_head
+        # Not bound: with itself in an attribute it would stay in memory until the next collection.
+        self._feed: Callable[[Payloads, bytes, list[Json]], None] = Payloads._feed_head
         self._head = b""  # of a stream without events: it may say what is wrong
         self._pieces: list[bytes] = []  # of a line, or of a document, that goes on
         self._data: list[bytes] = []  # the lines of an event that goes on
@@ -77,7 +78,7 @@ class Payloads:
             The payloads that are complete now, in order.
         """
         payloads: list[Json] = []
-        self._feed(data, payloads)
+        self._feed(self, data, payloads)
         return payloads
 
     def finish(self) -> list[Json]:
@@ -85,9 +86,9 @@ class Payloads:
         payloads: list[Json] = []
         if self.is_whole:
             self._read_documents(b"".join(self._pieces), payloads)
-        elif self._feed == self._feed_page:
+        elif self._feed is Payloads._feed_page:
             self.fault = _prose(b"".join(self._pieces))
-        elif self._feed == self._feed_head:
+        elif self._feed is Payloads._feed_head:
             if self._head:
                 self.fault = _prose(self._head)  # half a byte order mark
         elif not (self.has_ended or self.fault):
@@ -107,10 +108,13 @@ class Payloads:
         self._head = b""
         if head:
             self.is_whole = head[:1] in (b"{", b"[")
-            self._feed = (
-                self._feed_document if self.is_whole else self._feed_page if head[:1] == b"<" else self._feed_events
-            )
-            self._feed(head, payloads)
+            if self.is_whole:
+                self._feed = Payloads._feed_document
+            elif head[:1] == b"<":
+                self._feed = Payloads._feed_page
+            else:
+                self._feed = Payloads._feed_events
+            self._feed(self, head, payloads)
 
     def _feed_document(self, data: bytes, _: list[Json]) -> None:
         self._pieces.append(data)
