@@ -51,6 +51,7 @@ WIRE_TESTS = (
     "tests/recorded/test_recorded_failures.py",
     "tests/recorded/test_recorded_requests.py",
     "tests/testing/test_wire_cases.py",
+    "tests/wire/test_engine.py",
 )
 """What sees LiteLLM at work: the requests that it sends, and every server that it talks to."""
 
