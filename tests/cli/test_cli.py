@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -367,11 +368,8 @@ def test_usage_error_as_json(config: Path) -> None:
     """A wrong command line is an object, too, found while it is read or later."""
     unknown, empty = run("chat", "hi", "--json", "--qqq"), run("chat", " ", "--json")
 
-    assert (unknown.exit_code, unknown.stderr, json.loads(unknown.stdout)) == (
-        2,
-        "",
-        {"error": "No such option '--qqq'."},
-    )
+    assert (unknown.exit_code, unknown.stderr) == (2, "")
+    assert re.fullmatch(r"No such option:? '?--qqq'?\.?", json.loads(unknown.stdout)["error"])  # the words are click's
     assert (empty.exit_code, empty.stderr, json.loads(empty.stdout)) == (2, "", {"error": "The prompt is empty."})
 
 
