@@ -207,15 +207,18 @@ def _blank_record() -> Any:  # noqa: ANN401 - mypy skips LiteLLM, so its classes
         """
 
         def _nothing(self, *_: Any, **__: Any) -> None:
-            """Note nothing, and have no say in the prompt."""
-
-        pre_call = post_call = update_environment_variables = update_from_kwargs = _nothing
-        should_run_prompt_management_hooks = failure_handler = success_handler = _nothing
+            """Note nothing."""
 
         async def _nothing_later(self, *_: Any, **__: Any) -> None:
             """Note nothing."""
 
+        pre_call = post_call = update_environment_variables = update_from_kwargs = _nothing
+        failure_handler = success_handler = _nothing
         async_failure_handler = async_success_handler = _nothing_later
+
+        def should_run_prompt_management_hooks(self, *_: Any, **__: Any) -> bool:
+            """Let nobody change the prompt, which is not the true one."""
+            return False
 
     call = {"call_type": "acompletion", "start_time": datetime.now(UTC), "litellm_call_id": "", "function_id": ""}
     return Record("-", _QUESTION, stream=None, **call)
