@@ -27,16 +27,6 @@ def begin(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
     Returns:
         Its outcome. After a failure the next caller tries again.
     """
-    return _begun.get(name) or _started(name, work)
-
-
-async def result(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work brings
-    """Wait for something slow, begun with this call or before; what is done already costs no turn of the loop."""
-    future = begin(name, work)
-    return future.result() if future.done() else await asyncio.wrap_future(future)
-
-
-def _started(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
     with _lock:
         future = _begun.get(name)
         if future is None:
@@ -44,6 +34,12 @@ def _started(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[An
             future.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
             threading.Thread(target=_do, args=(name, future, work), name=f"adapters-{name}", daemon=True).start()
     return future
+
+
+async def result(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work brings
+    """Wait for something slow, begun with this call or before; what is done already costs no turn of the loop."""
+    future = begin(name, work)
+    return future.result() if future.done() else await asyncio.wrap_future(future)
 
 
 def _do(name: str, future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
