@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.testing.answers import reply
-from adapters.testing.case import Failure, WireCase
+from adapters.testing.answers import DONE, STOP, completion, event, reply, said
+from adapters.testing.case import Failure, Success, WireCase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,21 @@ LIGHTS: Final[tuple[str, Mapping[str, Any]]] = ("lights_off", {})
 SUNNY: Final = "It is sunny."
 """An answer without calls."""
 
+HI: Final = Success(text="Hi there")
+"""What a client makes of ``HI_EVENTS`` and ``HI_JSON``."""
+
+HI_EVENTS: Final = (said("Hi"), said(" there"), STOP)
+"""The chunks of a short stream."""
+
+HI_SSE: Final = b"".join(map(event, HI_EVENTS)) + DONE
+"""The same as a body."""
+
+HI_JSON: Final = json.dumps(completion({"content": "Hi there"})).encode()
+"""The body of the same answer in one piece."""
+
+BROKEN: Final = ("APIConnectionError", "IncompleteResponseError")
+"""What a broken body is: of the connection, or of the answer."""
+
 GARBLED: Final = Failure("IncompleteResponseError", retryable=True, says=("Failed to call a function",))
 """Nothing came but a call that cannot be handed on; agents know the words and ask again."""
 
@@ -44,6 +60,11 @@ HISTORY: Final = (
     {"role": "tool", "tool_call_id": "call00001", "name": "get_weather", "content": "12 degrees"},
 )
 """A conversation whose last message is the result of a tool."""
+
+
+def head(*lines: str, version: str = "1.1") -> bytes:
+    """Write the head of a success, with these header lines."""
+    return "\r\n".join([f"HTTP/{version} 200 OK", *lines, "", ""]).encode()
 
 
 def asked_in_plain_words(seen: Seen) -> bool:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from typing import Final
 
 from adapters.testing.answers import (
     DONE,
     SSE_END,
-    STOP,
     completion,
     event,
     http,
     http_chunk,
     raw_stream,
     reply,
-    said,
     stream,
 )
 from adapters.testing.case import ALL, CHAT, STREAMS, Failure, Success, WireCase
-
-_HI = Success(text="Hi there")
-_JSON = json.dumps(completion({"content": "Hi there"})).encode()
-_EVENTS = (said("Hi"), said(" there"), STOP)
-_SSE = b"".join(map(event, _EVENTS)) + DONE
-_BROKEN = ("APIConnectionError", "IncompleteResponseError")
-
-
-def _head(*lines: str, version: str = "1.1") -> bytes:
-    return "\r\n".join([f"HTTP/{version} 200 OK", *lines, "", ""]).encode()
+from adapters.testing.cases.common import BROKEN, HI, HI_EVENTS, HI_JSON, HI_SSE, head
 
 
 def _deflated(parts: list[bytes]) -> list[bytes]:
@@ -40,32 +28,32 @@ def _deflated(parts: list[bytes]) -> list[bytes]:
 
 
 _GZIP_SSE = (
-    _head("content-type: text/event-stream", "content-encoding: gzip", "transfer-encoding: chunked"),
-    *map(http_chunk, _deflated([*map(event, _EVENTS), DONE])),
+    head("content-type: text/event-stream", "content-encoding: gzip", "transfer-encoding: chunked"),
+    *map(http_chunk, _deflated([*map(event, HI_EVENTS), DONE])),
     SSE_END,
 )
 
 CASES: Final = (
-    WireCase("nginx-gzip-stream", "a compressed stream, flushed after each event", [_GZIP_SSE], _HI, ways=STREAMS),
+    WireCase("nginx-gzip-stream", "a compressed stream, flushed after each event", [_GZIP_SSE], HI, ways=STREAMS),
     WireCase(
         "nginx-gzip-json",
         "compressed JSON",
-        [[http(gzip.compress(_JSON), content_encoding="gzip")]],
-        _HI,
+        [[http(gzip.compress(HI_JSON), content_encoding="gzip")]],
+        HI,
         ways=CHAT,
     ),
     WireCase(
         "proxy-gzip-that-is-none",
         "the head says gzip, the body is none",
-        [[http(_JSON, content_encoding="gzip")]],
-        Failure(_BROKEN, retryable=True),
+        [[http(HI_JSON, content_encoding="gzip")]],
+        Failure(BROKEN, retryable=True),
     ),
     *[
         WireCase(
             f"clone-stream-as-{name}",
             f"an event stream whose content type is {content_type}",
-            [[http(_SSE, content_type=content_type)]],
-            _HI,
+            [[http(HI_SSE, content_type=content_type)]],
+            HI,
             ways=STREAMS,
         )
         for name, content_type in (
@@ -79,8 +67,8 @@ CASES: Final = (
         WireCase(
             f"clone-json-as-{name}",
             f"JSON whose content type is {content_type}",
-            [[http(_JSON, content_type=content_type)]],
-            _HI,
+            [[http(HI_JSON, content_type=content_type)]],
+            HI,
             ways=ALL,
         )
         for name, content_type in (("html", "text/html"), ("event-stream", "text/event-stream"), ("nothing", None))
@@ -95,7 +83,7 @@ CASES: Final = (
     WireCase(
         "proxy-always-streams",
         "a stream where plain JSON was asked is used",
-        [stream(*_EVENTS, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}})],
+        [stream(*HI_EVENTS, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}})],
         Success(text="Hi there", usage=(9, 2)),
         ways=CHAT,
     ),
@@ -103,17 +91,17 @@ CASES: Final = (
         "proxy-whole-completion-in-one-event",
         "a gateway that only pretends to stream sends one chat.completion as an event",
         [raw_stream(event(completion({"content": "Hi there"})), DONE)],
-        _HI,
+        HI,
         ways=STREAMS,
     ),
     WireCase(
         "omlx-spaces-before-json",
         "white space keeps the connection alive until the JSON comes",
-        [[http(b"   \n \n" + _JSON + b"\n")]],
-        _HI,
+        [[http(b"   \n \n" + HI_JSON + b"\n")]],
+        HI,
         ways=CHAT,
     ),
     WireCase(
-        "dotnet-bom-before-json", "JSON after a byte order mark", [[http(b"\xef\xbb\xbf" + _JSON)]], _HI, ways=CHAT
+        "dotnet-bom-before-json", "JSON after a byte order mark", [[http(b"\xef\xbb\xbf" + HI_JSON)]], HI, ways=CHAT
     ),
 )

@@ -23,8 +23,8 @@ from adapters.testing.answers import (
     stream,
 )
 from adapters.testing.case import CHAT, STREAMS, Failure, Success, WireCase
+from adapters.testing.cases.common import HI
 
-_HI = Success(text="Hi there")
 _NOTHING = Failure("IncompleteResponseError", retryable=True)
 _LOGIN = b"<!DOCTYPE html><html><head><title>Guest network</title></head><body>Please sign in</body></html>"
 
@@ -47,7 +47,7 @@ CASES: Final = (
         "proxy-open-after-finish",
         "neither [DONE] nor the end of the body comes after the finish reason",
         [[SSE_HEAD, http_chunk(event(said("Hi there"))), http_chunk(event(STOP)), "hang"]],
-        _HI,
+        HI,
         ways=STREAMS,
         within_s=2.0,
     ),
@@ -55,7 +55,7 @@ CASES: Final = (
         "proxy-open-after-done",
         "the body stays open after [DONE]",
         [[SSE_HEAD, http_chunk(event(said("Hi there")) + event(STOP) + DONE), "hang"]],
-        _HI,
+        HI,
         ways=STREAMS,
         within_s=2.0,
     ),
@@ -63,7 +63,7 @@ CASES: Final = (
         "clone-done-without-finish",
         "[DONE] alone says that the answer is whole",
         [stream(said("Hi there"))],
-        _HI,
+        HI,
         ways=STREAMS,
     ),
     WireCase(
@@ -175,7 +175,7 @@ CASES: Final = (
             f"{server}-finish-{finish.replace('_', '-')}",
             f"the finish reason is {finish!r}",
             [answer("Hi there", finish=finish)],
-            _HI,
+            HI,
         )
         for server, finish in (("tgi", "eos_token"), ("tgi", "stop_sequence"), ("mistral", "model_length"))
     ],
@@ -183,14 +183,14 @@ CASES: Final = (
         "ollama-finish-null",
         "the finish reason of a plain answer is null",
         [reply(completion({"content": "Hi there"}, None))],
-        _HI,
+        HI,
         ways=CHAT,
     ),
     WireCase(
         "empty-then-answer",
         "an answer with nothing in it is asked for again",
         [_empty(""), answer("Hi there")],
-        _HI,
+        HI,
         options={"retry": {"attempts": 2, "initial_wait_s": 0.01}},
         requests=2,
     ),

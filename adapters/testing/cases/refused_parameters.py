@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from adapters.testing.answers import answer, reply
-from adapters.testing.case import ALL, CALLING, CHAT, STREAMS, Failure, Success, WireCase
+from adapters.testing.case import ALL, CALLING, CHAT, STREAMS, Failure, WireCase
+from adapters.testing.cases.common import HI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from adapters.testing.answers import JsonObject
     from adapters.testing.server import Seen
     from adapters.types import Json
-
-_HI = Success(text="Hi there")
 
 
 def _refusal(message: str, status: str = "400 Bad Request", param: str | None = None, code: str | None = None) -> Json:
@@ -38,12 +37,12 @@ def _drops(name: str, case_id: str, refusal: Json, instead: str | None = None, *
     why = f"{name} is refused by name"
     saw = _without(name, instead)
     return (
-        WireCase(case_id, why, steps, _HI, requests=2, saw=saw, **fields),
+        WireCase(case_id, why, steps, HI, requests=2, saw=saw, **fields),
         WireCase(
             f"{case_id}-remembered",
             why,
             steps,
-            _HI,
+            HI,
             turns=2,
             requests=3,
             saw=saw,
@@ -150,7 +149,7 @@ CASES: Final = (
             ),
             answer("Hi there"),
         ],
-        _HI,
+        HI,
         requests=3,
         saw=lambda seen: not {"temperature", "max_tokens"} & set(seen.bodies[2]),
     ),

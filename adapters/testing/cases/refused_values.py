@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from adapters.testing.answers import answer, reply
-from adapters.testing.case import CHAT, Failure, Success, WireCase
+from adapters.testing.case import CHAT, Failure, WireCase
+from adapters.testing.cases.common import HI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from adapters.testing.server import Seen
     from adapters.types import Json
-
-_HI = Success(text="Hi there")
 
 
 def _refusal(message: str, param: str | None = None, code: str | None = None) -> Json:
@@ -32,8 +31,8 @@ def _limits(case_id: str, refusal: Json, limit: int) -> Sequence[WireCase]:
     steps = [refusal, answer("Hi there")]
     fields: dict[str, Json] = {"saw": holds, "options": {"max_tokens": 50_000}}
     return (
-        WireCase(case_id, why, steps, _HI, requests=2, **fields),
-        WireCase(f"{case_id}-remembered", why, steps, _HI, turns=2, requests=3, ways=CHAT, **fields),
+        WireCase(case_id, why, steps, HI, requests=2, **fields),
+        WireCase(f"{case_id}-remembered", why, steps, HI, turns=2, requests=3, ways=CHAT, **fields),
     )
 
 
@@ -43,7 +42,7 @@ def _refuses_field(name: str, case_id: str, refusal: Json) -> WireCase:
         case_id,
         f"{name} of an assistant's message is refused by name",
         [refusal, answer("Hi there")],
-        _HI,
+        HI,
         messages=[
             {"role": "user", "content": "Hi"},
             {"role": "assistant", "content": "Hello.", name: "They greet."},

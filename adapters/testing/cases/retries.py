@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from adapters.testing.answers import answer, reply
 from adapters.testing.case import ANY, Failure, Success, WireCase
-from adapters.testing.cases.common import TWO_TRIES
+from adapters.testing.cases.common import HI, TWO_TRIES
 
 if TYPE_CHECKING:
     from adapters.testing.server import Seen
 
 _SLOW = "429 Too Many Requests"
 _WAIT_S = 0.3
-_HI = Success(text="Hi there")
 
 
 def _again(case_id: str, status: str, **headers: str) -> WireCase:
     """Make one case of a status that is tried again, and then there is an answer."""
     bad = reply({"error": {"message": "It broke"}}, status, **headers)
-    return WireCase(case_id, f"{status} is tried again", [bad, answer("Hi there")], _HI, options=TWO_TRIES, requests=2)
+    return WireCase(case_id, f"{status} is tried again", [bad, answer("Hi there")], HI, options=TWO_TRIES, requests=2)
 
 
 def _waited_s(seen: Seen) -> float:
@@ -28,7 +27,7 @@ def _waited_s(seen: Seen) -> float:
 
 def _wait(case_id: str, why: str, **fields: Any) -> WireCase:
     bad = reply({"error": {"message": "slow down"}}, _SLOW, retry_after_ms=str(int(_WAIT_S * 1000)))
-    return WireCase(case_id, why, [bad, answer("Hi there")], _HI, options=TWO_TRIES, requests=2, **fields)
+    return WireCase(case_id, why, [bad, answer("Hi there")], HI, options=TWO_TRIES, requests=2, **fields)
 
 
 def _too_long(case_id: str, why: str, seconds: str, **retry: float) -> WireCase:

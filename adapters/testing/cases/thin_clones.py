@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from adapters.testing.answers import STOP, Answer, answer, chunk, completion, event, raw_stream, reply, said, stream
 from adapters.testing.case import ALL, CHAT, STREAMS, Failure, Success, WireCase
+from adapters.testing.cases.common import HI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HI = Success(text="Hi there")
 _KINDS = ("openai_compatible", "openrouter")
 
 
@@ -30,7 +30,7 @@ CASES: Final = (
             f"clone-bare-chunks-{kind.replace('_', '-')}",
             "no id, model, object, created, index",
             [_thin()],
-            _HI,
+            HI,
             kind=kind,
         )
         for kind in _KINDS
@@ -40,7 +40,7 @@ CASES: Final = (
             f"clone-null-envelope-{kind.replace('_', '-')}",
             "id, model, object, created and index are null",
             [_thin({"index": None, "logprobs": None}, id=None, model=None, object=None, created=None, usage=None)],
-            _HI,
+            HI,
             kind=kind,
         )
         for kind in _KINDS
@@ -50,7 +50,7 @@ CASES: Final = (
             f"clone-error-null-{kind.replace('_', '-')}",
             "'error': null is no error",
             [_thin(error=None)],
-            _HI,
+            HI,
             kind=kind,
         )
         for kind in _KINDS
@@ -60,7 +60,7 @@ CASES: Final = (
             f"{name}-{kind.replace('_', '-')}",
             f"a chunk {why} is no reason to stop",
             [stream(said("Hi"), odd, said(" there"), STOP)],
-            _HI,
+            HI,
             ways=STREAMS,
             kind=kind,
         )
@@ -75,12 +75,12 @@ CASES: Final = (
             ("clone-choice-null", "whose only choice is null", {**STOP, "choices": [None]}),
         )
     ],
-    WireCase("clone-role-model", "the role is 'model'", [answer("Hi there", role="model")], _HI),
+    WireCase("clone-role-model", "the role is 'model'", [answer("Hi there", role="model")], HI),
     WireCase(
         "vllm-tool-calls-empty",
         "'tool_calls': [] beside a text is no call",
         [answer("Hi there", tool_calls=[])],
-        _HI,
+        HI,
         tools=True,
     ),
     WireCase(
@@ -111,7 +111,7 @@ CASES: Final = (
                 ),
             )
         ],
-        _HI,
+        HI,
     ),
     WireCase(
         "openrouter-text-beside-finish",
@@ -125,7 +125,7 @@ CASES: Final = (
         "openrouter-text-after-finish",
         "text and a second finish come after the finish reason",
         [stream(said("Hi"), STOP, said(" there"), STOP)],
-        _HI,
+        HI,
         ways=STREAMS,
         kind="openrouter",
     ),
@@ -147,11 +147,11 @@ CASES: Final = (
         "proxy-content-parts-of-strings",
         "content is a list of strings",
         [answer(content=["Hi ", "there"])],
-        _HI,
+        HI,
     ),
     *[
         WireCase(
-            f"{server}-special-token", f"{token} at the end of the text is not spoken", [answer("Hi there", token)], _HI
+            f"{server}-special-token", f"{token} at the end of the text is not spoken", [answer("Hi there", token)], HI
         )
         for server, token in (("qwen", "<|im_end|>"), ("mistral", "</s>"), ("llama", "<|eot_id|>"))
     ],

@@ -22,10 +22,9 @@ from adapters.testing.answers import (
     said,
 )
 from adapters.testing.case import ANY, CHAT, STREAM_EVENTS, STREAMS, Failure, Success, WireCase
-from adapters.testing.cases.common import WEATHER
+from adapters.testing.cases.common import HI, WEATHER
 
 _LATE = Failure("APITimeoutError", retryable=True, status_code=None)
-_HI = Success(text="Hi there")
 _TICK_S = 0.1
 
 
@@ -141,7 +140,7 @@ CASES: Final = (
         "model-slow-but-steady",
         "each piece comes in time, all of them take longer than that",
         [[*_drip(*[event(said(text)) for text in ("Hi", " ", "th", "er", "e")], event(STOP), DONE), b"0\r\n\r\n"]],
-        _HI,
+        HI,
         ways=STREAMS,
         options=_limits(first_token_s=0.5, stall_s=0.5),
     ),
@@ -156,7 +155,7 @@ CASES: Final = (
                 b"0\r\n\r\n",
             ]
         ],
-        _HI,
+        HI,
         ways=STREAMS,
         kind="openrouter",
         options=_limits(first_token_s=0.5, stall_s=0.5),
@@ -183,7 +182,7 @@ CASES: Final = (
         "model-slow-first-word-in-chat",
         "a plain answer may take as long as the whole limit allows",
         [[0.3, *reply(completion({"content": "Hi there"}))]],
-        _HI,
+        HI,
         ways=CHAT,
         options=_limits(first_token_s=0.1, stall_s=0.1),
     ),
@@ -191,7 +190,7 @@ CASES: Final = (
         "timeout-then-answer",
         "a silent server is asked again",
         [["hang"], answer("Hi there")],
-        _HI,
+        HI,
         ways=STREAMS,
         requests=2,
         within_s=2.5,

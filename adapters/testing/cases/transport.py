@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from adapters.testing.answers import (
-    DONE,
     SSE_HEAD,
-    STOP,
     answer,
     completion,
     event,
@@ -16,39 +13,28 @@ from adapters.testing.answers import (
     reply,
     said,
 )
-from adapters.testing.case import STREAMS, Failure, Success, WireCase
-from adapters.testing.cases.common import TWO_TRIES
-
-_HI = Success(text="Hi there")
-_JSON = json.dumps(completion({"content": "Hi there"})).encode()
-_EVENTS = (said("Hi"), said(" there"), STOP)
-_SSE = b"".join(map(event, _EVENTS)) + DONE
-_BROKEN = ("APIConnectionError", "IncompleteResponseError")
-
-
-def _head(*lines: str, version: str = "1.1") -> bytes:
-    return "\r\n".join([f"HTTP/{version} 200 OK", *lines, "", ""]).encode()
-
+from adapters.testing.case import STREAMS, Failure, WireCase
+from adapters.testing.cases.common import BROKEN, HI, HI_EVENTS, HI_JSON, HI_SSE, TWO_TRIES, head
 
 CASES: Final = (
     WireCase(
         "mlx-http10-stream",
         "an HTTP/1.0 stream has no length; the closed connection is its end",
-        [[_head("content-type: text/event-stream", version="1.0"), _SSE, "eof"]],
-        _HI,
+        [[head("content-type: text/event-stream", version="1.0"), HI_SSE, "eof"]],
+        HI,
         ways=STREAMS,
     ),
     WireCase(
         "mlx-http10-json",
         "an HTTP/1.0 answer without length",
-        [[_head("content-type: application/json", version="1.0"), _JSON, "eof"]],
-        _HI,
+        [[head("content-type: application/json", version="1.0"), HI_JSON, "eof"]],
+        HI,
     ),
     WireCase(
         "proxy-connection-close-stream",
         "an HTTP/1.1 stream that ends with the connection",
-        [[_head("content-type: text/event-stream", "connection: close"), _SSE, "eof"]],
-        _HI,
+        [[head("content-type: text/event-stream", "connection: close"), HI_SSE, "eof"]],
+        HI,
         ways=STREAMS,
         kind="openrouter",
     ),
@@ -56,20 +42,20 @@ CASES: Final = (
         "cdn-early-hints",
         "103 Early Hints come before the answer",
         [[b"HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n", *answer("Hi", " there").stream]],
-        _HI,
+        HI,
         ways=STREAMS,
     ),
     WireCase(
         "proxy-length-too-long",
         "fewer bytes than the content length promises, in the middle of the JSON",
-        [[_head("content-type: application/json", f"content-length: {len(_JSON)}"), _JSON[:-40], "eof"]],
-        Failure(_BROKEN, retryable=True),
+        [[head("content-type: application/json", f"content-length: {len(HI_JSON)}"), HI_JSON[:-40], "eof"]],
+        Failure(BROKEN, retryable=True),
     ),
     WireCase(
         "proxy-length-too-short",
         "the content length cuts the JSON",
-        [[_head("content-type: application/json", f"content-length: {len(_JSON) - 40}"), _JSON, "eof"]],
-        Failure(_BROKEN, retryable=True),
+        [[head("content-type: application/json", f"content-length: {len(HI_JSON) - 40}"), HI_JSON, "eof"]],
+        Failure(BROKEN, retryable=True),
     ),
     WireCase(
         "server-dies-before-answering",
@@ -106,35 +92,35 @@ CASES: Final = (
         "server-dies-mid-chunk",
         "the connection is closed in the middle of an HTTP chunk",
         [[SSE_HEAD, http_chunk(event(said("Hel"))), b"5f\r\ndata: {", "eof"]],
-        Failure(_BROKEN, after="Hel", retryable=True),
+        Failure(BROKEN, after="Hel", retryable=True),
         ways=STREAMS,
     ),
     WireCase(
         "server-resets-mid-stream",
         "the connection is reset after some text",
         [[SSE_HEAD, http_chunk(event(said("Hel"))), 0.1, "rst"]],
-        Failure(_BROKEN, after="Hel", retryable=True),
+        Failure(BROKEN, after="Hel", retryable=True),
         ways=STREAMS,
     ),
     WireCase(
         "balancer-resets-after-finish",
         "the answer was whole when the connection was reset",
-        [[SSE_HEAD, *[http_chunk(event(one)) for one in _EVENTS], 0.1, "rst"]],
-        _HI,
+        [[SSE_HEAD, *[http_chunk(event(one)) for one in HI_EVENTS], 0.1, "rst"]],
+        HI,
         ways=STREAMS,
     ),
     WireCase(
         "proxy-garbled-chunk-size",
         "a chunk size that is no number, after some text",
         [[SSE_HEAD, http_chunk(event(said("Hel"))), 0.1, b"zz\r\nxx\r\n", "eof"]],
-        Failure(_BROKEN, after="Hel", retryable=True),
+        Failure(BROKEN, after="Hel", retryable=True),
         ways=STREAMS,
     ),
     WireCase(
         "reset-then-answer",
         "a broken connection is tried again",
         [["rst"], answer("Hi there")],
-        _HI,
+        HI,
         options={"retry": {"attempts": 2, "initial_wait_s": 0.01}},
         requests=2,
     ),
@@ -142,7 +128,7 @@ CASES: Final = (
         "nginx-closes-between-turns",
         "a kept-alive connection that was closed meanwhile is not used again",
         [[*reply(completion({"content": "Hi there"})), "eof"]],
-        _HI,
+        HI,
         options=TWO_TRIES,  # the close may come a moment after the next request
         turns=2,
         requests=2,
