@@ -175,8 +175,8 @@ class Brackets:
 
     def _behind_string(self, text: str, start: int) -> int | None:
         """Return where the string ends that a place is in; None if it does not end."""
-        if not self._quote:
-            return start
+        if not self._quote or start == len(text):
+            return start  # if nothing has come, a backslash at the end of what was there still waits
         rest = _REST_OF_STRING[self._quote].match(text, start)
         assert rest is not None  # noqa: S101 - it matches nothing at least
         if rest.group(1):

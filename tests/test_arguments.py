@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import time
 import warnings
 from typing import Any
@@ -186,6 +187,14 @@ def test_bracket_of_a_growing_text(data: st.DataObject, text: str) -> None:
     assert Brackets().closed_at(f"{text}{text}") == closed_at or closed_at is None
 
 
+def test_an_escape_waits_for_what_it_escapes() -> None:
+    """A backslash at the end of what has come is not forgotten when it is asked again before more has."""
+    text = r"""{"a": "\"}"}"""
+    brackets = Brackets()
+
+    assert [brackets.closed_at(text[:end]) for end in (8, 8, len(text))] == [None, None, len(text)]
+
+
 @given(ANYTHING)
 def test_anything_as_arguments(raw: Any) -> None:
     """Reading never raises, always gives an object that JSON can say again, and a reason only with an empty one."""
@@ -197,11 +206,14 @@ def test_anything_as_arguments(raw: Any) -> None:
 
 @given(JSON_OBJECTS)
 def test_arguments_come_back(arguments: dict[str, Any]) -> None:
-    """Arguments that were written as JSON, as Python, or encoded twice are read as they were."""
-    text = json.dumps(arguments)
+    """Arguments that were written as JSON, as Python, or encoded twice are read as they were.
+
+    But for escapes that Python alone has: what may be JSON is read as JSON, and a path such as C:\\x64 stays one.
+    """
+    text, python = json.dumps(arguments), repr(arguments)
 
     assert read_arguments(text) == (arguments, None)
-    assert read_arguments(repr(arguments)) == (arguments, None)
+    assert re.search(r"\\[xU]", python) or read_arguments(python) == (arguments, None)
     assert read_arguments(json.dumps(text)) == (arguments, None)
     assert read_arguments(text + text) == (arguments, None)
 

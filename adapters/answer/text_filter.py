@@ -83,6 +83,7 @@ class TextFilter:
         self._come_chars = 0
         self._plain_to = 0  # up to this character of all that came, brackets mean nothing
         self._out: list[str] = []
+        self._surely_text = 0  # so many of them stand before reasoning that had a mark of its own
         self._is_in_doubt = False  # whether what is to be spoken may turn out to be reasoning
         self._spoke = False
         self._space: list[str] = []  # white space behind a mark: spoken only if text follows
@@ -190,8 +191,8 @@ class TextFilter:
             self._span = Span(opener, mark, in_sentence=self._line.has_text)
             return True
         if mark.role == "stray_end":
-            self.reasoning.add("".join(self._out))
-            self._out.clear()
+            self.reasoning.add("".join(self._out[self._surely_text :]))
+            del self._out[self._surely_text :]
             self.began_with_reasoning = True
         self._behind_mark = True
         return True
@@ -234,6 +235,7 @@ class TextFilter:
         self._read -= len(rest or "")
         if span.mark.role == "reasoning":
             self.reasoning.add(span.body)
+            self._surely_text = len(self._out)
             self._thinks = True
             self.began_with_reasoning |= not span.opener
         else:
@@ -278,6 +280,7 @@ class TextFilter:
     def _spoken(self) -> str:
         text = "".join(self._out)
         self._out.clear()
+        self._surely_text = 0
         self._spoke = self._spoke or bool(text)
         return text
 

@@ -100,7 +100,10 @@ def _as_path(value: object) -> object:
     if isinstance(value, str):
         value = value.strip()
         no_shell_variable(value)
-        return Path(value).expanduser() if value else None
+        try:
+            return Path(value).expanduser() if value else None
+        except RuntimeError:
+            raise ValueError("begins with ~ and the name of no user of this machine; write the whole path") from None
     return value
 
 

@@ -396,6 +396,14 @@ def test_pieces(data: st.DataObject, text: str, tools: dict[str, dict[str, Any]]
     assert in_pieces == _filtered([text], tools, reasoning_first=reasoning_first)
 
 
+@pytest.mark.parametrize("ends", [[], [8, 13, 31]], ids=["in one piece", "in pieces"])
+def test_text_before_marked_reasoning_stays_text(ends: list[int]) -> None:
+    """An end of reasoning that never began makes no reasoning of what was said before other reasoning began."""
+    text = "</think>Hello<think>world. </think></think>"
+
+    assert _filtered(pieces_of(text, ends), TOOLS, reasoning_first=False) == ("Hello", "world. ", [])
+
+
 @given(MARKED_TEXTS, st.sampled_from([TOOLS, {}]), st.booleans())
 def test_nothing_is_made_up(text: str, tools: dict[str, dict[str, Any]], reasoning_first: bool) -> None:
     """What is spoken, thought and leaked is what came, in its order, and each character only once."""

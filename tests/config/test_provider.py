@@ -161,6 +161,7 @@ def test_openrouter_headers_are_added() -> None:
             id="effort",
         ),
         pytest.param({"model_path": "m.gguf"}, "model_path is for kind local alone; remove it", id="model file"),
+        pytest.param({"model_path": "~nobody-here/m"}, "model_path begins with ~ and the name of no user", id="whose"),
         pytest.param({"model_path": 4}, "model_path must be text; put it in quotes", id="number for path"),
     ],
 )

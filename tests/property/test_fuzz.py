@@ -56,6 +56,7 @@ _TOOLS = [
 ]
 _FINISH = re.compile(rb'finish_reason"\s*:\s*"|\[DONE\]|failed_generation')
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[^u])")
+_PAIR = re.compile(r"\\(u[dD][89abAB][0-9a-fA-F]{2})\\(u[dD][c-fC-F][0-9a-fA-F]{2})")  # one character in two escapes
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
@@ -198,6 +199,7 @@ def _run(body: bytes, places: list[int], way: Way, *, status: int = 200, breaks:
 def _is_in(said: str, body: bytes) -> bool:
     """Whether the characters of a text are all in a body, in their order, escaped or not."""
     text = body.decode("utf-8", "replace")
+    text = _PAIR.sub(lambda pair: pair.group() + _unescaped(pair.group(1)) + _unescaped(pair.group(2)), text)
     text = _ESCAPE.sub(lambda escape: escape.group() + _unescaped(escape.group(1)), text)
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     characters = iter(text)
