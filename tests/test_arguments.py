@@ -206,9 +206,9 @@ def test_anything_as_arguments(raw: Any) -> None:
 
 @given(JSON_OBJECTS)
 def test_arguments_come_back(arguments: dict[str, Any]) -> None:
-    """Arguments that were written as JSON, as Python, or encoded twice are read as they were.
+    r"""Arguments that were written as JSON, as Python, or encoded twice are read as they were.
 
-    But for escapes that Python alone has: what may be JSON is read as JSON, and a path such as C:\\x64 stays one.
+    But for escapes that Python alone has: what may be JSON is read as JSON, and a path such as C:\x64 stays one.
     """
     text, python = json.dumps(arguments), repr(arguments)
 
