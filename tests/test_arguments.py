@@ -204,6 +204,15 @@ def test_anything_as_arguments(raw: Any) -> None:
     assert error is None or arguments == {}
 
 
+def _as_json(python: str) -> dict[str, Any] | None:
+    """What JSON makes of a Python literal, with backslashes for themselves where JSON knows no such escape."""
+    try:
+        value: dict[str, Any] = json.loads(re.sub(r"((?<!\\)(?:\\\\)*)\\([xU])", r"\1\\\\\2", python))
+    except ValueError:
+        return None
+    return value
+
+
 @given(JSON_OBJECTS)
 def test_arguments_come_back(arguments: dict[str, Any]) -> None:
     r"""Arguments that were written as JSON, as Python, or encoded twice are read as they were.
@@ -213,7 +222,7 @@ def test_arguments_come_back(arguments: dict[str, Any]) -> None:
     text, python = json.dumps(arguments), repr(arguments)
 
     assert read_arguments(text) == (arguments, None)
-    assert re.search(r"\\[xU]", python) or read_arguments(python) == (arguments, None)
+    assert read_arguments(python) == (_as_json(python) or arguments, None)
     assert read_arguments(json.dumps(text)) == (arguments, None)
     assert read_arguments(text + text) == (arguments, None)
 

@@ -92,7 +92,7 @@ async def _hand_over(
             api_key=origin.api_key,
             client=_client_for(exchange, origin),
             extra_headers=dict(headers),
-            extra_body={**body, "model": origin.model},
+            extra_body={**body, "model": origin.model},  # some versions drop it for openai/: OpenAIClient writes it too
             timeout=_CALL_TIMEOUT_S,
             max_retries=0,
             num_retries=0,
