@@ -51,11 +51,11 @@ WIRE_TESTS = (
     "tests/recorded/test_recorded_failures.py",
     "tests/recorded/test_recorded_requests.py",
     "tests/testing/test_wire_cases.py",
-    "tests/wire/test_engine.py",
+    "tests/transport/test_litellm_bridge.py",
 )
 """What sees LiteLLM at work: the requests that it sends, and every server that it talks to."""
 
-COMPILED_FIRST = "import litellm.main, livekit.agents, adapters.wire.client"
+COMPILED_FIRST = "import litellm.main, livekit.agents, adapters.transport.http"
 """What all processes of the tests import: compiled by one of them, and not by each that comes before it is."""
 
 IMPORTS_NOTHING_HEAVY = "import adapters, sys; assert not {'litellm', 'openai', 'aiohttp'} & {*sys.modules}"

@@ -50,10 +50,10 @@ from adapters.types import (
 
 if TYPE_CHECKING:
     from adapters.agent import run_turn
+    from adapters.client.provider import LiteLLMProvider
     from adapters.config import ProviderConfig, load_config
     from adapters.factory import create_provider, create_provider_from_settings
     from adapters.fallback import FallbackProvider
-    from adapters.litellm_provider import LiteLLMProvider
     from adapters.provider import LLMProvider
     from adapters.tools.mcp import mcp_tools
     from adapters.tools.tool import Tool, ToolContext
@@ -111,7 +111,7 @@ if not TYPE_CHECKING:  # pragma: no branch - type checkers alone go past it, or 
 
             return version("caal-llm-adapters")
         if name == "LiteLLMProvider":
-            from adapters.litellm_provider import LiteLLMProvider
+            from adapters.client.provider import LiteLLMProvider
 
             return LiteLLMProvider
         if name not in __all__:

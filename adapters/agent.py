@@ -11,8 +11,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from adapters import telemetry
 from adapters.provider import closing
+from adapters.telemetry import spans
 from adapters.tools.round import ToolRound
 from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCallDone, ToolResult, ToolsRunning
@@ -107,7 +107,7 @@ class _Turn:
         self._options = options
         self._responses: list[LLMResponse] = []
         self._said: list[str] = []  # in the current answer
-        self.span = telemetry.Turn()
+        self.span = spans.Turn()
 
     @property
     def rounds(self) -> int:

@@ -1,4 +1,4 @@
-"""Every error that this library raises, and nothing else: no HTTP, no translation (see ``wire.errors``).
+"""Every error that this library raises, and nothing else: no HTTP, no translation (see ``transport.errors``).
 
 ::
 

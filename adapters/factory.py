@@ -1,6 +1,6 @@
 """Makes providers: by kind, from a row of YAML, or from CAAL's settings.
 
-What may be set is told by ``adapters.config``; what a provider does lives in ``adapters.litellm_provider``.
+What may be set is told by ``adapters.config``; what a provider does lives in ``adapters.client.provider``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from adapters.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from adapters.client.provider import LiteLLMProvider
     from adapters.fallback import FallbackProvider
-    from adapters.litellm_provider import LiteLLMProvider
     from adapters.local import LocalServer
     from adapters.types import Json
 
@@ -124,7 +124,7 @@ def _resolved(rows: Iterable[ProviderConfig]) -> list[ProviderConfig]:
 
 
 def _provider_of(config: ProviderConfig) -> LiteLLMProvider:
-    from adapters.litellm_provider import LiteLLMProvider
+    from adapters.client.provider import LiteLLMProvider
 
     if config.kind == "ollama" and config.num_ctx is not None:
         _log.warning(

@@ -11,8 +11,8 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never
 
+from adapters._install import install_command
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
-from adapters.install import install_command
 from adapters.provider import with_extras
 from adapters.types import ResponseDone, TextDelta
 

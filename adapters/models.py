@@ -1,7 +1,7 @@
 """Which models a server offers: ``list_models``, for OpenRouter and for every other server with ``GET /models``.
 
 OpenRouter's list is worth reading: hundreds of models, with prices, windows and abilities. The others say less, and
-what they do not say is None here, never a guess. Asking for the document is ``wire.connection``'s job.
+what they do not say is None here, never a guess. Asking for the document is ``transport.connection``'s job.
 
 The fields of OpenRouter were checked against ``components.Model`` of its own package.
 """
@@ -16,15 +16,15 @@ from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from adapters.wire.connection import Connection
-from adapters.wire.errors.failures import incomplete
+from adapters.transport.errors.failures import incomplete
+from adapters.transport.provider_transport import ProviderTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from adapters.config import ProviderConfig
+    from adapters.transport.endpoint import Endpoint
     from adapters.types import Json
-    from adapters.wire.origin import Origin
 
 _MOST_PAGES = 20  # OpenRouter pages by 500; a server that never ends its list must not hold us
 _NO_LIST = "sent something else than a list of models. Please check base_url."
@@ -198,8 +198,8 @@ _lists: dict[tuple[str, int], tuple[float, list[ModelInfo]]] = {}
 
 
 async def _all_models(config: ProviderConfig, max_age_s: float) -> list[ModelInfo]:
-    connection = Connection(config)
-    source = (connection.origin.base_url, hash(connection.origin.api_key))
+    connection = ProviderTransport(config)
+    source = (connection.endpoint.base_url, hash(connection.endpoint.api_key))
     came_at_s, models = _lists.get(source, (-math.inf, []))
     if time.monotonic() - came_at_s <= max_age_s:
         return models
@@ -211,11 +211,11 @@ async def _all_models(config: ProviderConfig, max_age_s: float) -> list[ModelInf
     return models
 
 
-async def _pages(connection: Connection) -> AsyncIterator[list[Any]]:
+async def _pages(connection: ProviderTransport) -> AsyncIterator[list[Any]]:
     path = "/models"
     for _ in range(_MOST_PAGES):
         document = await connection.get(path)
-        yield _entries_of(document, connection.origin)
+        yield _entries_of(document, connection.endpoint)
         links = document.get("links") if isinstance(document, dict) else None
         following = links.get("next") if isinstance(links, dict) else None
         _, found, query = following.partition("?") if isinstance(following, str) else ("", "", "")
@@ -224,10 +224,10 @@ async def _pages(connection: Connection) -> AsyncIterator[list[Any]]:
         path = f"/models?{query}"  # never the address itself: the key goes to the configured server alone
 
 
-def _entries_of(document: Json, origin: Origin) -> list[Json]:
+def _entries_of(document: Json, endpoint: Endpoint) -> list[Json]:
     entries = _entries_in(document)
     if entries is None:
-        raise incomplete(_NO_LIST, origin)
+        raise incomplete(_NO_LIST, endpoint)
     return entries
 
 

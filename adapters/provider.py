@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from adapters.arguments import is_whole, read_arguments
+from adapters._arguments import is_whole, read_arguments
 from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class LLMProvider(ABC):
         """
         await self.prewarm()
 
-    def _events_in_group(
+    def _stream_for_group(
         self,
         messages: list[Message],
         tools: list[ToolSpec] | None,

@@ -1,7 +1,7 @@
 """The values that cross the library's border: answers, tool calls, usage and stream events.
 
 Everything here is frozen and slotted, knows nothing of HTTP, and imports nothing of ours. How an answer is read
-off the wire lives in ``adapters.wire``; how messages are formatted for the next request in ``adapters.provider``.
+off the wire lives in ``adapters.transport``; how messages are formatted for the next request in ``adapters.provider``.
 """
 
 from __future__ import annotations

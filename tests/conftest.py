@@ -18,7 +18,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import pytest
 from hypothesis import HealthCheck, settings
 
-from adapters.wire import engine
+from adapters.transport import litellm_bridge
 from tests.servers import cassettes
 
 if TYPE_CHECKING:
@@ -114,4 +114,4 @@ def untraced_children(monkeypatch: pytest.MonkeyPatch) -> None:
 def litellm_is_loaded() -> None:
     """Load LiteLLM before a test whose time is looked at; on a busy machine that alone takes ten seconds."""
     for prefix in ("openai/", "openrouter/"):
-        asyncio.run(engine.rehearsed(prefix))
+        asyncio.run(litellm_bridge.rehearsed(prefix))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.arguments import Brackets, is_whole, read_arguments, read_expression, read_value
+from adapters._arguments import Brackets, is_whole, read_arguments, read_expression, read_value
 from tests.property.strategies import ANYTHING, JSON_OBJECTS, MARKED_TEXTS, cuts, pieces_of
 
 _DEEP = 20_000  # deeper than any Python reads: 3.13 goes down to nearly ten thousand

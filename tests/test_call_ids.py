@@ -1,4 +1,4 @@
-"""``adapters.call_ids``: ids that every server accepts."""
+"""``adapters._call_ids``: ids that every server accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.call_ids import derive_call_id, is_short_id, make_call_id
+from adapters._call_ids import derive_call_id, is_short_id, make_call_id
 
 
 def test_made_ids_have_nine_letters_or_digits_and_differ() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapters.install import install_command
+from adapters._install import install_command
 
 
 def test_a_checkout_is_installed_from_itself() -> None:

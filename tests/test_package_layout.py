@@ -53,53 +53,6 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert script[-1] == commands[1]
 
 
-def _modules() -> dict[str, str]:
-    """Every module of the package, by its path inside it."""
-    package = ROOT / "adapters"
-    return {str(path.relative_to(package)): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
-
-
-def _long_functions(text: str, most: int) -> list[str]:
-    """Names of the functions whose body, without its docstring, has more lines than that."""
-    found = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            if body and (node.end_lineno or 0) - body[0].lineno + 1 > most:
-                found.append(node.name)
-    return found
-
-
-def test_a_function_is_short_enough_to_be_read_at_once() -> None:
-    """No function of the package has more than 40 lines."""
-    long = {name: found for name, text in _modules().items() if (found := _long_functions(text, 40))}
-
-    assert long == {}
-
-
-def test_lines_of_a_function_are_counted() -> None:
-    """The count sees nested functions and methods, and passes over docstrings."""
-    text = """
-class A:
-    async def f(self):
-        'One.'
-        def g():
-            x = 1
-            return x
-"""
-
-    assert _long_functions(text, 3) == []
-    assert _long_functions(text, 2) == ["f"]
-    assert sorted(_long_functions(text, 1)) == ["f", "g"]
-
-
-def test_a_module_has_one_job() -> None:
-    """No module of the package has more than 320 lines: the next thing to say belongs into a file of its own."""
-    lines = {name: text.count("\n") for name, text in _modules().items()}
-
-    assert {name: count for name, count in lines.items() if count > 320} == {}
-
-
 def test_each_dependency_has_its_reason() -> None:
     """Beside every requirement in ``pyproject.toml`` a comment says what it is for."""
     lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()

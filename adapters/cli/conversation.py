@@ -16,8 +16,8 @@ import click
 from adapters.agent import run_turn
 from adapters.cli.base import printable, report
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
+from adapters.cli.progress import Progress
 from adapters.cli.view import JsonView, Screen
-from adapters.cli.watched import Watched
 from adapters.errors import AdapterError, APIConnectionError, NotFoundError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Conversation:
         self, config: ProviderConfig, *, system: str | None, with_tools: bool, as_json: bool, may_spin: bool
     ) -> None:
         self._config = config
-        self._asked = Watched(config)
+        self._asked = Progress(config)
         self._start: list[Message] = [{"role": "system", "content": system}] if system else []
         self._messages = list(self._start)
         self._with_tools = with_tools
@@ -159,7 +159,7 @@ class Conversation:
     def _choose_model(self, name: str) -> None:
         if name:
             self._config = self._config.with_options(model=name)
-            former, self._asked = self._asked, Watched(self._config)
+            former, self._asked = self._asked, Progress(self._config)
             self._runner.run(former.provider.aclose())
         _tell(f"{self._asked.provider.model}, of {self._asked.provider.provider_name}")
 

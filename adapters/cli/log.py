@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from adapters.cli.base import printable
-from adapters.wire.errors.redact import redact
-from adapters.wire.origin import origin_of
+from adapters.transport.endpoint import endpoint_for
+from adapters.transport.errors.redact import redact
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
@@ -32,7 +32,7 @@ def show_log(config: ProviderConfig) -> None:
         config: The provider, whose secrets are hidden.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting(origin_of(config).secrets))
+    handler.setFormatter(_Redacting(endpoint_for(config).secrets))
     logger = logging.getLogger("adapters")
     logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)

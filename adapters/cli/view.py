@@ -22,7 +22,7 @@ from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
     from adapters.agent import AgentEvent
-    from adapters.cli.watched import Watched
+    from adapters.cli.progress import Progress
     from adapters.provider import LLMProvider
     from adapters.types import LLMResponse
 
@@ -49,14 +49,14 @@ class Screen:
     A view of ``chat`` for people. Without a terminal nothing spins and nothing is coloured.
 
     Args:
-        watched: Who answers; its phase stands beside the spinner.
+        progress: Who answers; its phase stands beside the spinner.
         may_spin: Whether there is a spinner at all.
     """
 
-    def __init__(self, watched: Watched, *, may_spin: bool = True) -> None:
+    def __init__(self, progress: Progress, *, may_spin: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._may_spin = may_spin and self._console.is_interactive
-        self._spinner = self._console.status(_Phase(watched))
+        self._spinner = self._console.status(_Phase(progress))
         self._made_s = self._asked_s = time.perf_counter()
         self._first_word_s: float | None = None
         self._in_line = False
@@ -118,11 +118,11 @@ class Screen:
 class _Phase:
     """What stands beside the spinner; rich asks for it again at each turn."""
 
-    def __init__(self, watched: Watched) -> None:
-        self._watched = watched
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
 
     def __rich__(self) -> Text:
-        return Text(printable(self._watched.phase))
+        return Text(printable(self._progress.phase))
 
 
 class JsonView:

@@ -1,7 +1,7 @@
 """The kinds of provider, one row of data each, and the forms in which people write a server's address.
 
 A new kind is a new row here. What a user sets for one provider lives in ``adapters.config``, how a request is sent
-in ``adapters.wire``.
+in ``adapters.transport``.
 """
 
 from __future__ import annotations

@@ -11,22 +11,22 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from adapters.answer.answer import Answer, CallInsteadOfText
-from adapters.attempt import attempt
+from adapters.client.attempt import attempt
 from adapters.errors import APIConnectionError, APIError
 from adapters.request.build import build_request
-from adapters.request.question import question_of
+from adapters.request.params import parse_params
+from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
+from adapters.transport.deadlines import Deadlines
+from adapters.transport.errors.upstream import UpstreamError
 from adapters.types import ResponseDone
-from adapters.wire.deadlines import Deadlines
-from adapters.wire.errors.upstream import UpstreamError
 
 if TYPE_CHECKING:
-    from adapters.answer.chunks import Chunk
     from adapters.config import ProviderConfig
-    from adapters.request.learned import Learned
-    from adapters.request.request import Request
+    from adapters.request.capabilities import ServerCapabilities
+    from adapters.request.chat_request import ChatRequest
+    from adapters.response.chunks import Chunk
+    from adapters.transport.provider_transport import ProviderTransport
     from adapters.types import LLMResponse, ToolSpec
-    from adapters.wire.connection import Connection
 
 HELLO = "Say hello in one short sentence."
 WEATHER = "What is the weather in Paris? Use the tool."
@@ -65,7 +65,7 @@ class Heard:
     refused: tuple[str, ...] = ()
 
 
-class _Watched(Answer):
+class _Watched(ResponseAssembler):
     """An answer that also notes what came for calls."""
 
     sent_calls = False
@@ -77,9 +77,9 @@ class _Watched(Answer):
 
 
 async def ask(
-    connection: Connection,
+    connection: ProviderTransport,
     config: ProviderConfig,
-    learned: Learned,
+    capabilities: ServerCapabilities,
     text: str,
     tool_choice: Literal["auto", "none"] | None = None,
 ) -> Heard:
@@ -94,12 +94,15 @@ async def ask(
     """
     tools = None if tool_choice is None else TOOLS
     message = {"role": "user", "content": text}
-    question = question_of([message], tools, tool_choice=tool_choice or "auto", stream=True, options={})
-    first = request = build_request(question, config, learned)
+    question = parse_params([message], tools, tool_choice=tool_choice or "auto", stream=True, options={})
+    first = request = build_request(question, config, capabilities)
     may_repeat = True
     while True:
         answer = _Watched(
-            connection.origin, question.schemas, wants_text=question.wants_text, reasoning_first=learned.reasoning_first
+            connection.endpoint,
+            question.schemas,
+            wants_text=question.wants_text,
+            reasoning_first=capabilities.reasoning_first,
         )
         heard = await _hear(connection, config, request, answer)
         if type(heard.error) is APIConnectionError and may_repeat:
@@ -109,13 +112,13 @@ async def ask(
         cause = heard.error.__cause__ if heard.error is not None else None
         if not isinstance(cause, UpstreamError):
             return heard
-        learned.learn_from_refusal(cause, request)
-        refused, request = request, build_request(question, config, learned)
+        capabilities.learn_from_refusal(cause, request)
+        refused, request = request, build_request(question, config, capabilities)
         if request == refused:
             return heard
 
 
-async def _hear(connection: Connection, config: ProviderConfig, request: Request, answer: _Watched) -> Heard:
+async def _hear(connection: ProviderTransport, config: ProviderConfig, request: ChatRequest, answer: _Watched) -> Heard:
     heard = Heard()
     began_s = time.monotonic()
     try:
@@ -126,7 +129,7 @@ async def _hear(connection: Connection, config: ProviderConfig, request: Request
                     heard.first_s = time.monotonic() - began_s
                 if isinstance(event, ResponseDone):
                     heard.response = event.response
-    except CallInsteadOfText:
+    except CallInsteadOfTextError:
         heard.called_instead = True
     except APIError as error:
         heard.error = error

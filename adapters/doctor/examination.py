@@ -15,9 +15,9 @@ from adapters.doctor.probe import probing
 from adapters.doctor.servers import recognise
 from adapters.errors import AdapterError, ConfigError
 from adapters.factory import server_of
-from adapters.request.learned import Learned
-from adapters.wire.connection import Connection
-from adapters.wire.origin import origin_of
+from adapters.request.capabilities import ServerCapabilities
+from adapters.transport.endpoint import endpoint_for
+from adapters.transport.provider_transport import ProviderTransport
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
@@ -93,7 +93,7 @@ def _key(config: ProviderConfig) -> Finding:
 
 async def _over_http(config: ProviderConfig, base_url: str, tell: Tell) -> None:
     """From the first document that the server sends on."""
-    async with probing(origin_of(config).at(base_url), config.timeouts) as probe:
+    async with probing(endpoint_for(config).at(base_url), config.timeouts) as probe:
         place = await find_place(probe, base_url)
         tell(place.finding)
         if place.refuses_key:
@@ -109,21 +109,21 @@ async def _over_http(config: ProviderConfig, base_url: str, tell: Tell) -> None:
 
 async def _conversation(config: ProviderConfig, server: Server, tell: Tell) -> None:
     """The questions; loading is over before the first of them, so that it is the server that is timed."""
-    connection = Connection(config)
+    connection = ProviderTransport(config)
     try:
         await connection.prewarm()
-        learned = Learned(config.name)
-        cold = await ask(connection, config, learned, HELLO)
+        capabilities = ServerCapabilities(config.name)
+        cold = await ask(connection, config, capabilities, HELLO)
         tell(verdicts.answered(cold))
         if cold.response is None:
             return
         tell(verdicts.usage_counted(cold.response))
-        call = await ask(connection, config, learned, WEATHER, "auto")
+        call = await ask(connection, config, capabilities, WEATHER, "auto")
         tell(verdicts.tool_called(call, server))
-        text = await ask(connection, config, learned, WEATHER, "none")
+        text = await ask(connection, config, capabilities, WEATHER, "none")
         tell(verdicts.choice_respected(text))
         tell(verdicts.parameters_taken({*cold.refused, *call.refused, *text.refused}))
-        warm = await ask(connection, config, learned, HELLO)
+        warm = await ask(connection, config, capabilities, HELLO)
         tell(verdicts.first_words(cold, warm, server))
     finally:
         await connection.aclose()

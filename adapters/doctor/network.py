@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from adapters.doctor.finding import Finding
-from adapters.wire.environment import proxy_for, tls_of
+from adapters.transport.proxy_tls import proxy_for, tls_of
 
 if TYPE_CHECKING:
     from adapters.doctor.finding import Tell

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from adapters.wire.client import Client, Trouble
+from adapters.transport.http import HTTPSession, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from adapters.config import TimeoutConfig
+    from adapters.transport.endpoint import Endpoint
     from adapters.types import Json
-    from adapters.wire.origin import Origin
 
 _MOST_BYTES = 4_000_000  # OpenRouter's list of models has 1 MB
 
@@ -51,9 +51,9 @@ class Probe:
         wait_s: Seconds that an answer may take.
     """
 
-    def __init__(self, client: Client, origin: Origin, wait_s: float) -> None:
+    def __init__(self, client: HTTPSession, endpoint: Endpoint, wait_s: float) -> None:
         self._client = client
-        self._origin = origin
+        self._endpoint = endpoint
         self._wait_s = wait_s
 
     async def get(self, url: str) -> Reply:
@@ -63,12 +63,12 @@ class Probe:
                 return await self._reply(url)
         except TimeoutError:
             trouble = f"no answer within {self._wait_s:g} s"
-        except Trouble as error:
+        except TransportError as error:
             trouble = error.cause or "the connection broke"
         return Reply(0, trouble=trouble)
 
     async def _reply(self, url: str) -> Reply:
-        response = await self._client.send("GET", url, self._origin.all_headers)
+        response = await self._client.send("GET", url, self._endpoint.all_headers)
         try:
             body = await response.read_up_to(_MOST_BYTES)
         finally:
@@ -77,15 +77,15 @@ class Probe:
 
 
 @asynccontextmanager
-async def probing(origin: Origin, timeouts: TimeoutConfig) -> AsyncIterator[Probe]:
+async def probing(endpoint: Endpoint, timeouts: TimeoutConfig) -> AsyncIterator[Probe]:
     """Open connections to a server, and close them at the end of the block.
 
     Raises:
         ConfigError: If the environment names a proxy or certificates that cannot be used.
     """
-    client = await Client.open(origin.base_url, timeouts.connect_s)
+    client = await HTTPSession.open(endpoint.base_url, timeouts.connect_s)
     try:
-        yield Probe(client, origin, timeouts.first_token_s)
+        yield Probe(client, endpoint, timeouts.first_token_s)
     finally:
         await client.aclose()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from adapters.wire.errors.redact import plain, shorten
+from adapters.transport.errors.redact import plain, shorten
 
 if TYPE_CHECKING:
     from adapters.doctor.address import Place

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adapters.doctor.finding import Finding
 from adapters.models import nearest_names
-from adapters.wire.errors.redact import plain, shorten
+from adapters.transport.errors.redact import plain, shorten
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig

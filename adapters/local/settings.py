@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from adapters._install import install_command
 from adapters.errors import ConfigError
-from adapters.install import install_command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from adapters.errors import ConfigError
 from adapters.request import history
-from adapters.request.request import Request
+from adapters.request.chat_request import ChatRequest
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
-    from adapters.request.learned import Learned
-    from adapters.request.question import Question
+    from adapters.request.capabilities import ServerCapabilities
+    from adapters.request.params import RequestParams
     from adapters.types import Json
 
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "stop", "seed", "reasoning_effort")
@@ -21,7 +21,7 @@ _MESSAGE = '{"role": "user", "content": "Hello"}'
 _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
 
 
-def build_request(question: Question, config: ProviderConfig, learned: Learned) -> Request:
+def build_request(params: RequestParams, config: ProviderConfig, capabilities: ServerCapabilities) -> ChatRequest:
     """Make the request that asks a question.
 
     It is a function of its arguments alone: asked again after something was learned, the request differs exactly if
@@ -35,28 +35,28 @@ def build_request(question: Question, config: ProviderConfig, learned: Learned) 
     Raises:
         ConfigError: If the messages or the tools are no messages or tools.
     """
-    _check(question)
-    wants_text, body = question.wants_text, _body(question, config)
-    return Request(
-        learned.shape_messages(history.mend(question.messages), wants_text=wants_text),
-        learned.shape_body(body, wants_text=wants_text),
-        question.stream,
+    _check(params)
+    wants_text, body = params.wants_text, _body(params, config)
+    return ChatRequest(
+        capabilities.shape_messages(history.mend(params.messages), wants_text=wants_text),
+        capabilities.shape_body(body, wants_text=wants_text),
+        params.stream,
         wants_text,
-        question.headers,
-        learned.dropped_of(body),
+        params.headers,
+        capabilities.dropped_of(body),
     )
 
 
-def _check(question: Question) -> None:
-    messages: Json = question.messages
-    tools: Json = question.tools
+def _check(params: RequestParams) -> None:
+    messages: Json = params.messages
+    tools: Json = params.tools
     if not isinstance(messages, list | tuple) or not all(isinstance(each, dict) for each in messages):
         raise ConfigError(f"messages must be a list of messages, such as [{_MESSAGE}].")
     if not isinstance(tools, list | tuple) or not all(isinstance(each, dict) for each in tools):
         raise ConfigError(f"tools must be a list of tools, such as [{_TOOL}].")
 
 
-def _body(question: Question, config: ProviderConfig) -> dict[str, Json]:
+def _body(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
     """The fields of the body, before the server has its say.
 
     The caller's options win over the provider's ``extra_body``, both over its defaults, and the caller's
@@ -66,13 +66,13 @@ def _body(question: Question, config: ProviderConfig) -> dict[str, Json]:
     if config.kind == "openrouter":
         body |= _openrouter_fields(config, body.get("reasoning", {}))
     body |= {name: value for name in _PARAMETERS if (value := getattr(config, name)) is not None}
-    if question.stream:
+    if params.stream:
         body["stream_options"] = {"include_usage": True}
-    if question.tools:
-        body |= {"tools": question.tools, "tool_choice": question.tool_choice}
-    body |= config.extra_body | question.options
-    body = {name: value for name, value in body.items() if value is not None} | question.extra_body
-    if question.tools and question.wants_text:
+    if params.tools:
+        body |= {"tools": params.tools, "tool_choice": params.tool_choice}
+    body |= config.extra_body | params.options
+    body = {name: value for name, value in body.items() if value is not None} | params.extra_body
+    if params.tools and params.wants_text:
         body["tool_choice"] = "none"
     return body
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.call_ids import derive_call_id, derived_call_ids, is_short_id
+from adapters._call_ids import derive_call_id, derived_call_ids, is_short_id
 from adapters.request.messages import text_of, tidy
 
 if TYPE_CHECKING:

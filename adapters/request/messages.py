@@ -9,7 +9,7 @@ import json
 import operator
 from typing import TYPE_CHECKING, Any
 
-from adapters.arguments import read_arguments
+from adapters._arguments import read_arguments
 
 if TYPE_CHECKING:
     from adapters.types import Json, Message

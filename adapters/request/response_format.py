@@ -28,7 +28,7 @@ _MOST_COMPLAINTS = 5
 _EXAMPLE: Final = '{"type": "json_schema", "json_schema": {"name": "answer", "schema": …}}'
 
 
-class Misshapen(ValueError):  # noqa: N818 - a signal: what it means for the answer is decided by whoever asked
+class SchemaMismatchError(ValueError):
     """An answer is not in the form that was asked for; the text says where, and repeats nothing of the answer."""
 
 
@@ -131,14 +131,14 @@ def _validated(text: str, model: type[BaseModel]) -> BaseModel:
     except ValidationError as error:
         complaints = error.errors(include_input=False, include_context=False, include_url=False)[:_MOST_COMPLAINTS]
     said = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the answer'}: {each['msg']}" for each in complaints)
-    raise Misshapen(said)
+    raise SchemaMismatchError(said)
 
 
 def _decoded(text: str, *, root: Json) -> Json:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise Misshapen("the answer is no JSON") from None
+        raise SchemaMismatchError("the answer is no JSON") from None
     if root == "object" and not isinstance(value, dict):
-        raise Misshapen("the answer is no JSON object")
+        raise SchemaMismatchError("the answer is no JSON object")
     return value

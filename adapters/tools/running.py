@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from adapters.request.messages import text_of
-from adapters.telemetry import Tool
+from adapters.telemetry.spans import Tool
 from adapters.tools.tool import CallError
 from adapters.types import ToolResult
 

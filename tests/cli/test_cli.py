@@ -22,8 +22,8 @@ from click.testing import CliRunner
 from adapters.cli.base import printable
 from adapters.cli.commands import group
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
+from adapters.cli.progress import Progress
 from adapters.cli.view import Screen
-from adapters.cli.watched import Watched
 from adapters.config import ProviderConfig
 from adapters.testing.answers import answer, call, reply, said, stream
 from adapters.types import ToolsRunning
@@ -357,7 +357,7 @@ def test_verbose(config: Path, server: ScriptedServer) -> None:
 
     result = run("chat", "hi", "--verbose")
 
-    assert "WARNING adapters.request.learned: scripted refused temperature" in result.stderr
+    assert "WARNING adapters.request.capabilities: scripted refused temperature" in result.stderr
     assert "INFO adapters.tools.running: The tool get_weather failed\nTraceback" in result.stderr
     assert result.stdout == "It is sunny.\n"
     log = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("→"))
@@ -773,7 +773,7 @@ def children(pid: int) -> list[int]:
 
 def test_tools_that_take_long(capsys: pytest.CaptureFixture[str]) -> None:
     """That tools take long is news for a voice; here the spinner tells it."""
-    with contextlib.closing(Screen(Watched(ProviderConfig.create("ollama", model="m")))) as screen:
+    with contextlib.closing(Screen(Progress(ProviderConfig.create("ollama", model="m")))) as screen:
         screen.show(ToolsRunning(("get_weather",), 1.5))
 
     assert capsys.readouterr() == ("", "")

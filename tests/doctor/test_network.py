@@ -13,14 +13,14 @@ import pytest
 
 from adapters.doctor.network import reach
 from adapters.testing.answers import http
-from tests.wire.servers import raw_server
+from tests.transport.servers import raw_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adapters.doctor.finding import Finding
 
-CERTIFICATE = Path(__file__).parent.parent / "wire" / "certificates" / "loopback.pem"
+CERTIFICATE = Path(__file__).parent.parent / "transport" / "certificates" / "loopback.pem"
 CONNECT_S = 5.0
 
 

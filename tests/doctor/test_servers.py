@@ -12,7 +12,7 @@ from adapters.doctor.probe import probing
 from adapters.doctor.servers import SERVERS, recognise
 from adapters.testing.answers import http, reply
 from adapters.testing.server import ScriptedServer
-from adapters.wire.origin import origin_of
+from adapters.transport.endpoint import endpoint_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -115,7 +115,7 @@ async def test_recognition(
     server.add(place, reply(document))
     config = ProviderConfig.create("openai_compatible", model="m", base_url=base_url)
 
-    async with probing(origin_of(config), config.timeouts) as probe:
+    async with probing(endpoint_for(config), config.timeouts) as probe:
         found, version = await recognise(probe, await find_place(probe, base_url))
 
     assert (found.name, version) == expected
@@ -127,7 +127,7 @@ async def test_answers_that_are_no_json(server: ScriptedServer) -> None:
     config = ProviderConfig.create("openai_compatible", model="m", base_url=server.add("pages", page, deep, page))
     bare = server.add("bare", reply([{"id": "m"}, "n"]))
 
-    async with probing(origin_of(config), config.timeouts) as probe:
+    async with probing(endpoint_for(config), config.timeouts) as probe:
         place, other = await find_place(probe, config.base_url), await find_place(probe, bare)
 
         nowhere = await find_place(probe, config.base_url.removesuffix("pages/v1") + "api")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from adapters.answer.markup import FIRST_CHARS as MARK_FIRST_CHARS
-from adapters.answer.markup import MARKS
-from adapters.answer.text_guess import FIRST_CHARS as GUESS_FIRST_CHARS
+from adapters.response.markup.bare_calls import FIRST_CHARS as GUESS_FIRST_CHARS
+from adapters.response.markup.markers import FIRST_CHARS as MARK_FIRST_CHARS
+from adapters.response.markup.markers import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

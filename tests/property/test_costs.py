@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.answer.answer import Answer
-from adapters.answer.chunks import CallFragment, chunk_of
-from adapters.answer.leaked_calls import read_leaked_calls
-from adapters.answer.markup import MARKS
-from adapters.answer.reasoning import Reasoning
-from adapters.answer.text_filter import TextFilter, read_generation
-from adapters.answer.text_guess import FIRST_CHARS, Guesser
-from adapters.answer.tool_calls import CallAssembler, TooManyCalls
-from adapters.arguments import read_arguments, read_value
+from adapters._arguments import read_arguments, read_value
 from adapters.errors import APIError, IncompleteResponseError
-from adapters.wire.origin import Origin
+from adapters.response.assembler import ResponseAssembler
+from adapters.response.chunks import CallFragment, chunk_of
+from adapters.response.markup.bare_calls import FIRST_CHARS, BareCallDetector
+from adapters.response.markup.filter import MarkupFilter, read_generation
+from adapters.response.markup.leaked_call_parser import read_leaked_calls
+from adapters.response.markup.markers import MARKS
+from adapters.response.reasoning import Reasoning
+from adapters.response.tool_calls import CallAssembler, TooManyCalls
+from adapters.transport.endpoint import Endpoint
 from tests.patience import cpu_s, growth, quiet_s
 from tests.property.strategies import CALLS_AS_TEXT, LOOKALIKES, TOOLS, WORDS
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_ORIGIN = Origin("shop", "m")
+_ORIGIN = Endpoint("shop", "m")
 _SMALL_CHARS, _LARGE_CHARS = 8_192, 32_768
 _READ_CHARS = 65_536  # what a socket brings at once
 _GROWTH = _LARGE_CHARS / _SMALL_CHARS
@@ -40,7 +40,7 @@ _STALL_S = 0.100 * 3  # the worst takes 0.06 s alone
 
 
 def _filter(text: str, *, tools: dict[str, dict[str, Any]], reasoning_first: bool = False, step: int = 0) -> None:
-    text_filter = TextFilter(tools, reasoning_first=reasoning_first)
+    text_filter = MarkupFilter(tools, reasoning_first=reasoning_first)
     for start in range(0, len(text), step or len(text)):
         text_filter.feed(text[start : start + (step or len(text))])
     text_filter.finish()
@@ -48,7 +48,7 @@ def _filter(text: str, *, tools: dict[str, dict[str, Any]], reasoning_first: boo
 
 def _guess(text: str) -> None:
     """Judge a text as it grows, at its first bracket."""
-    guesser = Guesser(TOOLS)
+    guesser = BareCallDetector(TOOLS)
     start = next((place for place, char in enumerate(text) if char in FIRST_CHARS), None)
     if start is not None:
         for end in range(start + 1, len(text), 64):
@@ -67,7 +67,7 @@ def _assemble(text: str) -> None:
 
 def _answer(text: str) -> None:
     """Read a whole answer that says, thinks and calls with the same text."""
-    answer = Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
+    answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
     call = {"id": "c", "function": {"name": "get_time", "arguments": text}}
     message = {"content": text, "reasoning_content": text, "tool_calls": [call]}
     answer.feed(chunk_of({"choices": [{"message": message, "finish_reason": "stop"}]}), whole=True)
@@ -206,7 +206,7 @@ def test_very_many_calls() -> None:
 
     def read() -> None:
         with pytest.raises(IncompleteResponseError, match="limit calls"):
-            Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False).feed(chunk, whole=True)
+            ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False).feed(chunk, whole=True)
 
     assert quiet_s(read, _STALL_S) < _STALL_S
 
@@ -217,7 +217,7 @@ def test_a_megabyte_of_words(word: str, most_s: float) -> None:
     text = word * 205_000
 
     def read() -> None:
-        answer = Answer(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
+        answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
         said = answer.feed(chunk_of({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}), whole=True)
         said += answer.flush()
         answer.finish()

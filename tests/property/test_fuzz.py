@@ -19,24 +19,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.client.provider import LiteLLMProvider
 from adapters.config import ProviderConfig
 from adapters.errors import AdapterError, APIError
-from adapters.litellm_provider import LiteLLMProvider
 from adapters.testing import KEY, ScriptedServer
 from adapters.testing.answers import SSE_END, http_chunk
+from adapters.transport import litellm_bridge
+from adapters.transport.http import TransportError
+from adapters.transport.provider_transport import ProviderTransport
 from adapters.types import LLMResponse, ResponseDone, TextDelta, ToolCallDone
-from adapters.wire import engine
-from adapters.wire.client import Trouble
-from adapters.wire.connection import Connection
 from tests.property.strategies import cuts, mutated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from adapters.transport.body import ResponseBody
+    from adapters.transport.deadlines import Deadlines
+    from adapters.transport.http import Response
     from adapters.types import Json, StreamEvent
-    from adapters.wire.body import Body
-    from adapters.wire.client import Response
-    from adapters.wire.deadlines import Deadlines
 
 Way = Literal["chat", "chat_stream", "stream_events"]
 
@@ -94,7 +94,7 @@ class _Response:
     async def read(self) -> bytes:
         data = next(self._pieces, b"")
         if not data and self._breaks:
-            raise Trouble("The peer closed the connection.")
+            raise TransportError("The peer closed the connection.")
         return data
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class _Response:
         self.is_left = True
 
 
-class _ShortConnection(Connection):
+class _ShortConnection(ProviderTransport):
     """The real connection with another end: instead of a server, every request gets these bytes from memory."""
 
     def __init__(self, status: int, pieces: list[bytes], *, breaks: bool, streamed: bool) -> None:
@@ -115,11 +115,11 @@ class _ShortConnection(Connection):
 
     async def ask(
         self, body: Mapping[str, Json], headers: Mapping[str, str], *, stream: bool, deadlines: Deadlines
-    ) -> Body:
+    ) -> ResponseBody:
         assert (body["messages"], headers, stream) == (_MESSAGES, {}, self._streamed)
         status, pieces, breaks = self._answer
         self.responses.append(_Response(status, pieces, breaks=breaks))
-        deadlines.asked()
+        deadlines.request_sent()
         return await self._judged(cast("Response", self.responses[-1]), deadlines)
 
 
@@ -184,7 +184,7 @@ def _run(body: bytes, places: list[int], way: Way, *, status: int = 200, breaks:
 
     async def ask() -> _Result:
         provider = LiteLLMProvider(_CONFIG)
-        provider._connection = connection = _ShortConnection(status, pieces, breaks=breaks, streamed=way != "chat")
+        provider._transport = connection = _ShortConnection(status, pieces, breaks=breaks, streamed=way != "chat")
         result = await _result(provider, way)
         assert len(connection.responses) <= _MOST_REQUESTS
         assert all(response.is_left for response in connection.responses)
@@ -270,5 +270,5 @@ def test_damaged_answer_over_http(data: st.DataObject, body: bytes, way: Way) ->
             async with LiteLLMProvider(config) as provider:
                 return await _result(provider, way)
 
-    asyncio.run(engine.rehearsed("openai/"))  # loading LiteLLM is not what is timed here
+    asyncio.run(litellm_bridge.rehearsed("openai/"))  # loading LiteLLM is not what is timed here
     assert asyncio.run(ask()) == _run(body, [], way)

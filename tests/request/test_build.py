@@ -9,11 +9,11 @@ import pytest
 from adapters.config import ProviderConfig
 from adapters.errors import ConfigError
 from adapters.request.build import build_request
-from adapters.request.learned import Learned
-from adapters.request.question import Question
+from adapters.request.capabilities import ServerCapabilities
+from adapters.request.params import RequestParams
 
 if TYPE_CHECKING:
-    from adapters.request.request import Request
+    from adapters.request.chat_request import ChatRequest
 
 _TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}}]
 _DEFAULTS = {"temperature": 0.7, "max_tokens": 4096}
@@ -23,12 +23,12 @@ def _config(**fields: Any) -> ProviderConfig:
     return ProviderConfig(**{"kind": "openai_compatible", "model": "m", "base_url": "http://localhost/v1", **fields})
 
 
-def _question(**fields: Any) -> Question:
-    return Question(**{"messages": [], "tools": [], "stream": False, **fields})
+def _question(**fields: Any) -> RequestParams:
+    return RequestParams(**{"messages": [], "tools": [], "stream": False, **fields})
 
 
-def _build(question: Question, config: ProviderConfig | None = None) -> Request:
-    return build_request(question, config or _config(), Learned())
+def _build(question: RequestParams, config: ProviderConfig | None = None) -> ChatRequest:
+    return build_request(question, config or _config(), ServerCapabilities())
 
 
 @pytest.mark.parametrize(

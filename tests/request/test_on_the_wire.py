@@ -16,7 +16,7 @@ from adapters.testing.answers import answer, reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adapters.litellm_provider import LiteLLMProvider
+    from adapters.client.provider import LiteLLMProvider
     from adapters.testing import ScriptedServer
     from adapters.types import Json
 

@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 
 from adapters.errors import BadRequestError, ConfigError, IncompleteResponseError
 from adapters.factory import create_provider
-from adapters.request.response_format import Misshapen, ResponseFormat, response_format_of
+from adapters.request.response_format import ResponseFormat, SchemaMismatchError, response_format_of
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import answer, call, reply
 from adapters.types import TextDelta
 
 if TYPE_CHECKING:
-    from adapters.litellm_provider import LiteLLMProvider
+    from adapters.client.provider import LiteLLMProvider
     from adapters.testing import ScriptedServer
 
 pytest_plugins = ["adapters.testing.plugin"]
@@ -146,7 +146,7 @@ def test_answer_in_the_form(form: Any, content: str, expected: Any) -> None:
 )
 def test_answer_in_another_form(form: Any, content: str, says: str) -> None:
     """It is told what is wrong, without the words of the answer."""
-    with pytest.raises(Misshapen) as caught:
+    with pytest.raises(SchemaMismatchError) as caught:
         response_format_of(form).read(content)
 
     assert str(caught.value) == says

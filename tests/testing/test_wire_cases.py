@@ -12,12 +12,12 @@ from adapters.factory import create_provider
 from adapters.testing import ASK, CASES, KEY, TOOLS, check, play
 from adapters.testing.answers import SSE_HEAD, answer, call, event, http_chunk, said
 from tests.patience import LateError, may_be_late, patient
-from tests.wire.servers import until
+from tests.transport.servers import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.litellm_provider import LiteLLMProvider
+    from adapters.client.provider import LiteLLMProvider
     from adapters.testing import ScriptedServer, Way, WireCase
     from adapters.testing.answers import Script
 

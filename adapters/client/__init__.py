@@ -1,0 +1,1 @@
+"""One provider, and one call of it: requests, retries and the response."""

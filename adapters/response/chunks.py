@@ -1,0 +1,209 @@
+"""JSON payloads -> ``Chunk``: one shape for a delta of a stream and for the message of a whole answer.
+
+Every field may be missing, null or of another type than the specification says; each server has its own way. What
+cannot be used is left out here, and whether the answer as a whole is good is decided in ``response``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adapters.response.usage import usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from adapters.types import Json, TokenUsage
+
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "tool_calls", "function_call"})
+_CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
+_NOTHING: dict[str, Any] = {}
+_FUNCTION_FIELDS = {"name", "arguments", "description", "parameters"}  # TGI repeats the tool's own
+
+
+@dataclass(slots=True)
+class CallFragment:
+    """A tool call, or a part of one, as it came.
+
+    Attributes:
+        index: Its place among the calls of the answer, or None.
+        id: Its id, or None if there is no usable one.
+        name: Its name or a repetition of it, or None.
+        arguments: A piece of JSON, an object, or None.
+        extras: Fields of the provider's own, to be sent back with the call.
+    """
+
+    index: int | None
+    id: str | None
+    name: str | None
+    arguments: Any
+    extras: dict[str, Any]
+
+
+class Chunk:
+    """What one payload adds to the answer; what it does not say costs nothing, for a stream has thousands of them.
+
+    Attributes:
+        envelope: What stands around the choice.
+        text: Text, not yet cleaned of markup.
+        refusal: The same text, if the server marks it as the words in which the model declines.
+        reasoning: Reasoning that the server kept apart from the text.
+        reasoning_field: The field of the message that holds nothing but this reasoning, or "".
+        calls: Calls or parts of them.
+        details: OpenRouter's ``reasoning_details``, to be sent back.
+        finish_reason: Why the answer ended, or None.
+        native_finish_reason: The word of the provider behind the server, or None.
+        logprobs: OpenAI's entries for the tokens of the text.
+        usage: Tokens, or None.
+        has_choices: Whether the payload had any choice at all.
+    """
+
+    envelope: Mapping[str, Json] = _NOTHING
+    text: str = ""
+    refusal: str = ""
+    reasoning: str = ""
+    reasoning_field: str = ""
+    calls: Sequence[CallFragment] = ()
+    details: Sequence[dict[str, Any]] = ()
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    logprobs: Sequence[dict[str, Any]] = ()
+    usage: TokenUsage | None = None
+    has_choices: bool = False
+
+    @property
+    def id(self) -> str | None:
+        """The server's name for the answer, or None."""
+        return _text_or_none(self.envelope.get("id"))
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, or None."""
+        return _text_or_none(self.envelope.get("model"))
+
+    @property
+    def upstream_provider(self) -> str | None:
+        """Who runs the model for the server (OpenRouter), or None."""
+        return _text_or_none(self.envelope.get("provider"))
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether it brings the answer forward: a role or a token count alone does not."""
+        return bool(self.text or self.reasoning or self.calls or self.details)
+
+
+def chunk_of(payload: Json) -> Chunk:
+    """Read one payload.
+
+    Args:
+        payload: A JSON value that is no error.
+    """
+    if isinstance(payload, list) and payload:
+        payload = payload[0]  # Google wraps its answers in a list
+    chunk = Chunk()
+    if not isinstance(payload, dict):
+        return chunk
+    chunk.envelope = payload
+    choice = _first_choice(payload.get("choices"))
+    if payload.get("usage") or payload.get("x_groq") or (choice and choice.get("usage")):
+        chunk.usage = usage_of(payload, choice or _NOTHING)
+    if choice is not None:
+        chunk.has_choices = True
+        _read_choice(chunk, choice)
+    return chunk
+
+
+def text_of(content: Json, depth: int = 4) -> str:
+    """Join the text of a message's content: a string, or a list of parts. Parts that are no text are left out.
+
+    Args:
+        content: What a server put where text belongs.
+        depth: How many levels of nesting are read; real servers use two.
+    """
+    if isinstance(content, str):
+        return content
+    if depth == 0:
+        return ""
+    if isinstance(content, list):
+        return "".join(text_of(part, depth - 1) for part in content)
+    if isinstance(content, dict) and content.get("type") not in ("thinking", "reasoning"):
+        return text_of(content.get("text") or content.get("content") or content.get("refusal"), depth - 1)
+    return ""
+
+
+def _first_choice(choices: Json) -> dict[str, Json] | None:
+    """The choice with index 0. Others are other answers to the same question and must not be mixed in."""
+    for choice in choices if isinstance(choices, list) else [choices]:
+        if isinstance(choice, dict) and choice.get("index") in (0, None, "0"):
+            return choice
+    return None
+
+
+def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
+    if (finish_reason := choice.get("finish_reason")) is not None:
+        chunk.finish_reason = _text_or_none(finish_reason)
+    if (native_finish_reason := choice.get("native_finish_reason")) is not None:
+        chunk.native_finish_reason = _text_or_none(native_finish_reason)
+    if (logprobs := choice.get("logprobs")) is not None:
+        chunk.logprobs = _logprobs_of(logprobs)
+    delta = choice.get("delta")
+    # A delta, even an empty one, is all that is new: some servers repeat the whole message beside the last.
+    message = delta if isinstance(delta, dict) else choice.get("message")
+    if not isinstance(message, dict):
+        chunk.text = text_of(choice.get("text"))
+        return
+    content = message.get("content")
+    chunk.text = text_of(content)
+    if not chunk.text and (refusal := message.get("refusal")):
+        chunk.text = chunk.refusal = text_of(refusal)
+    if isinstance(content, list) or not _BESIDE_TEXT.isdisjoint(message):
+        _read_beside_text(chunk, message, content)
+
+
+def _logprobs_of(logprobs: Json) -> list[dict[str, Any]]:
+    parts = [logprobs.get("content"), logprobs.get("refusal")] if isinstance(logprobs, dict) else []
+    return [each for part in parts if isinstance(part, list) for each in part if isinstance(each, dict)]
+
+
+def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> None:
+    details = message.get("reasoning_details")
+    if isinstance(details, list):
+        chunk.details = [each for each in details if isinstance(each, dict)]
+    chunk.reasoning, chunk.reasoning_field = _reasoning_of(message, content, chunk.details)
+    if calls := message.get("tool_calls") or message.get("function_call"):
+        chunk.calls = [
+            _fragment(each) for each in (calls if isinstance(calls, list) else [calls]) if isinstance(each, dict)
+        ]
+
+
+def _reasoning_of(message: dict[str, Json], content: Json, details: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """The reasoning, and the field that holds nothing else."""
+    for name in _REASONING_FIELDS:  # servers that fill two of them repeat the same words
+        if (value := message.get(name)) and (text := text_of(value)):
+            return text, name if isinstance(value, str) else ""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")]
+        if parts:
+            return "".join(text_of(part.get("thinking") or part.get("text")) for part in parts), ""
+    return "".join(text_of(each.get("text") or each.get("summary")) for each in details), ""
+
+
+def _fragment(call: dict[str, Any]) -> CallFragment:
+    function = call.get("function")
+    source = function if isinstance(function, dict) else call  # the legacy function_call has no wrapping
+    index, identity = call.get("index"), call.get("id")
+    inner = {key: value for key, value in source.items() if key not in _FUNCTION_FIELDS and value is not None}
+    return CallFragment(
+        index=index if isinstance(index, int) else None,
+        id=identity if isinstance(identity, str) and identity.strip() else None,
+        name=_text_or_none(source.get("name")),
+        arguments=source.get("arguments"),
+        extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None}
+        | ({"function": inner} if inner and source is function else {}),
+    )
+
+
+def _text_or_none(value: Json) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

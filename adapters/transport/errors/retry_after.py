@@ -1,0 +1,113 @@
+"""When a server wants to be asked again, in seconds, from every form that servers use."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from adapters.transport.errors.upstream import UpstreamError
+    from adapters.types import Json
+
+_RELAY = "llm_provider-"  # a LiteLLM proxy passes the headers of the server behind it on under this prefix
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION_UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
+_IN_WORDS = re.compile(r"(?:try again|retry) (?:in|after) (\d[\d.dhms]*)\s*(seconds?|ms|milliseconds?)?", re.IGNORECASE)
+_EPOCH_S = 1e9  # numbers above it are points in time …
+_EPOCH_MS = 1e11  # … and above this one in milliseconds
+
+
+def retry_after_s(failure: UpstreamError, now_s: float) -> float | None:
+    """Read how long a server wants to be left alone.
+
+    Args:
+        failure: What the server said, with its headers.
+        now_s: Seconds since the epoch, to read points in time against.
+
+    Returns:
+        Seconds, never negative; None if the server did not say.
+    """
+    metadata = failure.metadata
+    inner = metadata.get("headers")
+    for headers in (failure.headers, _lower(inner) if isinstance(inner, dict) else {}):
+        if (wait_s := _from_headers(headers, now_s)) is not None:
+            return wait_s
+    for name in ("retry_after_seconds", "retry_after"):
+        if (wait_s := _seconds(metadata.get(name), now_s)) is not None:
+            return wait_s
+    words = _IN_WORDS.search(failure.message)
+    if words is None:
+        return None
+    amount = words.group(1).rstrip(".")
+    return _seconds(f"{amount}ms" if (words.group(2) or "").startswith("m") else amount, now_s)
+
+
+def _from_headers(headers: Mapping[str, str], now_s: float) -> float | None:
+    for prefix in ("", _RELAY):
+        milliseconds = headers.get(f"{prefix}retry-after-ms")
+        if milliseconds is not None and (wait_s := _seconds(f"{milliseconds}ms", now_s)) is not None:
+            return wait_s
+        if (wait_s := _retry_after(headers.get(f"{prefix}retry-after"), headers, now_s)) is not None:
+            return wait_s
+    return _reset(headers, now_s)
+
+
+def _retry_after(value: str | None, headers: Mapping[str, str], now_s: float) -> float | None:
+    wait_s = _seconds(value, now_s)
+    if wait_s is not None or not value:
+        return wait_s
+    at_s = _date_s(value)
+    if at_s is None:
+        return None
+    server_now_s = _date_s(headers.get("date", ""))  # its clock may differ from ours
+    return max(at_s - (server_now_s if server_now_s is not None else now_s), 0.0)
+
+
+def _reset(headers: Mapping[str, str], now_s: float) -> float | None:
+    """``x-ratelimit-reset…``: of the limits that are used up, the one that lasts longest."""
+    waits_s = []
+    for name, value in headers.items():
+        if not name.removeprefix(_RELAY).startswith("x-ratelimit-reset"):
+            continue
+        remaining = headers.get(name.replace("-reset", "-remaining"), "0").strip()
+        wait_s = _seconds(value, now_s)
+        if wait_s is not None and remaining in ("0", ""):
+            waits_s.append(wait_s)
+    return max(waits_s, default=None)
+
+
+def _seconds(value: Json, now_s: float) -> float | None:
+    """Seconds from a number, a duration such as ``2m59.5s``, or a point in time in seconds or milliseconds."""
+    text = str(value).strip().lower() if isinstance(value, (str, int, float)) else ""
+    try:
+        number = float(text)
+    except ValueError:
+        match = _DURATION.fullmatch(text)
+        if not text or match is None:
+            return None
+        waits_s = (float(each or 0) * unit_s for each, unit_s in zip(match.groups(), _DURATION_UNITS_S, strict=True))
+        wait_s = sum(waits_s)
+        return wait_s if wait_s < _EPOCH_S else None  # so many digits that they mean nothing
+    if not 0 <= number < _EPOCH_MS * 1e3:  # negative, NaN, infinite
+        return None
+    if number > _EPOCH_MS:
+        number = number / 1e3 - now_s
+    elif number > _EPOCH_S:
+        number -= now_s
+    return max(number, 0.0)
+
+
+def _date_s(value: str) -> float | None:
+    try:
+        at = parsedate_to_datetime(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # a date of HTTP is in UTC, said or not
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _lower(headers: Mapping[Any, Any]) -> dict[str, str]:
+    return {str(key).lower(): str(value) for key, value in headers.items()}

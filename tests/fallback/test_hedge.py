@@ -1,0 +1,412 @@
+"""``adapters.fallback.hedge``: who is asked when, who is heard, and what becomes of the others; seen by real servers.
+
+The first server of each test is slow or mute. What is looked at is who was asked how often and in which order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters.errors import AllProvidersFailedError, APITimeoutError, ConfigError, InternalServerError
+from adapters.factory import create_provider
+from adapters.fallback import FallbackProvider
+from adapters.provider import LLMProvider, closing
+from adapters.testing.answers import (
+    DONE,
+    SSE_END,
+    SSE_HEAD,
+    STOP,
+    answer,
+    call,
+    called,
+    chunk,
+    event,
+    http_chunk,
+    reply,
+)
+from adapters.testing.server import ScriptedServer
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
+from tests.transport.servers import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from adapters.testing.answers import Script
+    from adapters.types import Message
+
+pytestmark = pytest.mark.usefixtures("litellm_is_loaded")
+
+_MESSAGES: list[Message] = [{"role": "user", "content": "How warm is it?"}]
+_MUTE: Script = ("hang",)
+_WARM = answer("It is ", "warm.")
+_WAYS = ("chat", "chat_stream", "stream_events")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    """Plays all servers of a test, each a case of its own."""
+    async with ScriptedServer() as running:
+        yield running
+
+
+def _parts(*parts: object) -> Script:
+    """A stream of chunks, and of seconds between them."""
+    return (SSE_HEAD, *[part if isinstance(part, float) else http_chunk(event(part)) for part in parts])
+
+
+def _end() -> Script:
+    return (http_chunk(event(STOP)), http_chunk(DONE), SSE_END)
+
+
+_THINKING = chunk({"reasoning_content": "Hm."})
+_SPEAKING = chunk({"content": "Hot."})
+
+
+def _provider(name: str, base_url: str, **options: Any) -> LLMProvider:
+    return create_provider("openai_compatible", model="m", name=name, base_url=base_url, **options)
+
+
+async def _heard(provider: LLMProvider, way: str, **options: Any) -> str:
+    """What a person hears of one answer, asked for in one of the ways."""
+    if way == "chat":
+        return (await provider.chat(_MESSAGES, **options)).content or ""
+    if way == "chat_stream":
+        return "".join([text async for text in provider.chat_stream(_MESSAGES, **options)])
+    events = [each async for each in provider.stream_events(_MESSAGES, **options)]
+    return "".join(each.text for each in events if isinstance(each, TextDelta))
+
+
+@pytest.mark.parametrize("way", _WAYS)
+async def test_a_mute_provider_costs_its_budget_once(server: ScriptedServer, way: str) -> None:
+    """Whatever its own patience is, it is asked once, given up after the group's budget, and left."""
+    first = _provider("first", server.add("first", _MUTE))
+    second = _provider("second", server.add("second", _WARM))
+    began_s = time.monotonic()
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        assert await _heard(provider, way) == "It is warm."
+
+    took_s = time.monotonic() - began_s
+    assert 0.2 <= took_s < 8.0  # its own patience
+    assert len(server.seen["first"].bodies) == len(server.seen["second"].bodies) == 1
+    assert await until(lambda: server.seen["first"].gone_at)
+
+
+@pytest.mark.parametrize("way", _WAYS)
+async def test_a_timeout_is_not_repeated_in_a_group(server: ScriptedServer, way: str) -> None:
+    """Without a budget of the group a provider's own limit moves on, and its retries are for other failures."""
+    first = _provider("first", server.add("first", _MUTE), timeouts={"first_token_s": 0.2})
+    unwell = reply({}, "503 Service Unavailable")
+    second = _provider("second", server.add("second", unwell, _WARM), retry={"initial_wait_s": 0})
+
+    async with FallbackProvider([first, second]) as provider:
+        assert await _heard(provider, way) == "It is warm."
+
+    assert len(server.seen["first"].bodies) == 1
+    assert len(server.seen["second"].bodies) == 2
+
+
+@pytest.mark.parametrize("way", _WAYS)
+async def test_the_next_is_asked_beside_a_silent_one(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, way: str
+) -> None:
+    """Who speaks first is heard alone; the other is left at once, does not rest, and is asked first again."""
+    first = _provider("first", server.add("first", _MUTE, _WARM))
+    second = _provider("second", server.add("second", answer("It is cold."), _MUTE))
+
+    async with FallbackProvider([first, second], hedge_after_s=0.1) as provider:
+        with caplog.at_level("INFO", logger="adapters.fallback"):
+            assert await _heard(provider, way) == "It is cold."
+        assert (provider.provider_name, provider.last_usage) == ("second", TokenUsage(7, 3))
+        assert await until(lambda: server.seen["first"].gone_at)
+        assert server.seen["first"].started[0] < server.seen["second"].started[0] < server.seen["first"].gone_at[0]
+        assert await _heard(provider, way) == "It is warm."
+
+    assert caplog.messages == ["second was faster than first, and answers."]
+
+
+async def test_the_one_that_was_asked_first_may_still_win(server: ScriptedServer) -> None:
+    """It is slow and not mute: its answer is heard, and the one beside it is left."""
+    late: Script = (0.5, *_parts(_SPEAKING), *_end())
+    first = _provider("first", server.add("first", late))
+    second = _provider("second", server.add("second", _MUTE))
+
+    async with FallbackProvider([first, second], hedge_after_s=0.1) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."
+        assert await until(lambda: server.seen["second"].gone_at)
+
+    assert provider.provider_name == "first"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        pytest.param(_THINKING, id="reasoning"),
+        pytest.param(called({"index": 0, **call("get_weather", '{"city":')}), id="a part of a call"),
+    ],
+)
+async def test_who_has_begun_is_waited_for(server: ScriptedServer, beginning: object) -> None:
+    """Long before its first event an answer may be on its way: then nobody else is asked, and nobody gives up."""
+    rest = chunk({"tool_calls": [{"index": 0, "function": {"arguments": ' "Rome"}'}}]})
+    script = (*_parts(beginning, 0.8, _SPEAKING if beginning is _THINKING else rest), *_end())
+    first = _provider("first", server.add("first", script))
+    second = _provider("second", server.add("second", _WARM))
+
+    async with FallbackProvider([first, second], first_token_s=0.5, hedge_after_s=0.5) as provider:
+        events = [each async for each in provider.stream_events(_MESSAGES)]
+
+    assert isinstance(events[-1], ResponseDone)
+    assert provider.provider_name == "first"
+    assert server.seen["second"].bodies == []
+
+
+async def test_who_was_left_for_a_beginning_that_led_nowhere_is_asked_again(server: ScriptedServer) -> None:
+    """The first begins to think, the one beside it is left; then the first breaks off before a word."""
+    broken: Script = (0.5, *_parts(_THINKING, 0.1), "rst")
+    first = _provider("first", server.add("first", broken), retry={"attempts": 1})
+    second = _provider("second", server.add("second", _MUTE, _WARM))
+
+    async with FallbackProvider([first, second], hedge_after_s=0.1) as provider:
+        assert await _heard(provider, "stream_events") == "It is warm."
+
+    assert len(server.seen["first"].bodies) == 1
+    assert len(server.seen["second"].bodies) == 2
+    assert len(server.seen["second"].gone_at) == 1
+
+
+async def test_errors_stand_in_the_order_of_asking(server: ScriptedServer) -> None:
+    """The second fails before the first is given up, and stands behind it."""
+    first = _provider("first", server.add("first", _MUTE))
+    failure = reply({}, "500 Internal Server Error")
+    second = _provider("second", server.add("second", failure), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], hedge_after_s=0.1) as provider:
+        with pytest.raises(AllProvidersFailedError) as caught:
+            await _heard(provider, "stream_events", first_token_timeout=0.4)
+
+    assert [(type(error), error.provider) for error in caught.value.errors] == [
+        (APITimeoutError, "first"),
+        (InternalServerError, "second"),
+    ]
+    assert str(caught.value.errors[0]) == "first did not answer in time (0.4 seconds). Please try again."
+
+
+async def test_the_last_one_has_its_own_patience(server: ScriptedServer) -> None:
+    """The budget is for as long as there is somebody else; a slow answer is better than none."""
+    first = _provider("first", server.add("first", _MUTE))
+    second = _provider("second", server.add("second", (0.6, *_parts(_SPEAKING), *_end())))
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."
+
+
+async def test_nobody_is_given_up_for_one_that_rests(server: ScriptedServer) -> None:
+    """A slow provider is better than one that has just failed, which is asked when the slow one has failed too."""
+    slow: Script = (0.6, *_parts(_SPEAKING), *_end())
+    unwell = reply({}, "503 Service Unavailable")
+    first = _provider("first", server.add("first", slow, slow, unwell), retry={"attempts": 1})
+    second = _provider("second", server.add("second", unwell, _WARM), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], first_token_s=0.3, hedge_after_s=0.1) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."  # the second failed beside it, and rests
+        assert await _heard(provider, "stream_events") == "Hot."
+        assert len(server.seen["second"].bodies) == 1
+        assert await _heard(provider, "stream_events") == "It is warm."
+
+
+async def test_when_all_rest_each_has_its_budget(server: ScriptedServer) -> None:
+    """Nobody is worth more than the others then."""
+    unwell = reply({}, "503 Service Unavailable")
+    first = _provider("first", server.add("first", unwell, _MUTE), retry={"attempts": 1})
+    second = _provider("second", server.add("second", unwell, _WARM), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        with pytest.raises(AllProvidersFailedError):
+            await _heard(provider, "stream_events")
+        assert await _heard(provider, "stream_events") == "It is warm."
+
+
+async def test_each_of_many_is_asked_in_its_turn(server: ScriptedServer) -> None:
+    """Two mute ones before a third: each has its time, and all that are not heard are left."""
+    providers = [_provider(name, server.add(name, _MUTE)) for name in ("first", "second")]
+    providers.append(_provider("third", server.add("third", _WARM)))
+
+    async with FallbackProvider(providers, hedge_after_s=0.1) as provider:
+        assert await _heard(provider, "stream_events") == "It is warm."
+        assert await until(lambda: server.seen["first"].gone_at and server.seen["second"].gone_at)
+
+    assert [server.seen[name].started[0] for name in server.seen] == sorted(
+        server.seen[name].started[0] for name in server.seen
+    )
+
+
+@pytest.mark.parametrize("leave", ["close", "cancel"])
+async def test_leaving_ends_all_requests(server: ScriptedServer, leave: str) -> None:
+    """A person who interrupts while two are asked ends both."""
+    providers = [_provider(name, server.add(name, _MUTE)) for name in ("first", "second")]
+    async with FallbackProvider(providers, hedge_after_s=0.05) as provider:
+        task = asyncio.create_task(_heard(provider, "stream_events"))
+        assert await until(lambda: server.seen["second"].bodies)
+        if leave == "cancel":
+            task.cancel()
+        else:
+            await provider.aclose()
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() or task.exception() is not None
+        assert await until(lambda: server.seen["first"].gone_at and server.seen["second"].gone_at)
+
+    assert asyncio.all_tasks() - server._tasks == {asyncio.current_task()}
+
+
+async def test_closing_the_answer_in_the_middle_ends_its_request(server: ScriptedServer) -> None:
+    """After the first word the rest is no longer wanted."""
+    first = _provider("first", server.add("first", (*_parts(_SPEAKING), "hang")))
+
+    async with FallbackProvider([first, first], hedge_after_s=5) as provider:
+        async with closing(provider.stream_events(_MESSAGES)) as events:
+            assert await anext(events) == TextDelta("Hot.")
+        assert await until(lambda: server.seen["first"].gone_at)
+
+
+async def test_the_callers_time_is_for_all_providers(server: ScriptedServer) -> None:
+    """``timeout`` ends the whole call: nobody is asked once it is over."""
+    first = _provider("first", server.add("first", _MUTE))
+    second = _provider("second", server.add("second", _WARM))
+
+    async with FallbackProvider([first, second]) as provider:
+        with pytest.raises(AllProvidersFailedError) as caught:
+            await _heard(provider, "stream_events", timeout=0.2)
+
+    assert [error.provider for error in caught.value.errors] == ["first"]
+    assert server.seen["second"].bodies == []
+
+
+async def test_the_next_has_what_is_left_of_the_callers_time(server: ScriptedServer) -> None:
+    """One that fails at once leaves nearly all of it to the next, whose own limits are longer."""
+    failure = reply({}, "500 Internal Server Error")
+    first = _provider("first", server.add("first", failure), retry={"attempts": 1})
+    second = _provider("second", server.add("second", _MUTE))
+
+    async with FallbackProvider([first, second]) as provider:
+        with pytest.raises(AllProvidersFailedError) as caught:
+            await _heard(provider, "chat", timeout=0.6)
+
+    assert [error.provider for error in caught.value.errors] == ["first", "second"]
+    assert isinstance(caught.value.errors[1], APITimeoutError)
+
+
+async def test_the_callers_first_token_limit_is_for_the_last_one_too(server: ScriptedServer) -> None:
+    """Each is given up after it, also when there is nobody else."""
+    providers = [_provider(name, server.add(name, _MUTE)) for name in ("first", "second")]
+
+    async with FallbackProvider(providers, first_token_s=5) as provider:
+        with pytest.raises(AllProvidersFailedError) as caught:
+            await _heard(provider, "chat_stream", first_token_timeout=0.1)
+
+    assert [error.provider for error in caught.value.errors] == ["first", "second"]
+    assert [len(server.seen[name].bodies) for name in server.seen] == [1, 1]
+
+
+async def test_a_budget_may_be_longer_than_the_providers_own(server: ScriptedServer) -> None:
+    """The group's ``first_token_s`` takes the place of ``timeouts.first_token_s``, in both directions."""
+    slow: Script = (0.4, *_parts(_SPEAKING), *_end())
+    first = _provider("first", server.add("first", slow), timeouts={"first_token_s": 0.1})
+    second = _provider("second", server.add("second", _WARM))
+
+    async with FallbackProvider([first, second], first_token_s=8) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."
+
+
+async def test_a_keyword_that_is_none_is_raised_at_once(server: ScriptedServer) -> None:
+    """A mistake of the caller is not hidden behind the next provider."""
+    providers = [_provider(name, server.add(name, _WARM)) for name in ("first", "second")]
+
+    async with FallbackProvider(providers, hedge_after_s=0) as provider:
+        with pytest.raises(ConfigError, match="headers is not an option"):
+            await _heard(provider, "stream_events", headers={})
+        with pytest.raises(ConfigError, match="first_token_timeout must be a number of seconds above 0"):
+            await _heard(provider, "stream_events", first_token_timeout=0)
+
+    assert server.seen["second"].bodies == []
+
+
+async def test_a_group_within_a_group_tells_that_it_has_begun(server: ScriptedServer) -> None:
+    """The outer group neither hedges nor gives up while the inner one thinks."""
+    script = (*_parts(_THINKING, 0.8, _SPEAKING), *_end())
+    inner = FallbackProvider([_provider("first", server.add("first", script))])
+    second = _provider("second", server.add("second", _WARM))
+
+    async with FallbackProvider([inner, second], first_token_s=0.5, hedge_after_s=0.5) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."
+
+    assert server.seen["second"].bodies == []
+
+
+class _Plain(LLMProvider):
+    """A provider of somebody else's, with no more than the contract asks for; None as its answer is silence."""
+
+    model = "plain"
+    provider_name = "plain"
+
+    def __init__(self, text: str | None = None) -> None:
+        self._text = text
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def chat(self, messages: Any, tools: Any = None, **kwargs: Any) -> LLMResponse:
+        """Answer, or hang and fail when it is interrupted."""
+        self.asked.append((messages, tools, kwargs))
+        try:
+            await asyncio.sleep(60 if self._text is None else 0)
+        except asyncio.CancelledError:
+            raise RuntimeError("I do not like that") from None
+        return LLMResponse(self._text)
+
+    async def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
+        """Stream the same."""
+        yield (await self.chat(messages, tools, **kwargs)).content or ""
+
+
+@pytest.mark.parametrize("way", _WAYS)
+async def test_any_provider_may_be_in_a_group(way: str) -> None:
+    """A provider that knows nothing of groups is given up, hedged and heard like ours; it gets no keyword of ours."""
+    mute, plain = _Plain(), _Plain("Hello.")
+
+    async with FallbackProvider([mute, mute, plain], first_token_s=0.2, hedge_after_s=0.1) as provider:
+        assert await _heard(provider, way, seed=7, first_token_timeout=0.2) == "Hello."
+
+    assert mute.asked == [(_MESSAGES, None, {"seed": 7})] * 2
+    assert plain.asked == [(_MESSAGES, None, {"seed": 7})]
+
+
+class _Stubborn(_Plain):
+    """A provider that cannot be closed in peace, and whose answers have no end."""
+
+    async def stream_events(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """Say one thing."""
+        self.asked.append((messages, tools, kwargs))
+        try:
+            yield TextDelta("Hi.")
+            yield ResponseDone(LLMResponse("Hi."))
+        finally:
+            await asyncio.sleep(0)
+            raise RuntimeError("I do not like that")
+
+
+async def test_a_stream_that_cannot_be_closed_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """What a person hears is not spoiled by how another request ended."""
+    async with FallbackProvider([_Stubborn()]) as provider, closing(provider.stream_events(_MESSAGES)) as events:
+        assert await anext(events) == TextDelta("Hi.")
+
+    assert caplog.messages == ["An answer could not be closed: RuntimeError."]
+
+
+@pytest.mark.parametrize("limits", [{"hedge_after_s": -1}, {"hedge_after_s": float("nan")}, {"first_token_s": 0}])
+def test_a_time_that_is_none_is_told(limits: dict[str, float]) -> None:
+    """A limit that means nothing is told where the group is made."""
+    with pytest.raises(ConfigError, match=f"{next(iter(limits))} must be a number of seconds"):
+        FallbackProvider([_Plain()], **limits)

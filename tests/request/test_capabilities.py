@@ -1,0 +1,564 @@
+"""``adapters.request.capabilities``: what a server refuses is left out of the next request, once and for all."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.config import ProviderConfig
+from adapters.request.build import build_request
+from adapters.request.capabilities import ServerCapabilities
+from adapters.request.chat_request import ChatRequest
+from adapters.request.params import RequestParams
+from adapters.transport.errors.upstream import UpstreamError, upstream_error
+
+_CONFIG = ProviderConfig(kind="openai_compatible", model="m", base_url="http://localhost/v1")
+_TOOLS = [{"type": "function", "function": {"name": "f"}}]
+_BODY: dict[str, Any] = {
+    "temperature": 0.7,
+    "max_tokens": 4096,
+    "stream_options": {"include_usage": True},
+    "tools": _TOOLS,
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "reasoning_effort": "none",
+}
+_HISTORY: list[dict[str, Any]] = [
+    {"role": "user", "content": "Hi"},
+    {"role": "system", "content": "Be brief."},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "name": "f", "content": "ok"},
+]
+
+
+def _question(*, wants_text: bool = False, **fields: Any) -> RequestParams:
+    options = {"parallel_tool_calls": True, "reasoning_effort": "none"}
+    question = {"messages": _HISTORY, "tools": _TOOLS, "stream": True, "options": options, **fields}
+    return RequestParams(**question, tool_choice="none" if wants_text else "auto")
+
+
+def _refusal(message: str, status: int = 400, **fields: Any) -> UpstreamError:
+    return upstream_error({"error": {"message": message, **fields}}, status=status)
+
+
+def _refuse(question: RequestParams, *refusals: UpstreamError) -> ChatRequest:
+    """Refuse a question again and again, each time another request; return what is sent in the end."""
+    capabilities = ServerCapabilities()
+    request = build_request(question, _CONFIG, capabilities)
+    for refusal in refusals:
+        capabilities.learn_from_refusal(refusal, request)
+        refused, request = request, build_request(question, _CONFIG, capabilities)
+        assert request != refused
+    return request
+
+
+def _without(*names: str, **added: Any) -> dict[str, Any]:
+    return {name: value for name, value in _BODY.items() if name not in names} | added
+
+
+_NO_MAX_TOKENS = _refusal(
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    param="max_tokens",
+    code="unsupported_parameter",
+)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "body"),
+    [
+        pytest.param(
+            _refusal(
+                "Unsupported value: 'temperature' does not support 0.7 with this model.",
+                param="temperature",
+                code="unsupported_value",
+            ),
+            _without("temperature"),
+            id="openai-temperature",
+        ),
+        pytest.param(_NO_MAX_TOKENS, _without("max_tokens", max_completion_tokens=4096), id="openai-max-tokens"),
+        pytest.param(
+            upstream_error(
+                {"detail": [{"loc": ["body", "stream_options"], "msg": "stream_options: extra fields not permitted"}]},
+                status=422,
+            ),
+            _without("stream_options"),
+            id="fastapi-stream-options",
+        ),
+        pytest.param(
+            _refusal("Unrecognized request argument supplied: parallel_tool_calls"),
+            _without("parallel_tool_calls"),
+            id="azure-parallel-tool-calls",
+        ),
+        pytest.param(
+            _refusal("No endpoints found that support the provided 'tool_choice' value.", 404),
+            _without("tool_choice"),
+            id="openrouter-tool-choice",
+        ),
+        pytest.param(
+            _refusal("Unsupported param: parallel_tool_calls", 500),
+            _without("parallel_tool_calls"),
+            id="llamacpp-refuses-with-500",
+        ),
+        pytest.param(
+            _refusal('"m" does not support thinking'), _without("reasoning_effort"), id="ollama-calls-it-thinking"
+        ),
+        pytest.param(
+            _refusal("Invalid param", param="body.stream_options"), _without("stream_options"), id="path-of-a-parameter"
+        ),
+    ],
+)
+def test_refused_parameter(refusal: UpstreamError, body: dict[str, Any]) -> None:
+    """A parameter that is refused by name is left out, or renamed if the server knows its twin."""
+    assert _refuse(_question(), refusal).body == body
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(_refusal("temperature is not supported", 401), id="another-status"),
+        pytest.param(_refusal("temperature is not supported", 429), id="busy"),
+        pytest.param(_refusal("temperature must be at most 2"), id="about-its-value"),
+        pytest.param(_refusal("top_p is not supported"), id="parameter-that-was-not-sent"),
+        pytest.param(_refusal("tools are unexpected here"), id="tools-are-never-left-out-silently"),
+        pytest.param(_refusal("Unknown error"), id="no-name"),
+        pytest.param(_refusal("temperature and all are not supported", param="top_p"), id="other-parameter-named"),
+        pytest.param(_refusal("my_temperature_2 is not supported"), id="part-of-another-name"),
+    ],
+)
+def test_refusal_that_teaches_nothing(refusal: UpstreamError) -> None:
+    """A refusal that names no parameter of ours is not asked about again."""
+    capabilities = ServerCapabilities()
+    request = build_request(_question(), _CONFIG, capabilities)
+
+    capabilities.learn_from_refusal(refusal, request)
+
+    assert build_request(_question(), _CONFIG, capabilities) == request
+
+
+_TOO_LARGE = (
+    "max_tokens is too large: 4096. This model supports at most {} completion tokens, whereas you provided 4096."
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(_TOO_LARGE.format(1000), id="openai"),
+        pytest.param(_TOO_LARGE.format("1,000"), id="with-a-comma"),
+        pytest.param(
+            "`max_tokens` must be less than or equal to `1000`, the maximum value for `max_tokens` is less than the "
+            "`context_window` for this model",
+            id="groq",
+        ),
+        pytest.param(
+            "max_tokens: 4096 > 1000, which is the maximum allowed number of output tokens for m", id="claude"
+        ),
+        pytest.param("Invalid max_tokens value, the valid range of max_tokens is [1, 1000]", id="deepseek"),
+        pytest.param("<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 1000]", id="qwen"),
+        pytest.param(
+            "Unable to submit request because it has a maxOutputTokens value of 4096 but the supported range is from 1 "
+            "(inclusive) to 1001 (exclusive). Update the value and try again.",
+            id="gemini",
+        ),
+        pytest.param("max_tokens must be between 1 and 1000", id="between"),
+        pytest.param("Input should be <= 1000: max_tokens", id="sign"),
+    ],
+)
+def test_limit_that_is_named(message: str) -> None:
+    """The longest answer that a server allows is asked for from then on, and a caller's shorter one stays shorter."""
+    capabilities = ServerCapabilities()
+    capabilities.learn_from_refusal(_refusal(message), build_request(_question(), _CONFIG, capabilities))
+    shorter = _question(options={"max_tokens": 5, "max_completion_tokens": 2_000, "x": 9_999})
+
+    assert build_request(_question(), _CONFIG, capabilities).body == _without("max_tokens", max_tokens=1_000)
+    body = build_request(shorter, _CONFIG, capabilities).body
+    assert (body["max_tokens"], body["max_completion_tokens"], body["x"]) == (5, 1_000, 9_999)
+
+
+def test_limit_under_another_name() -> None:
+    """A limit holds for both names of a parameter, whichever of them the server takes."""
+    limit = _refusal(_TOO_LARGE.format(1_000).replace("max_tokens", "max_completion_tokens"))
+
+    assert _refuse(_question(), _NO_MAX_TOKENS, limit).body == _without("max_tokens", max_completion_tokens=1_000)
+
+
+_LONG = "This model's maximum context length is 1000 tokens. However, you requested"
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        pytest.param("max_tokens is too large", {}, id="no-limit"),
+        pytest.param("max_tokens must be at least 5000", {}, id="lowest-value"),
+        pytest.param("max_tokens may be at most 9000", {}, id="limit-above-what-was-asked"),
+        pytest.param("max_tokens may be at most 0", {}, id="nothing"),
+        pytest.param("temperature must be between 0 and 1, max_tokens is fine", {"param": "temperature"}, id="another"),
+        pytest.param("temperature is too large: at most 1 is supported", {}, id="no-number-of-tokens"),
+        pytest.param(f"max_tokens is too large: 4096. {_LONG} 4096 tokens", {}, id="room-beside-this-prompt"),
+        pytest.param(
+            "max_tokens=4096 cannot be greater than max_model_len=1000. Please request fewer output tokens.",
+            {},
+            id="room-of-the-whole-model",
+        ),
+        pytest.param(
+            "Unsupported value: 'reasoning_effort' does not support 'none' with this model. Supported values are: "
+            "'low', 'medium', and 'high'.",
+            {"param": "reasoning_effort", "code": "unsupported_value"},
+            id="openai-list-of-values",
+        ),
+        pytest.param("`reasoning_effort` must be one of `low` or `high`; none is not supported", {}, id="groq-values"),
+        pytest.param(
+            "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.",
+            {"param": "temperature", "code": "decimal_above_max_value"},
+            id="openai-decimal",
+        ),
+    ],
+)
+def test_complaint_about_a_value(message: str, fields: dict[str, Any]) -> None:
+    """A value that the server does not take is the caller's to mend: nothing is left out, and nothing is learned."""
+    capabilities = ServerCapabilities()
+    request = build_request(_question(), _CONFIG, capabilities)
+
+    capabilities.learn_from_refusal(_refusal(message, **fields), request)
+
+    assert build_request(_question(), _CONFIG, capabilities) == request
+
+
+def test_second_limit() -> None:
+    """A limit is obeyed once: the first one stays."""
+    capabilities = ServerCapabilities()
+    for limit in (1_000, 100):
+        capabilities.learn_from_refusal(
+            _refusal(_TOO_LARGE.format(limit)), build_request(_question(), _CONFIG, capabilities)
+        )
+
+    assert build_request(_question(), _CONFIG, capabilities).body["max_tokens"] == 1_000
+
+
+_THOUGHTS: list[dict[str, Any]] = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello.", "reasoning": "a", "reasoning_content": "b", "reasoning_details": []},
+]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "field"),
+    [
+        pytest.param(
+            _refusal("'messages.1' : property 'reasoning_content' is unsupported"), "reasoning_content", id="groq"
+        ),
+        pytest.param(
+            upstream_error(
+                {
+                    "detail": [
+                        {
+                            "type": "extra_forbidden",
+                            "loc": ["body", "messages", 1, "assistant", "reasoning_content"],
+                            "msg": "Extra inputs are not permitted",
+                        }
+                    ]
+                },
+                status=422,
+            ),
+            "reasoning_content",
+            id="fastapi",
+        ),
+        pytest.param(
+            _refusal("Unknown parameter: 'messages[1].reasoning'.", param="messages[1].reasoning"),
+            "reasoning",
+            id="openai",
+        ),
+        pytest.param(_refusal("reasoning_details: unknown field"), "reasoning_details", id="bare"),
+        pytest.param(_refusal("Unknown field `reasoning` in messages[1]"), "reasoning", id="a-parameter-of-that-name"),
+    ],
+)
+def test_field_of_a_message_that_is_refused(refusal: UpstreamError, field: str) -> None:
+    """What others want back and this server refuses is left out of all messages; everything else stays."""
+    question = _question(messages=_THOUGHTS, options={"reasoning": {"enabled": True}})
+    before = build_request(question, _CONFIG, ServerCapabilities())
+
+    request = _refuse(question, refusal)
+
+    assert request.messages[0] is before.messages[0]
+    assert request.messages[1] == {name: value for name, value in _THOUGHTS[1].items() if name != field}
+    assert request.body == before.body
+
+
+@pytest.mark.parametrize(
+    ("message", "messages"),
+    [
+        pytest.param(
+            "The `reasoning_content` in the thinking mode must be passed back to the API.", _THOUGHTS, id="wanted-back"
+        ),
+        pytest.param("reasoning_content is not supported", _HISTORY, id="field-that-was-not-sent"),
+    ],
+)
+def test_field_that_stays(message: str, messages: list[dict[str, Any]]) -> None:
+    """A server that wants a field, or complains of one that is not there, changes nothing."""
+    capabilities, question = ServerCapabilities(), _question(messages=messages, options={})
+    request = build_request(question, _CONFIG, capabilities)
+
+    capabilities.learn_from_refusal(_refusal(message), request)
+
+    assert build_request(question, _CONFIG, capabilities) == request
+
+
+def test_parameter_with_the_name_of_a_field() -> None:
+    """OpenRouter's parameter ``reasoning`` is dropped, and the field of the messages stays."""
+    question = _question(messages=_THOUGHTS, options={"reasoning": {"enabled": True}})
+
+    request = _refuse(question, _refusal("reasoning is not supported by this model"))
+
+    assert "reasoning" not in request.body
+    assert request.messages == _THOUGHTS
+
+
+def test_twin_that_is_refused_too() -> None:
+    """A server that takes neither name of a parameter gets none."""
+    other = _refusal("max_completion_tokens is not supported", param="max_completion_tokens")
+
+    assert _refuse(_question(), _NO_MAX_TOKENS, other).body == _without("max_tokens")
+
+
+def test_twin_of_a_caller() -> None:
+    """A caller's max_completion_tokens becomes max_tokens where only that is known."""
+    question = _question(options={"max_completion_tokens": 5, "max_tokens": None})
+
+    body = _refuse(question, _refusal("Unknown field max_completion_tokens")).body
+
+    assert body["max_tokens"] == 5
+    assert "max_completion_tokens" not in body
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(_refusal('"m" does not support tools'), id="ollama"),
+        pytest.param(_refusal("tools param requires --jinja flag", 500), id="llamacpp"),
+        pytest.param(_refusal("No endpoints found that support tool use.", 404), id="openrouter"),
+        pytest.param(_refusal("tool_choice 'none' is not supported"), id="choice"),
+    ],
+)
+def test_tools_refused_where_text_is_wanted(refusal: UpstreamError) -> None:
+    """Where text is wanted, tools are left out and the history is told in plain words."""
+    request = _refuse(_question(wants_text=True), refusal)
+
+    assert request.body == _without("tools", "tool_choice")
+    assert [message["role"] for message in request.messages] == ["user", "system", "user"]
+
+
+def test_tools_refused_where_calls_are_wanted() -> None:
+    """Where calls are wanted, a server without tools is not asked again: the caller must know."""
+    capabilities = ServerCapabilities()
+    request = build_request(_question(), _CONFIG, capabilities)
+
+    capabilities.learn_from_refusal(_refusal('"m" does not support tools'), request)
+
+    assert build_request(_question(), _CONFIG, capabilities) == request
+
+
+def test_a_call_where_text_was_wanted() -> None:
+    """After a call in place of text, tools are left out where text is wanted, and offered where calls are."""
+    capabilities, before = ServerCapabilities(), ServerCapabilities()
+
+    capabilities.learn_from_call()
+
+    assert build_request(_question(), _CONFIG, capabilities) == build_request(_question(), _CONFIG, before)
+    assert "tools" not in build_request(_question(wants_text=True), _CONFIG, capabilities).body
+
+
+def test_a_call_in_talk_without_tools() -> None:
+    """Where nothing is said of tools, there is no other way of asking: the request stays what it was."""
+    capabilities = ServerCapabilities()
+    talk = [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hello?"}]
+    question = _question(wants_text=True, messages=talk, tools=[])
+    request = build_request(question, _CONFIG, capabilities)
+
+    capabilities.learn_from_call()
+
+    assert build_request(question, _CONFIG, capabilities) == request
+
+
+def test_reasoning_first() -> None:
+    """How the latest answer began is known to the next one."""
+    capabilities = ServerCapabilities()
+    known = []
+    for first in (True, False):
+        capabilities.learn_reasoning(first=first)
+        known.append(capabilities.reasoning_first)
+
+    assert known == [True, False]
+    assert not ServerCapabilities().reasoning_first
+
+
+@pytest.mark.parametrize("wants_text", [False, True], ids=["calls", "text"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "temperature is not supported",
+        "Unknown parameter: 'max_tokens'.",
+        "System role not supported",
+        "'tool_choice' is not supported",
+    ],
+)
+def test_two_requests_that_are_refused_at_the_same_time(message: str, wants_text: bool) -> None:
+    """Both are sent again: the second one too has something to gain from what the first one taught."""
+    capabilities, question, refusal = ServerCapabilities(), _question(wants_text=wants_text), _refusal(message)
+    first, second = build_request(question, _CONFIG, capabilities), build_request(question, _CONFIG, capabilities)
+
+    again = []
+    for refused in (first, second):
+        capabilities.learn_from_refusal(refusal, refused)
+        again.append(build_request(question, _CONFIG, capabilities))
+
+    assert first == second != again[0] == again[1]
+
+
+@pytest.mark.parametrize(
+    ("message", "roles"),
+    [
+        pytest.param("System message must be at the beginning.", ["user", "assistant", "tool"], id="systems-first"),
+        pytest.param("System role not supported", ["user", "assistant", "tool"], id="gemma"),
+        pytest.param(
+            "'messages[0].role' does not support 'system' with this model.", ["user", "assistant", "tool"], id="o1"
+        ),
+    ],
+)
+def test_system_messages(message: str, roles: list[str]) -> None:
+    """A server that is strict about system messages gets them as the user's words."""
+    messages = _refuse(_question(), _refusal(message)).messages
+
+    assert [each["role"] for each in messages] == roles
+    assert messages[0]["content"] == "Hi\n\nSystem: Be brief."
+
+
+def test_first_system_message() -> None:
+    """Only a server that knows no system role loses the first one."""
+    history = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    question = _question(messages=history)
+    capabilities = ServerCapabilities()
+    request = build_request(question, _CONFIG, capabilities)
+    capabilities.learn_from_refusal(_refusal("System message must be at the beginning."), request)
+    without = _refuse(question, _refusal("System role not supported"))
+
+    assert build_request(question, _CONFIG, capabilities).messages == history
+    assert without.messages == [{"role": "user", "content": "System: Be brief.\n\nHi"}]
+
+
+def test_short_ids() -> None:
+    """A server that wants ids of nine letters or digits gets them, the same in call and result."""
+    message = "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9."
+    messages = _refuse(_question(), _refusal(message, type="invalid_function_call")).messages
+
+    (call_id,) = {messages[2]["tool_calls"][0]["id"], messages[3]["tool_call_id"]}
+    assert len(call_id) == 9
+    assert call_id.isalnum()
+
+
+def test_the_same_refusal_twice() -> None:
+    """What was given in to once and is refused again is not asked a third time."""
+    capabilities, question, refusal = ServerCapabilities(), _question(), _refusal("System role not supported")
+    requests = []
+    for _ in range(3):
+        requests.append(build_request(question, _CONFIG, capabilities))
+        capabilities.learn_from_refusal(refusal, requests[-1])
+
+    assert requests[0] != requests[1] == requests[2]
+
+
+def test_nothing_is_changed() -> None:
+    """The question stays as the caller gave it, whatever its request becomes."""
+    before = copy.deepcopy(_question(wants_text=True))
+    question = _question(wants_text=True)
+
+    _refuse(question, _refusal("temperature is not supported"), _refusal("does not support tools")).body.clear()
+
+    assert question == before
+
+
+_WORDS = [
+    *_BODY,
+    "max_completion_tokens",
+    "System role not supported",
+    "tool call id must be a-z, A-Z, 0-9",
+    "thinking",
+]
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda words, param, status: _refusal(f"not supported: {' '.join(words)}", status, param=param),
+            st.lists(st.sampled_from(_WORDS), max_size=3),
+            st.none() | st.sampled_from(_WORDS),
+            st.sampled_from([400, 404, 422, 500]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_refusals_come_to_an_end(refusals: list[UpstreamError], wants_text: bool) -> None:
+    """A server that refuses everything is asked a bounded number of times, each time another request."""
+    capabilities, question, seen = ServerCapabilities(), _question(wants_text=wants_text), list[ChatRequest]()
+
+    for _ in range(len(_BODY) + 10):
+        request = build_request(question, _CONFIG, capabilities)
+        if request in seen:
+            assert request == seen[-1]
+            break
+        seen.append(request)
+        for refusal in refusals:
+            capabilities.learn_from_refusal(refusal, request)
+    else:
+        pytest.fail("it never ends")
+
+
+def test_the_log_tells_once_what_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A parameter that two requests in flight are refused for is told once, a limit too."""
+    capabilities = ServerCapabilities("Groq")
+    request = build_request(_question(), _CONFIG, capabilities)
+    for _ in range(2):
+        capabilities._leave_out("temperature")
+    limit = _refusal("max_tokens is too large: 4096. This model supports at most 1024 completion tokens.")
+    for _ in range(2):
+        capabilities.learn_from_refusal(limit, request)
+
+    assert caplog.messages[0] == "Groq refused temperature: it is left out from now on."
+    assert caplog.messages[1:] == ["Groq takes 1024 tokens at most: no more are asked for from now on."]
+
+
+def test_what_a_model_does_not_support_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """What can be spared is left out, with one warning; a limit, tools and a format are what was asked for."""
+    capabilities = ServerCapabilities("shop")
+    capabilities.learn_parameters(["temperature", "reasoning"])
+    body = {
+        "temperature": 1,
+        "seed": 7,
+        "top_p": 0.5,
+        "reasoning_effort": "low",
+        "max_tokens": 9,
+        "response_format": {},
+    }
+
+    shaped = [capabilities.shape_body({**body, "tools": []}, wants_text=False) for _ in range(2)]
+
+    kept = {"temperature": 1, "reasoning_effort": "low", "max_tokens": 9, "response_format": {}, "tools": []}
+    assert shaped == [kept, kept]
+    assert [record.message for record in caplog.records] == ["shop: the model does not support seed, top_p: left out."]
+
+
+def test_a_model_that_does_not_think_is_not_asked_to() -> None:
+    """Both names of thinking go together."""
+    capabilities = ServerCapabilities("shop")
+    capabilities.learn_parameters(["temperature"])
+
+    assert capabilities.shape_body({"reasoning": {}, "reasoning_effort": "low"}, wants_text=True) == {}

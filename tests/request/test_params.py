@@ -1,0 +1,194 @@
+"""``adapters.request.params``: one question, read from what the caller wrote."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pydantic
+import pytest
+
+from adapters.config import ProviderConfig
+from adapters.errors import ConfigError
+from adapters.request.params import RequestParams, parse_params
+
+_TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}}]
+_MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+def _asked(**options: Any) -> RequestParams:
+    return parse_params(_MESSAGES, None, tool_choice="auto", stream=False, options=options)
+
+
+class _Answer(pydantic.BaseModel):
+    """What an answer is to look like."""
+
+    city: str
+
+
+def test_question() -> None:
+    """What belongs to the call is taken out of the caller's keywords; the rest are fields of the body."""
+    options = {
+        "timeout": 3,
+        "max_retries": 0,
+        "first_token_timeout": 2,
+        "extra_headers": {"X-Turn": "7"},
+        "extra_body": {"top_k": 5},
+        "temperature": None,
+        "seed": 1,
+    }
+
+    question = parse_params(_MESSAGES, _TOOLS, tool_choice="none", stream=True, options=options)
+
+    assert question == RequestParams(
+        _MESSAGES,
+        _TOOLS,
+        stream=True,
+        tool_choice="none",
+        options={"temperature": None, "seed": 1},
+        extra_body={"top_k": 5},
+        headers={"X-Turn": "7"},
+        timeout_s=3.0,
+        max_retries=0,
+        first_token_s=2.0,
+    )
+    assert options["timeout"] == 3
+
+
+def test_question_with_a_form() -> None:
+    """A class of pydantic is sent as its schema, and kept to read the answer with; None is no form."""
+    question = _asked(response_format=_Answer)
+
+    assert question.response_format is not None
+    assert question.response_format.model is _Answer
+    assert question.options == {"response_format": question.response_format.body}
+    assert _asked(response_format=None).response_format is None
+
+
+def test_question_without_options() -> None:
+    """Without keywords, and with those that are None, the provider decides."""
+    nothing = _asked(timeout=None, max_retries=None, extra_headers=None, extra_body=None)
+
+    assert nothing == _asked() == RequestParams(_MESSAGES, [], stream=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        pytest.param("api_key", "where the provider is made", id="api_key"),
+        pytest.param("base_url", "where the provider is made", id="base_url"),
+        pytest.param("api_base", "set base_url where the provider is made", id="api_base"),
+        pytest.param("model", "where the provider is made", id="model"),
+        pytest.param("headers", "use extra_headers", id="headers"),
+        pytest.param("retry", "use max_retries", id="retry"),
+        pytest.param("num_retries", "use max_retries", id="num_retries"),
+        pytest.param("timeouts", "use timeout", id="timeouts"),
+        pytest.param("messages", "argument of its own", id="messages"),
+        pytest.param("tools", "argument of its own", id="tools"),
+        pytest.param("stream", "chat_stream and stream_events", id="stream"),
+        pytest.param("client", "makes its own connections", id="client"),
+        pytest.param("fallbacks", "FallbackProvider", id="fallbacks"),
+        pytest.param("stream_timeout", "use first_token_timeout", id="stream_timeout"),
+        pytest.param("first_token_s", "use first_token_timeout", id="first_token_s"),
+        pytest.param("hedge_after_s", "FallbackProvider is made", id="hedge_after_s"),
+    ],
+)
+def test_keyword_that_is_not_the_callers(name: str, where: str) -> None:
+    """What belongs to the provider or to the call is refused by name, with the place where it belongs."""
+    with pytest.raises(ConfigError, match=f"^{name} is not an option of a single request: .*{where}"):
+        _asked(seed=1, **{name: []})
+
+
+def test_a_whole_answer_has_no_first_token() -> None:
+    """A limit that could not be kept is refused, with the one that can."""
+    with pytest.raises(ConfigError, match="first_token_timeout is for streams; use timeout with chat"):
+        _asked(first_token_timeout=2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        ProviderConfig.model_fields.keys()
+        - {
+            "temperature",
+            "max_tokens",
+            "top_p",
+            "stop",
+            "seed",
+            "reasoning_effort",
+            "models",
+            "reasoning",
+            "extra_body",
+        }
+    ),
+)
+def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
+    """Each setting that a single request cannot change is refused."""
+    with pytest.raises(ConfigError, match=name):
+        _asked(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        *(
+            pytest.param({"first_token_timeout": value}, "first_token_timeout must be", id=f"first-token-{value}")
+            for value in (0, "3", True, math.inf)
+        ),
+        *(
+            pytest.param({"timeout": value}, "timeout must be a number of seconds above 0", id=f"timeout-{value}")
+            for value in (0, -1, "3", True, math.nan, math.inf)
+        ),
+        *(
+            pytest.param({"max_retries": value}, "max_retries must be a whole number", id=f"max_retries-{value}")
+            for value in (-1, 1.5, "2", True)
+        ),
+        pytest.param({"extra_headers": ["X"]}, "extra_headers must be", id="headers-in-a-list"),
+        pytest.param({"extra_headers": {"X": 1}}, "extra_headers must be", id="header-that-is-a-number"),
+        pytest.param({"extra_headers": {"X": "a\r\nY: b"}}, "extra_headers must be", id="two-headers-in-one"),
+        pytest.param({"extra_headers": {"X": "ä"}}, "extra_headers must be", id="header-that-is-no-ascii"),
+        pytest.param({"extra_body": [1]}, "extra_body must be", id="body-that-is-a-list"),
+        *(
+            pytest.param({"extra_body": {name: []}}, f"{name} cannot stand in extra_body", id=f"body-{name}")
+            for name in ("model", "messages", "stream", "tools")
+        ),
+        pytest.param({"response_format": _Answer(city="x")}, "response_format is a _Answer", id="pydantic-object"),
+        pytest.param(
+            {"response_format": {"type": object}}, "response_format holds a dict", id="format-that-is-no-json"
+        ),
+        pytest.param({"stop": {"x"}}, "stop holds a set", id="set"),
+        pytest.param({"temperature": math.nan}, "temperature holds a float", id="nan"),
+        pytest.param({"extra_body": {"x": {"y": b"z"}}}, "x holds a dict", id="bytes"),
+        pytest.param({"extra_body": {1: 2}}, "1 holds a int", id="key-that-is-no-text"),
+    ],
+)
+def test_value_that_is_of_no_use(options: dict[str, Any], hint: str) -> None:
+    """A value that cannot be meant or cannot be sent is told before anything is."""
+    with pytest.raises(ConfigError, match=f"^{hint}") as caught:
+        _asked(**options)
+
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("tool", "schemas"),
+    [
+        pytest.param(_TOOLS[0], {"f": {"x": {"type": "string"}}}, id="parameters"),
+        pytest.param({"function": {"name": "f"}}, {"f": {}}, id="no-parameters"),
+        pytest.param({"function": {"name": "f", "parameters": None}}, {"f": {}}, id="null-parameters"),
+        pytest.param({"function": {"name": "f", "parameters": {"properties": []}}}, {"f": {}}, id="list-of-properties"),
+        pytest.param({"function": {"name": None}}, {}, id="no-name"),
+        pytest.param({"type": "web_search"}, {}, id="tool-of-the-server"),
+        pytest.param({"function": "f"}, {}, id="no-object"),
+    ],
+)
+def test_schemas(tool: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Each function is known by name with its parameters; other tools are the server's own business."""
+    assert RequestParams(_MESSAGES, [tool], stream=False).schemas == schemas
+
+
+def test_what_is_wanted() -> None:
+    """Text is wanted if calls are forbidden, by the way of asking or by the caller."""
+    assert RequestParams(_MESSAGES, [], stream=False, tool_choice="none").wants_text
+    assert _asked(tool_choice="none").wants_text
+    assert not _asked(tool_choice="auto").wants_text

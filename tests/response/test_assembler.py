@@ -1,0 +1,459 @@
+"""``adapters.response.assembler``: chunks become one answer; nothing empty, cut or garbled passes for a good one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import APIError, ContentFilterError, IncompleteResponseError
+from adapters.response.assembler import AssembledResponse, CallInsteadOfTextError, ResponseAssembler
+from adapters.response.chunks import chunk_of
+from adapters.transport.endpoint import Endpoint
+from adapters.transport.errors.upstream import UpstreamError, upstream_error
+from adapters.types import LLMResponse, TokenUsage
+from tests.property.strategies import ANYTHING, MARKED_TEXTS, TOOLS
+
+_ORIGIN = Endpoint("The server", "m")
+_CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool_call>'
+_OSLO = ("get_weather", {"city": "Oslo"})
+
+
+def _answer(*, wants_text: bool = False, reasoning_first: bool = False) -> ResponseAssembler:
+    return ResponseAssembler(_ORIGIN, TOOLS, wants_text=wants_text, reasoning_first=reasoning_first)
+
+
+def _delta(content: Any = None, finish: str | None = None, **message: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": content, **message}, "finish_reason": finish}]}
+
+
+def _choice(delta: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, **fields}]}
+
+
+def _tool_call(arguments: str, name: str = "get_weather", **fields: Any) -> dict[str, Any]:
+    return {"index": 0, "id": "a", "function": {"name": name, "arguments": arguments}, **fields}
+
+
+def _fed(answer: ResponseAssembler, *payloads: dict[str, Any], whole: bool = False) -> str:
+    """Feed payloads and flush; return what was said."""
+    return "".join([answer.feed(chunk_of(payload), whole=whole) for payload in payloads]) + answer.flush()
+
+
+def _outcome(*payloads: dict[str, Any], wants_text: bool = False) -> AssembledResponse:
+    answer = _answer(wants_text=wants_text)
+    said = _fed(answer, *payloads)
+    outcome = answer.finish()
+    assert said == (outcome.response.content or "")
+    return outcome
+
+
+def _calls(response: LLMResponse) -> list[tuple[str, dict[str, Any]]]:
+    return [(call.name, call.arguments) for call in response.tool_calls]
+
+
+def test_thinking_is_seen_until_the_first_text() -> None:
+    """Who waits can be told that the model thinks, and no longer when it speaks."""
+    answer = _answer()
+    states = [answer.is_reasoning]
+    for payload in (_delta(reasoning_content="Hm."), _delta("Hello "), _delta("there.")):
+        answer.feed(chunk_of(payload))
+        states.append(answer.is_reasoning)
+
+    assert states == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("payloads", "content", "calls", "reasoning"),
+    [
+        pytest.param([_delta("Hi "), _delta("there"), _delta(finish="stop")], "Hi there", [], None, id="text"),
+        pytest.param([_delta("A", "stop"), _delta("B")], "AB", [], None, id="text-behind-the-finish"),
+        pytest.param([_delta("Hi"), _delta(finish="length")], "Hi", [], None, id="text-cut-by-max-tokens"),
+        pytest.param([_delta("<think>hm</think>Hi"), _delta(finish="stop")], "Hi", [], "hm", id="marked-reasoning"),
+        pytest.param(
+            [_delta(reasoning_content="hm "), _delta("<think>so</think>Hi", "stop")],
+            "Hi",
+            [],
+            "hm so",
+            id="two-reasonings",
+        ),
+        pytest.param([_delta(refusal="I can't."), _delta(finish="stop")], "I can't.", [], None, id="refusal"),
+        pytest.param(
+            [_delta(tool_calls=[_tool_call('{"city": "Oslo"}')]), _delta(finish="tool_calls")],
+            None,
+            [_OSLO],
+            None,
+            id="call",
+        ),
+        pytest.param(
+            [_delta("Hm", tool_calls=[_tool_call('{"city": "Oslo"}')], finish="stop")],
+            *("Hm", [_OSLO], None),
+            id="text-and-call-with-another-finish",
+        ),
+        pytest.param([_delta(_CALL), _delta(finish="stop")], None, [_OSLO], None, id="leaked-call"),
+        pytest.param([_delta(f"Hm {_CALL}"), _delta(finish="stop")], "Hm ", [_OSLO], None, id="text-and-leaked-call"),
+        pytest.param(
+            [_delta(_CALL, tool_calls=[_tool_call("{}", "get_time")], finish="stop")],
+            *(None, [("get_time", {}), _OSLO], None),
+            id="call-and-leaked-call",
+        ),
+        pytest.param(
+            [_delta(_CALL, tool_calls=[_tool_call('{"city": "Oslo"}')], finish="stop")],
+            *(None, [_OSLO], None),
+            id="one-call-both-ways",
+        ),
+        pytest.param([_delta(_CALL[:-12]), _delta(finish="stop")], None, [_OSLO], None, id="leaked-call-not-closed"),
+        pytest.param(
+            [_delta(_CALL), _delta(finish="length")], None, [_OSLO], None, id="whole-leaked-call-of-a-cut-answer"
+        ),
+        pytest.param(
+            [_delta("Hm", tool_calls=[_tool_call('{"city":')], finish="length")],
+            "Hm",
+            [],
+            None,
+            id="text-and-a-cut-call",
+        ),
+        pytest.param([_delta("[1"), _delta(finish="stop")], "[1", [], None, id="text-that-was-held-back"),
+        pytest.param(
+            [_delta(tool_calls=[_tool_call('{"message": "Hi"}', "answer")], finish="stop")],
+            "Hi",
+            [],
+            None,
+            id="pseudo-tool",
+        ),
+        pytest.param(
+            [_delta("Oh", tool_calls=[_tool_call('{"message": "Hi"}', "answer")], finish="stop")],
+            *("Oh", [], None),
+            id="pseudo-tool-beside-text",
+        ),
+    ],
+)
+def test_good_answer(
+    payloads: list[dict[str, Any]], content: str | None, calls: list[Any], reasoning: str | None
+) -> None:
+    """Text, calls and reasoning are all there, and the content is what was said."""
+    response = _outcome(*payloads).response
+
+    assert (response.content, _calls(response), response.reasoning) == (content, calls, reasoning)
+
+
+def test_what_else_an_answer_tells() -> None:
+    """Model, finish reason and the last token count that is one are kept, and what must come back with a call."""
+    details = [{"type": "reasoning.text", "index": 0, "text": "a"}, {"type": "reasoning.text", "index": 0, "text": "b"}]
+    call = _tool_call("{}", "get_time", extra_content={"signature": "x"})
+
+    outcome = _outcome(
+        {"model": "m-1", "usage": {"prompt_tokens": 1, "completion_tokens": 1}} | _delta(reasoning_details=details[:1]),
+        _delta(tool_calls=[call], reasoning_details=details[1:]),
+        _delta(finish="tool_calls") | {"usage": {"prompt_tokens": 5, "completion_tokens": 7}},
+        {"model": "m-2", "choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}},
+    )
+
+    assert outcome.response.usage == TokenUsage(5, 7)
+    assert (outcome.response.model, outcome.response.finish_reason) == ("m-1", "tool_calls")
+    assert outcome.extras == {"a": {"extra_content": {"signature": "x"}}}
+    assert outcome.echo == {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "ab"}]}
+
+
+def test_names_and_refusal_of_an_answer() -> None:
+    """The first id counts; the words of a refusal are spoken and marked; logprobs of all chunks are one list."""
+    first, second = [{"token": "No"}], [{"token": "."}]
+
+    response = _outcome(
+        {"id": "", "provider": "Azure", "choices": []},
+        {"id": "gen-1"} | _choice({"refusal": "No"}, logprobs={"content": first}),
+        {"id": "gen-2"} | _choice({"refusal": "."}, logprobs={"content": second}),
+        _choice({}, finish_reason="stop", native_finish_reason="STOP"),
+    ).response
+
+    assert (response.id, response.provider, response.upstream_provider) == ("gen-1", _ORIGIN.provider, "Azure")
+    assert response.content == response.refusal == "No."
+    assert response.logprobs == [*first, *second]
+    assert response.native_finish_reason == "STOP"
+    assert response.request_id is None
+
+
+def test_details_without_a_call() -> None:
+    """What would have to come back with a call is not kept without one."""
+    assert _outcome(_delta("Hi", "stop", reasoning_details=[{"type": "x"}], reasoning="hm")).echo == {}
+
+
+@pytest.mark.parametrize(
+    ("payloads", "says"),
+    [
+        pytest.param([], "sent an empty answer", id="nothing"),
+        pytest.param([_delta("Hi")], "broke off in the middle of its answer", id="text"),
+        pytest.param([_delta(tool_calls=[_tool_call("{}")])], "broke off and could not use a tool", id="call"),
+        pytest.param([_delta("<tool_call>{")], "broke off and could not use a tool", id="leaked-call"),
+        pytest.param([_delta(reasoning="hm")], "broke off while it only thought", id="reasoning"),
+    ],
+)
+def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> None:
+    """An answer that never said that it is finished is an error, whatever it brought."""
+    answer = _answer()
+    _fed(answer, *payloads)
+
+    with pytest.raises(IncompleteResponseError, match=f"^The server {says}"):
+        answer.finish()
+
+
+@pytest.mark.parametrize(
+    ("payload", "says"),
+    [
+        pytest.param(_delta(finish="stop"), "sent an empty answer", id="nothing"),
+        pytest.param(_delta(" \n", "stop"), "sent an empty answer", id="blank"),
+        pytest.param({"choices": []}, "sent nothing that is an answer", id="no-choices"),
+        pytest.param(_delta(finish="length"), "used up max_tokens before it said anything", id="cut"),
+        pytest.param(_delta("<think>hm", "stop"), "only thought and did not answer. Please ask again", id="thought"),
+        pytest.param(_delta("<think>hm", "length"), "only thought and did not answer. Please raise", id="cut-thought"),
+        pytest.param(
+            _delta(tool_calls=[_tool_call('{"city": ')], finish="length"),
+            "could not use a tool: Failed to call a function. Please ask again. Its answer was cut by max_tokens",
+            id="cut-call",
+        ),
+        pytest.param(_delta(_CALL[:40], "length"), "could not use a tool: .* cut by max_tokens", id="cut-leaked-call"),
+        pytest.param(_delta("<tool_call>x y", "stop"), "could not use a tool: .* ask again.$", id="garbled-call"),
+        pytest.param(_delta(tool_calls=[_tool_call("{}", " ")], finish="stop"), "could not use a tool", id="no-name"),
+    ],
+)
+def test_answer_without_use(payload: dict[str, Any], says: str) -> None:
+    """An answer that ends with neither text nor call is an error that says what came instead."""
+    answer = _answer()
+    _fed(answer, payload)
+    answer.end()
+
+    with pytest.raises(IncompleteResponseError, match=f"^The server {says}") as raised:
+        answer.finish()
+    assert raised.value.retryable
+
+
+def test_filtered_answer() -> None:
+    """An answer that a content filter took away whole says so, and is not asked for again."""
+    answer = _answer()
+    _fed(answer, _delta(finish="content_filter"))
+
+    with pytest.raises(ContentFilterError) as raised:
+        answer.finish()
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        pytest.param([_delta(tool_calls=[_tool_call("{}")], finish="tool_calls")], id="call"),
+        pytest.param([_delta(_CALL), _delta(finish="stop")], id="leaked-call"),
+        pytest.param([_delta("<tool_call>x y"), _delta(finish="stop")], id="garbled-call"),
+        pytest.param([_delta(tool_calls=[_tool_call("{")])], id="call-that-breaks-off"),
+    ],
+)
+def test_call_where_text_was_wanted(payloads: list[dict[str, Any]]) -> None:
+    """Where text was wanted, nothing but a call is a signal to ask in another way."""
+    answer = _answer(wants_text=True)
+    _fed(answer, *payloads)
+
+    with pytest.raises(CallInsteadOfTextError):
+        answer.finish()
+
+
+def test_call_beside_the_text_that_was_wanted() -> None:
+    """Where text was wanted and came, a call beside it is dropped."""
+    response = _outcome(_delta(f"Hi {_CALL}"), _delta(finish="stop"), wants_text=True).response
+
+    assert (response.content, response.tool_calls) == ("Hi ", [])
+
+
+def test_server_whose_answers_begin_with_reasoning() -> None:
+    """Unmarked reasoning is held back where it is expected, and the answer tells whether it came."""
+    answer = _answer(reasoning_first=True)
+
+    said = [answer.feed(chunk_of(_delta(text))) for text in ("hm", "</think>", "Hi")]
+    answer.feed(chunk_of(_delta(finish="stop")))
+
+    assert [*said, answer.flush()] == ["", "", "Hi", ""]
+    assert answer.finish().began_with_reasoning
+    assert answer.finish().response.reasoning == "hm"
+
+
+def test_server_that_now_keeps_reasoning_apart() -> None:
+    """Reasoning in a field of its own frees text that was held back for fear of more."""
+    answer = _answer(reasoning_first=True)
+
+    said = [answer.feed(chunk_of(_delta(text, reasoning="hm"))) for text in ("Hi", " there")]
+    answer.end()
+
+    assert [*said, answer.flush()] == ["Hi", " there", ""]
+    assert not answer.finish().began_with_reasoning
+
+
+def test_state_of_an_answer() -> None:
+    """It is over with a finish reason or the server's end mark, and spoke once it gave out text."""
+    finished, ended = _answer(), _answer()
+    before = (finished.is_over, finished.has_text)
+
+    finished.feed(chunk_of(_delta("Hi", "stop")))
+    ended.end()
+
+    assert before == (False, False)
+    assert (finished.is_over, finished.has_ended, finished.has_text) == (True, False, True)
+    assert (ended.is_over, ended.has_ended, ended.has_text) == (True, True, False)
+
+
+def _failed(generation: str | None, code: str | None = "tool_use_failed") -> UpstreamError:
+    return upstream_error({"error": {"message": "Failed.", "code": code, "failed_generation": generation}}, status=400)
+
+
+@pytest.mark.parametrize(
+    ("generation", "content", "calls"),
+    [
+        pytest.param(_CALL, None, [_OSLO], id="call"),
+        pytest.param("maybe", "maybe", [], id="text"),
+    ],
+)
+def test_rescued_answer(generation: str, content: str | None, calls: list[Any]) -> None:
+    """What a server could not read as a call is the answer, if it can be read as a call or is plain text."""
+    answer = _answer()
+
+    assert answer.rescue(_failed(generation, None))
+    assert answer.flush() == (content or "")
+    assert (answer.finish().response.content, _calls(answer.finish().response)) == (content, calls)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(_failed(None, "rate_limit"), id="another-failure"),
+        pytest.param(_failed(None), id="nothing-to-read"),
+        pytest.param(_failed('{"name": "open_door"}'), id="tool-that-was-not-offered"),
+        pytest.param(_failed("<tool_call>x y"), id="garbled"),
+    ],
+)
+def test_failure_without_an_answer(failure: UpstreamError) -> None:
+    """Where a failure holds no answer, it stays one."""
+    assert not _answer().rescue(failure)
+
+
+def test_rescue_behind_text() -> None:
+    """Behind text that was spoken, a call is rescued and more text is not."""
+    with_call, with_text = _answer(), _answer()
+    for answer in (with_call, with_text):
+        answer.feed(chunk_of(_delta("Hm. ")))
+
+    assert with_call.rescue(_failed(_CALL))
+    assert not with_text.rescue(_failed("maybe"))
+    assert (with_call.flush(), _calls(with_call.finish().response)) == ("", [_OSLO])
+
+
+@pytest.mark.parametrize("generation", [_CALL, None, '{"name": "open_door"}'])
+def test_rescue_where_text_was_wanted(generation: str | None) -> None:
+    """Where text was wanted and the model insisted on a call, it is asked in another way; spoken text is enough."""
+    silent, has_text = _answer(wants_text=True), _answer(wants_text=True)
+    has_text.feed(chunk_of(_delta("Hm.")))
+
+    with pytest.raises(CallInsteadOfTextError):
+        silent.rescue(_failed(generation))
+    assert has_text.rescue(_failed(generation))
+    assert has_text.flush() == ""
+    assert has_text.finish().response.content == "Hm."
+
+
+def test_rescued_text_where_text_was_wanted() -> None:
+    """A server that took plain text for a call is overruled."""
+    answer = _answer(wants_text=True)
+
+    assert answer.rescue(_failed("maybe"))
+    assert answer.flush() == "maybe"
+
+
+@pytest.mark.parametrize(
+    ("native", "says"),
+    [
+        pytest.param("MALFORMED_FUNCTION_CALL", "could not use a tool: Failed to call a function", id="gemini"),
+        pytest.param("ERROR", "failed in the middle of its answer", id="any-other"),
+        pytest.param(None, "failed in the middle of its answer", id="none"),
+    ],
+)
+def test_finish_reason_error(native: str | None, says: str) -> None:
+    """The word of the provider behind the server tells a call that failed from any other failure."""
+    answer = _answer()
+    answer.feed(chunk_of({"choices": [{"delta": {}, "finish_reason": "error", "native_finish_reason": native}]}))
+
+    assert str(answer.failed()).startswith(f"The server {says}")
+
+
+_PAYLOADS = st.one_of(
+    st.builds(_delta, MARKED_TEXTS, st.sampled_from([None, None, "stop", "length", "tool_calls", "content_filter"])),
+    st.builds(
+        lambda arguments, name: _delta(tool_calls=[_tool_call(arguments, name)]), ANYTHING, st.sampled_from(list(TOOLS))
+    ),
+    st.builds(lambda text: _delta(reasoning=text), MARKED_TEXTS),
+    ANYTHING,
+)
+
+
+@given(st.lists(_PAYLOADS, max_size=6), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+def test_any_chunks(payloads: list[Any], wants_text: bool, reasoning_first: bool, whole: bool, ends: bool) -> None:
+    """Any chunks make a useful answer, whose content is what was said, or an error of ours."""
+    answer = _answer(wants_text=wants_text, reasoning_first=reasoning_first)
+    said = _fed(answer, *payloads, whole=whole)
+    if ends:
+        answer.end()
+
+    try:
+        response = answer.finish().response
+    except CallInsteadOfTextError:
+        good = wants_text and not said
+    except APIError:
+        good = True
+    else:
+        good = (response.content or "") == said and bool(said or response.tool_calls) and answer.is_over
+        good &= not (wants_text and response.tool_calls)
+        good &= all(json.loads(json.dumps(call.arguments)) == call.arguments for call in response.tool_calls)
+        good &= len({call.id for call in response.tool_calls}) == len(response.tool_calls)
+    assert good
+
+
+_TIME = '<tool_call>{"name": "get_time", "arguments": {}}</tool_call>'
+_MANY_IN_ONE = "[TOOL_CALLS][" + ", ".join(['{"name": "get_time", "arguments": {}}'] * 129) + "]"
+
+
+@pytest.mark.parametrize(
+    "payloads",
+    [
+        pytest.param([_delta(tool_calls=[_tool_call("{}", id=name, index=None) for name in "abc"])], id="in-one-chunk"),
+        pytest.param([_delta(tool_calls=[_tool_call("{}", id=name, index=None)]) for name in "abc"], id="in-three"),
+        pytest.param([_delta(_TIME * 3)], id="in-the-text"),
+        pytest.param([_delta(_TIME * 2 + _TIME.partition("</")[0])], id="the-last-without-an-end"),
+        pytest.param([_delta(_MANY_IN_ONE)], id="very-many-in-one-leak"),
+        pytest.param([_delta(_TIME * 2, tool_calls=[_tool_call('{"city": "Oslo"}')])], id="in-the-text-and-beside"),
+    ],
+)
+def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
+    """More calls than an answer may hold are refused, however they come; error and log say which limit it was."""
+    answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False, most_calls=2)
+
+    with pytest.raises(IncompleteResponseError, match=r"more than 2 tool calls in one answer \(limit calls\)"):
+        _fed(answer, *payloads, _delta(finish="tool_calls"))
+
+    told = [record.getMessage() for record in caplog.records if record.name == "adapters.response.assembler"]
+    assert told == [f"{_ORIGIN.provider} made more tool calls than limits.calls (2)."]
+
+
+def test_rescue_of_too_many_calls() -> None:
+    """What a server could not read has the same limit."""
+    with pytest.raises(IncompleteResponseError, match="limit calls"):
+        _answer().rescue(_failed(_TIME * 129))
+
+
+def test_reasoning_that_nobody_can_read() -> None:
+    """Encrypted reasoning has no words, and comes back with the calls all the same."""
+    secret = {"type": "reasoning.encrypted", "data": "x"}
+
+    outcome = _outcome(
+        _delta(reasoning_details=[secret], tool_calls=[_tool_call('{"city": "Oslo"}')]), _delta(finish="tool_calls")
+    )
+
+    assert outcome.response.reasoning is None
+    assert outcome.echo == {"reasoning_details": [secret]}

@@ -1,0 +1,111 @@
+"""``adapters.response.reasoning``: what was thought is kept, up to a limit, and told as the server wants it back."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from adapters.response.reasoning import Reasoning
+
+
+@pytest.mark.parametrize(
+    ("pieces", "merged"),
+    [
+        pytest.param([[], []], [], id="none"),
+        pytest.param(
+            [
+                [{"type": "reasoning.text", "index": 0, "text": "so"}],
+                [{"type": "reasoning.text", "index": 0, "text": "!"}],
+            ],
+            [{"type": "reasoning.text", "index": 0, "text": "so!"}],
+            id="openrouter-text-in-pieces",
+        ),
+        pytest.param(
+            [[{"type": "t", "index": 0, "text": "a", "format": None}], [{"type": "t", "index": 0, "signature": "s"}]],
+            [{"type": "t", "index": 0, "text": "a", "format": None, "signature": "s"}],
+            id="openrouter-signature-at-the-end",
+        ),
+        pytest.param(
+            [[{"type": "t", "index": 0, "id": "r1"}], [{"type": "t", "index": 0, "id": None}]],
+            [{"type": "t", "index": 0, "id": "r1"}],
+            id="null-takes-nothing-away",
+        ),
+        pytest.param(
+            [[{"type": "t", "index": 0, "text": "a"}], [{"type": "t", "index": 1, "text": "b"}]],
+            [{"type": "t", "index": 0, "text": "a"}, {"type": "t", "index": 1, "text": "b"}],
+            id="two-entries",
+        ),
+        pytest.param(
+            [[{"type": "t", "text": "a"}], [{"type": "t", "text": "b"}]],
+            [{"type": "t", "text": "a"}, {"type": "t", "text": "b"}],
+            id="without-index-each-is-its-own",
+        ),
+    ],
+)
+def test_pieces_of_one_detail_become_one_again(
+    pieces: list[list[dict[str, Any]]], merged: list[dict[str, Any]]
+) -> None:
+    """What a stream cut up is sent back whole, however often one asks."""
+    reasoning = Reasoning()
+    for piece in pieces:
+        reasoning.add_details(piece)
+
+    assert [reasoning.echo, reasoning.echo] == [{"reasoning_details": merged} if merged else {}] * 2
+
+
+def test_value_that_takes_the_place_of_text() -> None:
+    """A field of a detail that is no text in the end is what came last."""
+    reasoning = Reasoning()
+    for text in ("a", "b", ["c"], "d"):
+        reasoning.add_details([{"type": "t", "index": 0, "text": text}])
+
+    assert reasoning.echo == {"reasoning_details": [{"type": "t", "index": 0, "text": "d"}]}
+
+
+def test_field_that_comes_back() -> None:
+    """Reasoning comes back under the name of its field, as it came; what stood between marks does not."""
+    reasoning = Reasoning()
+    reasoning.add(" so", "reasoning_content")
+    reasoning.add("hm")
+    reasoning.add(" it is\n", "reasoning_content")
+
+    assert reasoning.text == " sohm it is\n"
+    assert reasoning.echo == {"reasoning_content": " so it is\n"}
+
+
+def test_details_come_back_instead_of_a_field() -> None:
+    """Details hold all that a field says, and more."""
+    reasoning = Reasoning()
+    reasoning.add("so", "reasoning")
+    reasoning.add_details([{"text": "so"}])
+
+    assert reasoning.echo == {"reasoning_details": [{"text": "so"}]}
+
+
+def test_reasoning_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    """Beyond the limit nothing is kept, which is logged once, and nothing that is cut comes back."""
+    reasoning = Reasoning(10)
+
+    with caplog.at_level(logging.INFO):
+        for text in ("123456", "7890abc", "def"):
+            reasoning.add(text, "reasoning")
+
+    assert reasoning.text == "1234567890"
+    assert reasoning.echo == {}
+    assert [record.message for record in caplog.records] == [
+        "A model thought more than 10 characters: the rest is not kept."
+    ]
+
+
+@pytest.mark.parametrize("fields", [{"index": 0}, {}], ids=["one-entry", "many-entries"])
+def test_details_without_end(fields: dict[str, Any]) -> None:
+    """Details are limited too, by their text and by their number."""
+    reasoning = Reasoning(1_000)
+
+    for _ in range(300):
+        reasoning.add_details([{"type": "t", "text": "word", **fields}])
+
+    assert reasoning.echo == {}
+    assert len(str(vars(reasoning))) < 10_000

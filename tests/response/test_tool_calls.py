@@ -1,0 +1,367 @@
+"""``adapters.response.tool_calls``: fragments of calls, as each server sends them, put together to whole calls."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.response.chunks import CallFragment
+from adapters.response.tool_calls import CallAssembler, FinishedCall, clean_name, without_pseudo_tools
+from adapters.types import ToolCall
+from tests.property.strategies import ANYTHING, JSON_OBJECTS, TOOLS, cuts, pieces_of
+
+_MADE_ID = re.compile(r"[A-Za-z0-9]{9}")
+_OSLO, _ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
+
+
+def _part(
+    index: int | None = None, call_id: str | None = None, name: str | None = None, arguments: Any = None, **extras: Any
+) -> CallFragment:
+    return CallFragment(index, call_id, name, arguments, extras)
+
+
+def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tuple[str, str, dict[str, Any]]]:
+    """Put fragments together that come one a chunk; made ids are written as ``*``."""
+    assembler = CallAssembler(TOOLS)
+    for fragment in fragments:
+        assembler.feed([fragment])
+    given_ids = {fragment.id for fragment in fragments}
+    calls = [finished.tool_call for finished in assembler.finish(cut=cut)]
+    assert all(call.id in given_ids or _MADE_ID.fullmatch(call.id) for call in calls)
+    return [(call.id if call.id in given_ids else "*", call.name, call.arguments) for call in calls]
+
+
+@pytest.mark.parametrize(
+    ("fragments", "calls"),
+    [
+        pytest.param([], [], id="nothing"),
+        pytest.param(
+            [_part(0, "a", "get_weather", ""), _part(0, arguments='{"city":'), _part(0, arguments=' "Oslo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="openai",
+        ),
+        pytest.param(
+            [
+                _part(0, "a", "get_weather", ""),
+                _part(1, "b", "get_time", ""),
+                _part(0, arguments=_OSLO),
+                _part(1, arguments="{}"),
+            ],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_time", {})],
+            id="openai-parallel-interleaved",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO), _part(0, "b", "get_weather", _ROME)],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_weather", {"city": "Rome"})],
+            id="ollama-parallel-all-index-0",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_time"), _part(0, "b", "get_weather", _OSLO)],
+            [("a", "get_time", {}), ("b", "get_weather", {"city": "Oslo"})],
+            id="ollama-no-arguments-then-another-index-0",
+        ),
+        pytest.param(
+            [_part(0, None, "get_weather", _OSLO), _part(0, None, "get_weather", _ROME)],
+            [("*", "get_weather", {"city": "Oslo"}), ("*", "get_weather", {"city": "Rome"})],
+            id="old-ollama-no-ids-same-name",
+        ),
+        pytest.param(
+            [_part(0, None, "get_time"), _part(0, None, "get_weather", _OSLO)],
+            [("*", "get_time", {}), ("*", "get_weather", {"city": "Oslo"})],
+            id="old-ollama-no-ids-no-arguments",
+        ),
+        pytest.param(
+            [_part(0, None, "get_time"), _part(0, "b", "get_weather", _OSLO)],
+            [("*", "get_time", {}), ("b", "get_weather", {"city": "Oslo"})],
+            id="only-the-second-has-an-id",
+        ),
+        pytest.param(
+            [
+                _part(None, "a", "get_weather", '{"city":'),
+                _part(None, None, None, '"Oslo"}'),
+                _part(None, "b", "get_time"),
+            ],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_time", {})],
+            id="gemini-no-index",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", '{"city":'), _part(0, "a", None, ' "Oslo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="tgi-repeats-the-id",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", '{"city":'), _part(0, "a", "get_weather", ' "Oslo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="repeats-id-and-name",
+        ),
+        pytest.param(
+            [_part(0, None, "get_weather", '{"city":'), _part(0, None, "get_weather", ' "Oslo"}')],
+            [("*", "get_weather", {"city": "Oslo"})],
+            id="repeats-the-name-has-no-id",
+        ),
+        pytest.param(
+            [_part(0, None, "get_weather", _OSLO), _part(0, None, "get_weather", "")],
+            [("*", "get_weather", {"city": "Oslo"})],
+            id="repeats-the-name-with-nothing-at-the-end",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", '{"city"'), _part(0, "a", "get_weather", _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="repeats-all-arguments-so-far",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO), _part(0, "a", "get_weather", _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="localai-twice-under-one-index",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO), _part(1, "a", "get_weather", _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="localai-twice-under-two-indices",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO), _part(1, "a", "get_weather", _ROME), _part(2, "a", "get_time")],
+            [("a", "get_weather", {"city": "Oslo"}), ("*", "get_weather", {"city": "Rome"}), ("*", "get_time", {})],
+            id="localai-one-id-for-all",
+        ),
+        pytest.param(
+            [_part(None, "a", "get_weather", _OSLO), _part(None, "a", "play", '{"title": "x"}')],
+            [("a", "get_weather", {"city": "Oslo"}), ("*", "play", {"title": "x"})],
+            id="one-id-for-all-and-no-index",
+        ),
+        pytest.param(
+            [_part(0, None, "get_weather"), _part(0, "a", None, _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="id-after-the-name",
+        ),
+        pytest.param(
+            [_part(0, "a"), _part(0, None, "get_weather"), _part(0, None, None, _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-after-the-id",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_"), _part(0, None, "wea"), _part(0, None, "ther", _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-in-three-pieces",
+        ),
+        pytest.param(
+            [_part(0, "a", "open_"), _part(0, "a", "door", "{}")],
+            [("a", "open_door", {})],
+            id="unknown-name-in-two-pieces-with-the-id",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", {"city": "Oslo"})], [("a", "get_weather", {"city": "Oslo"})], id="obj"
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", ""), _part(0, "a", None, {"city": "Oslo"})],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="llamacpp-text-then-object",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO + _OSLO)], [("a", "get_weather", {"city": "Oslo"})], id="doubled"
+        ),
+        pytest.param([_part(0, "a", None, _OSLO)], [], id="no-name"),
+        pytest.param([_part(0, "a", "functions.", _OSLO)], [], id="nothing-but-a-namespace"),
+        pytest.param([_part(0, "a", " functions.get_time\n")], [("a", "get_time", {})], id="harmony-name"),
+        pytest.param([_part(0, "a", "open_door")], [("a", "open_door", {})], id="tool-that-was-not-offered"),
+    ],
+)
+def test_fragments_of_a_stream(fragments: list[CallFragment], calls: list[tuple[str, str, dict[str, Any]]]) -> None:
+    """However a server cuts up its calls, each becomes one call with an id of its own."""
+    assert _assembled(fragments) == calls
+
+
+def test_calls_of_a_whole_answer() -> None:
+    """In an answer that is not streamed each entry is a call, whatever its index and id."""
+    assembler = CallAssembler(TOOLS)
+
+    assembler.feed(
+        [_part(0, None, "get_time"), _part(0, "a", "get_time"), _part(0, "a", "get_time", {"x": 1})], whole=True
+    )
+    calls = [finished.tool_call for finished in assembler.finish(cut=False)]
+
+    assert [(call.name, call.arguments) for call in calls] == [
+        ("get_time", {}),
+        ("get_time", {}),
+        ("get_time", {"x": 1}),
+    ]
+    assert len({call.id for call in calls}) == 3
+
+
+@pytest.mark.parametrize(
+    ("fragment", "survives"),
+    [
+        pytest.param(_part(0, "a", "get_weather", _OSLO), True, id="whole"),
+        pytest.param(_part(0, "a", "get_weather", '{"city": "Os'), False, id="cut"),
+        pytest.param(_part(0, "a", "get_weather", ""), False, id="empty"),
+        pytest.param(_part(0, "a", "get_weather", "{}"), False, id="vllm-made-them-empty"),
+        pytest.param(_part(0, "a", "get_weather", {"city": "Oslo"}), True, id="object"),
+        pytest.param(_part(0, "a", "get_time", "{}"), True, id="tool-without-parameters"),
+        pytest.param(_part(0, "a", "get_weather", "{'city': 'Oslo'}"), False, id="python"),
+    ],
+)
+def test_call_of_a_cut_answer(fragment: CallFragment, *, survives: bool) -> None:
+    """Of an answer that was cut, only calls that are surely whole are handed on; none is repaired."""
+    assert bool(_assembled([fragment], cut=True)) is survives
+
+
+def test_unreadable_arguments() -> None:
+    """A call whose arguments cannot be read has none, and says why."""
+    assembler = CallAssembler()
+
+    assembler.feed([_part(0, "a", "f", "[1]")])
+
+    (finished,) = assembler.finish(cut=False)
+    assert finished.tool_call.arguments == {}
+    assert finished.tool_call.error == "The arguments are no object but a list."
+
+
+def test_extras() -> None:
+    """Fields of the provider's own are kept, those of later fragments too."""
+    assembler = CallAssembler()
+
+    assembler.feed([_part(0, "a", "f", extra_content={"x": 1}), _part(0, other=2)])
+
+    assert assembler.finish(cut=False)[0].extras == {"extra_content": {"x": 1}, "other": 2}
+
+
+def test_has_calls() -> None:
+    """Any fragment counts, also one that becomes no call."""
+    assembler = CallAssembler()
+    before = assembler.has_calls
+
+    assembler.feed([_part()])
+
+    assert (before, assembler.has_calls, assembler.finish(cut=False)) == (False, True, [])
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        pytest.param("get_time", "get_time", id="as-it-is"),
+        pytest.param(" get_time\n", "get_time", id="white-space"),
+        pytest.param('"get_time"', "get_time", id="quotes"),
+        pytest.param("functions.get_time", "get_time", id="functions"),
+        pytest.param("function:get_time", "get_time", id="function"),
+        pytest.param("tool/get_time", "get_time", id="tool"),
+        pytest.param("default_api.get_time", "get_time", id="gemini"),
+        pytest.param("functions.get_time:0", "get_time", id="kimi-counter"),
+        pytest.param("get_time<|channel|>json", "get_time", id="harmony-marks"),
+        pytest.param("repo_browser.get_time", "get_time", id="other-namespace-of-a-known-tool"),
+        pytest.param("repo_browser.open_file", "repo_browser.open_file", id="other-namespace-of-an-unknown-tool"),
+        pytest.param("functions.open_file", "open_file", id="functions-of-an-unknown-tool"),
+        pytest.param("home.lights", "home.lights", id="tool-with-a-dot"),
+        pytest.param("functions.home.lights", "home.lights", id="functions-of-a-tool-with-a-dot"),
+        pytest.param("tools.x:1", "tools.x:1", id="tool-whose-name-looks-like-litter"),
+        pytest.param("  ", "", id="blank"),
+    ],
+)
+def test_clean_name(written: str, name: str) -> None:
+    """What models put around a name is taken off; a name that was offered stays as it is."""
+    assert clean_name(written, {"get_time", "home.lights", "tools.x:1"}) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        pytest.param("answer", {"message": "It rains."}, "It rains.", id="localai-answer"),
+        pytest.param("no_tool", {"content": "It rains."}, "It rains.", id="tgi-no-tool"),
+        pytest.param("answer", {"message": 1}, "", id="no-sentence"),
+        pytest.param("answer", {"message": "a", "tone": "b"}, "", id="two-arguments"),
+        pytest.param("open_file", {"path": "x"}, "", id="any-other-tool"),
+    ],
+)
+def test_a_tool_that_means_text_becomes_text(name: str, arguments: dict[str, Any], said: str) -> None:
+    """A pseudo tool that nobody offered and that carries a sentence is that sentence."""
+    call = FinishedCall(ToolCall("call00001", name, arguments), {})
+
+    assert without_pseudo_tools([call], TOOLS) == ([] if said else [call], said)
+
+
+def test_an_offered_tool_is_never_a_pseudo_tool() -> None:
+    """An agent may have a tool with the name answer."""
+    call = FinishedCall(ToolCall("call00001", "answer", {"message": "It rains."}), {})
+
+    assert without_pseudo_tools([call], {"answer": {}}) == ([call], "")
+
+
+_FRAGMENTS = st.builds(
+    CallFragment,
+    index=st.sampled_from([None, 0, 0, 1, 2]),
+    id=st.sampled_from([None, None, "a", "b", "call_1"]),
+    name=st.sampled_from([None, None, "get_weather", "get_", "weather", "functions.get_time", "x", "functions."]),
+    arguments=st.one_of(
+        st.none(), st.sampled_from(["", "{", '{"city": ', '"Oslo"', "}", "{}", _OSLO, _ROME]), ANYTHING
+    ),
+    extras=st.dictionaries(st.sampled_from(["extra_content", "x"]), st.integers(), max_size=1),
+)
+
+
+@given(st.lists(_FRAGMENTS, max_size=8), st.booleans(), st.booleans())
+def test_any_fragments(fragments: list[CallFragment], whole: bool, cut: bool) -> None:
+    """Putting together never raises; each call has a name, an object that is JSON, and an id of its own."""
+    assembler = CallAssembler(TOOLS)
+
+    assembler.feed(fragments, whole=whole)
+    calls = [finished.tool_call for finished in assembler.finish(cut=cut)]
+
+    assert len({call.id for call in calls}) == len(calls)
+    assert all(call.id.strip() and call.name.strip() for call in calls)
+    assert all(json.loads(json.dumps(call.arguments)) == call.arguments for call in calls)
+
+
+@given(st.data(), st.lists(st.tuples(st.sampled_from(sorted(TOOLS)), JSON_OBJECTS), min_size=1, max_size=3))
+def test_calls_cut_anywhere(data: st.DataObject, calls: list[tuple[str, dict[str, Any]]]) -> None:
+    """Calls whose arguments are cut anywhere and come interleaved are the same calls again."""
+    queues = []
+    for index, (name, arguments) in enumerate(calls):
+        text = json.dumps(arguments)
+        first, *rest = pieces_of(text, data.draw(cuts(len(text))))
+        queues.append([_part(index, f"id{index}", name, first), *(_part(index, arguments=piece) for piece in rest)])
+    turns = data.draw(st.permutations([index for index, queue in enumerate(queues) for _ in queue]))
+    fragments = [queues[index].pop(0) for index in turns]
+
+    assert sorted(_assembled(fragments)) == sorted(
+        (f"id{index}", name, arguments) for index, (name, arguments) in enumerate(calls)
+    )
+
+
+def test_long_call_whose_name_is_repeated() -> None:
+    """A server that repeats the name in each of very many pieces does not make reading slow."""
+    text = json.dumps({"text": "word " * 20_000})
+    began_s = time.process_time()
+
+    calls = _assembled([_part(0, None, "play", piece) for piece in pieces_of(text, range(4, len(text), 4))])
+
+    assert calls == [("*", "play", json.loads(text))]
+    assert time.process_time() - began_s < 20  # a hang, not a benchmark
+
+
+@pytest.mark.parametrize(
+    ("fragments", "calls"),
+    [
+        pytest.param(
+            [_part(0, name="get_weather", arguments={"city": "Oslo"}), _part(0, name="get_weather", arguments=_ROME)],
+            [("*", "get_weather", {"city": "Oslo"}), ("*", "get_weather", {"city": "Rome"})],
+            id="behind-an-object",
+        ),
+        pytest.param(
+            [
+                _part(0, name="get_weather", arguments=_OSLO),
+                _part(0, arguments="x"),
+                _part(0, name="get_weather", arguments="y"),
+            ],
+            [("*", "get_weather", {"city": "Oslo"})],
+            id="behind-litter",
+        ),
+    ],
+)
+def test_same_name_again(fragments: list[CallFragment], calls: list[tuple[str, str, dict[str, Any]]]) -> None:
+    """The same name begins a new call behind a whole one, and goes on with one that is not."""
+    assert _assembled(fragments) == calls

@@ -1,0 +1,557 @@
+"""``failures`` and ``classify`` of ``transport.errors``: what a server said becomes one class, and one sentence."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters import errors
+from adapters.errors import (
+    AllProvidersFailedError,
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ContentFilterError,
+    ContextWindowExceededError,
+    IncompleteResponseError,
+    InternalServerError,
+    NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
+    RateLimitError,
+)
+from adapters.transport.deadlines import DeadlineExceeded, Limit
+from adapters.transport.endpoint import Endpoint
+from adapters.transport.errors import failures
+from adapters.transport.errors.classify import lacks_tools
+from adapters.transport.errors.upstream import upstream_error
+from adapters.transport.http import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = "wire-KEY-0123456789"
+ORIGIN = Endpoint("shop", "tiny", base_url="http://host:8000/v1", api_key=KEY, key_name="SHOP_KEY", secrets=(KEY,))
+
+
+def rejected(body: Any, status: int | None = None, headers: dict[str, str] | None = None) -> APIError:
+    """The error for an error body."""
+    return failures.rejected(upstream_error(body, status=status, headers=headers, secrets=ORIGIN.secrets), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "retryable"),
+    [
+        pytest.param(301, NotFoundError, False, id="301"),
+        pytest.param(307, NotFoundError, False, id="307"),
+        pytest.param(400, BadRequestError, False, id="400"),
+        pytest.param(401, AuthenticationError, False, id="401"),
+        pytest.param(402, PaymentRequiredError, False, id="402"),
+        pytest.param(403, PermissionDeniedError, False, id="403"),
+        pytest.param(404, NotFoundError, False, id="404"),
+        pytest.param(405, NotFoundError, False, id="405"),
+        pytest.param(406, BadRequestError, False, id="406"),
+        pytest.param(408, InternalServerError, True, id="408"),
+        pytest.param(409, InternalServerError, True, id="409"),
+        pytest.param(410, NotFoundError, False, id="410"),
+        pytest.param(413, BadRequestError, False, id="413"),
+        pytest.param(422, BadRequestError, False, id="422"),
+        pytest.param(424, InternalServerError, True, id="424"),
+        pytest.param(425, InternalServerError, True, id="425"),
+        pytest.param(429, RateLimitError, True, id="429"),
+        pytest.param(498, InternalServerError, True, id="Groq's 498"),
+        pytest.param(499, InternalServerError, True, id="nginx' 499"),
+        pytest.param(500, InternalServerError, True, id="500"),
+        pytest.param(502, InternalServerError, True, id="502"),
+        pytest.param(503, InternalServerError, True, id="503"),
+        pytest.param(529, InternalServerError, True, id="Anthropic's 529"),
+        pytest.param(999, InternalServerError, True, id="999"),
+    ],
+)
+@pytest.mark.parametrize("body", ["", "No.", {"error": {"message": "No.", "code": "whatever"}}, [{}]])
+def test_class_by_status(status: int, expected: type[APIError], retryable: bool, body: Any) -> None:
+    """The status of the response decides, whatever stands in the body."""
+    error = rejected(body, status)
+
+    assert type(error) is expected
+    assert (error.provider, error.model) == ("shop", "tiny")
+    assert error.status_code == status
+    assert error.retryable is retryable
+    assert error.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "status"),
+    [
+        pytest.param({"error": {"code": 429, "message": "Slow."}}, RateLimitError, 429, id="number"),
+        pytest.param({"error": {"code": "402"}}, PaymentRequiredError, 402, id="number in a string"),
+        pytest.param({"error": {"type": "insufficient_quota"}}, PaymentRequiredError, None, id="quota"),
+        pytest.param({"error": {"code": "rate_limit_exceeded"}}, RateLimitError, None, id="rate limit"),
+        pytest.param({"error": {"type": "too_many_requests"}}, RateLimitError, None, id="too many"),
+        pytest.param({"error": {"code": "invalid_api_key"}}, AuthenticationError, None, id="key"),
+        pytest.param({"error": {"type": "authentication_error"}}, AuthenticationError, None, id="authentication"),
+        pytest.param({"error": {"status": "PERMISSION_DENIED"}}, PermissionDeniedError, None, id="permission"),
+        pytest.param({"error": {"code": "model_not_found"}}, NotFoundError, None, id="missing"),
+        pytest.param({"error": {"type": "invalid_request_error"}}, BadRequestError, None, id="invalid"),
+        pytest.param({"error": {"code": "ValidationError"}}, BadRequestError, None, id="validation"),
+        pytest.param({"error": {"type": "server_error"}}, InternalServerError, None, id="server"),
+        pytest.param({"error": {"type": "overloaded_error"}}, InternalServerError, None, id="overloaded"),
+        pytest.param({"error": "It broke."}, InternalServerError, None, id="no word at all"),
+        pytest.param("It broke.", InternalServerError, None, id="text"),
+    ],
+)
+def test_class_by_code(body: Any, expected: type[APIError], status: int | None) -> None:
+    """Inside a success the words and numbers of the body decide; a server that names none failed by itself."""
+    error = rejected(body)
+
+    assert type(error) is expected
+    assert error.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        pytest.param(429, {"code": "insufficient_quota"}, PaymentRequiredError, id="OpenAI: no quota"),
+        pytest.param(
+            404,
+            {"message": "No endpoints found that can handle the requested parameters. Visit: https://openrouter.ai"},
+            BadRequestError,
+            id="OpenRouter: not all of it",
+        ),
+        pytest.param(429, {"type": "billing_hard_limit"}, PaymentRequiredError, id="OpenAI: billing"),
+        pytest.param(422, {"type": "budget_exceeded"}, PaymentRequiredError, id="LiteLLM proxy: budget"),
+        pytest.param(400, {"message": "Budget has been exceeded! 1 > 0"}, PaymentRequiredError, id="the same, older"),
+        pytest.param(
+            429,
+            {"message": "No deployments available - crossed budget: 2 >= 1", "code": "429"},
+            PaymentRequiredError,
+            id="LiteLLM proxy: budget of a provider",
+        ),
+        pytest.param(500, {"message": "crossed budget"}, InternalServerError, id="a server that failed has no budget"),
+        pytest.param(400, {"message": "API key not valid."}, AuthenticationError, id="Google: key, with 400"),
+        pytest.param(400, {"code": "invalid_api_key"}, AuthenticationError, id="xAI: key, with 400"),
+        pytest.param(400, {"code": "context_length_exceeded"}, ContextWindowExceededError, id="OpenAI: too long"),
+        pytest.param(413, {"message": "prompt is too long: 9 > 8"}, ContextWindowExceededError, id="413"),
+        pytest.param(422, {"message": "the maximum context is 8"}, ContextWindowExceededError, id="422"),
+        pytest.param(500, {"message": "exceeds the context size"}, ContextWindowExceededError, id="llama.cpp: 500"),
+        pytest.param(429, {"message": "the context size"}, RateLimitError, id="429 is 429"),
+        pytest.param(400, {"code": "content_filter"}, ContentFilterError, id="Azure"),
+        pytest.param(403, {"message": "Your input was flagged"}, ContentFilterError, id="OpenRouter"),
+        pytest.param(403, {"metadata": {"flagged_input": "x"}}, ContentFilterError, id="OpenRouter: flagged"),
+        pytest.param(500, {"message": "flagged"}, InternalServerError, id="a server that failed is no filter"),
+        pytest.param(422, {"message": "x", "type": "tool_error"}, IncompleteResponseError, id="TGI: garbled call"),
+        pytest.param(400, {"message": "Unexpected endpoint (POST /x)"}, NotFoundError, id="LM Studio: address"),
+        pytest.param(501, {"message": "File Not Found"}, NotFoundError, id="llama.cpp: address"),
+        pytest.param(400, {"message": "unknown field set_rate_limit"}, BadRequestError, id="a tool is no limit"),
+    ],
+)
+def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIError]) -> None:
+    """What no status can tell is told by the words: too long, filtered, the wrong address, a garbled call."""
+    error = rejected({"error": body}, status)
+
+    assert type(error) is expected
+    assert error.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [
+        pytest.param(401, "", "shop refused the API key. Please check SHOP_KEY.", id="401"),
+        pytest.param(402, "", "shop has no credits left. Please top up the account or lower max_tokens.", id="402"),
+        pytest.param(
+            422,
+            {"error": {"type": "budget_exceeded"}},
+            "The budget at shop is used up. Please raise it, or wait until it is renewed.",
+            id="budget",
+        ),
+        pytest.param(
+            400,
+            '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+            "shop was started without tools. Start it with them, or turn tools off."
+            ' It said: "auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+            id="vLLM without tools",
+        ),
+        pytest.param(403, "", "shop does not allow this. Please check what the API key may do.", id="403"),
+        pytest.param(429, "", "shop is busy, or its limit is reached. Please wait a moment.", id="429"),
+        pytest.param(503, "", "shop failed. Please try again.", id="503"),
+        pytest.param(400, "Bad n.", "shop refused the request. It said: Bad n.", id="400"),
+        pytest.param(301, "", "shop has moved. Please check base_url (http or https, host, path).", id="301"),
+        pytest.param(
+            404,
+            "The model `x` does not exist",
+            "shop does not offer the model tiny. Please check its name. It said: The model `x` does not exist",
+            id="no such model",
+        ),
+        pytest.param(
+            404,
+            "404 page not found",
+            "shop has nothing at this address. Please check base_url (most servers want /v1) and model.",
+            id="no such address",
+        ),
+        pytest.param(
+            400,
+            "prompt is too long",
+            "The conversation is too long for tiny on shop. Start a new one. It said: prompt is too long",
+            id="too long",
+        ),
+        pytest.param(
+            400,
+            "content policy",
+            "The content filter of shop refused this. Please ask in another way. It said: content policy",
+            id="filtered",
+        ),
+        pytest.param(
+            404,
+            "No endpoints found that support tool use.",
+            "This model on shop cannot use tools. Choose another"
+            " model or turn tools off. It said: No endpoints found that support tool use.",
+            id="no tools",
+        ),
+        pytest.param(
+            404,
+            "No endpoints found that can handle the requested parameters.",
+            "shop has nobody who does all that is asked of this model. Leave out response_format or parameters."
+            " It said: No endpoints found that can handle the requested parameters.",
+            id="OpenRouter: not all of it",
+        ),
+        pytest.param(
+            404,
+            "No endpoints found matching your data policy.",
+            "shop has nobody who runs tiny for you. Please check model and account."
+            " It said: No endpoints found matching your data policy.",
+            id="OpenRouter: nobody",
+        ),
+        pytest.param(
+            422,
+            {"error": "unreadable", "error_type": "tool_error"},
+            "shop could not use a tool: Failed to call a function. Please ask again. It said: unreadable",
+            id="garbled call",
+        ),
+    ],
+)
+def test_sentence(status: int, body: Any, text: str) -> None:
+    """Each failure is told in a sentence that names the server and what to do, then in the server's own words."""
+    assert str(rejected(body, status)) == text
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "when"),
+    [
+        pytest.param("3", "wait a moment", id="a moment"),
+        pytest.param("10", "try again in 10 seconds", id="seconds"),
+        pytest.param("90", "try again in 90 seconds", id="as long as seconds are plain"),
+        pytest.param("91", "try again in 2 minutes", id="minutes, rounded up"),
+        pytest.param("7000", "try again in 2 hours", id="hours"),
+        pytest.param("172800", "try again in 2 days", id="days"),
+    ],
+)
+def test_a_long_wait_is_named(wait_s: str, when: str) -> None:
+    """Whoever has to wait for minutes is told so, and does not ask again in vain."""
+    error = rejected("", 429, {"retry-after": wait_s})
+
+    assert str(error) == f"shop is busy, or its limit is reached. Please {when}."
+    assert error.retry_after_s == float(wait_s)
+
+
+def test_a_key_that_is_missing_is_not_called_a_wrong_one() -> None:
+    """A server that wants a key where none is set is told apart from one that refuses it."""
+    failure = upstream_error("", status=401)
+
+    assert str(failures.rejected(failure, Endpoint("shop", "tiny"))) == "shop wants an API key. Please set api_key."
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        pytest.param(404, "Not Found", id="FastAPI"),
+        pytest.param(404, "404 page not found", id="Go"),
+        pytest.param(404, "404: NOT FOUND.", id="number and capitals"),
+        pytest.param(404, "The model 'x' was not found", id="model"),
+        pytest.param(404, 'model "x" not found, try pulling it first', id="Ollama"),
+        pytest.param(404, "No such function: model not found", id="model beside another word"),
+        pytest.param(400, "model is not found on this server", id="400"),
+        pytest.param(None, "Model x not found", id="inside a success"),
+        pytest.param(404, "Model\nnot\n found", id="on several lines"),
+    ],
+)
+def test_a_missing_model_is_not_taken_for_a_missing_tool(status: int | None, message: str) -> None:
+    """Agents read "not found" as an unknown tool, so these words are not used for anything else."""
+    error = rejected({"error": {"message": message}}, status)
+
+    assert "not found" not in str(error).lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        pytest.param(400, {"message": "tool x not found"}, "tool x not found", id="unknown tool"),
+        pytest.param(
+            400,
+            {"message": "Failed to call a function. See 'failed_generation'"},
+            "Failed to call a function",
+            id="Groq: words",
+        ),
+        pytest.param(400, {"message": "Oops.", "code": "tool_use_failed"}, "(tool_use_failed)", id="Groq: code"),
+        pytest.param(
+            400, {"message": "tool_use_failed", "code": "tool_use_failed"}, "It said: tool_use_failed", id="Groq: both"
+        ),
+        pytest.param(400, {"message": "Oops. " * 99, "code": "tool_use_failed"}, "(tool_use_failed)", id="Groq: long"),
+    ],
+)
+def test_words_that_agents_look_for(status: int, body: dict[str, Any], words: str) -> None:
+    """What an agent reads in the text of an error to decide whether to ask again is not lost."""
+    error = rejected({"error": body}, status)
+
+    assert words in str(error)
+    assert str(error).count("tool_use_failed") <= 1
+    assert len(str(error)) <= failures.LONGEST_TEXT_CHARS
+
+
+def test_flagged_input_is_not_repeated() -> None:
+    """What moderation found is not said aloud, also where the server's sentence repeats it."""
+    metadata = {"flagged_input": "my secret plan", "reasons": ["violence"]}
+    silent = rejected({"error": {"message": "Flagged: my secret plan", "metadata": metadata}}, 403)
+    polite = rejected({"error": {"message": "Your input was flagged", "metadata": metadata}}, 403)
+
+    assert str(silent) == "The content filter of shop refused this. Please ask in another way."
+    assert str(polite) == f"{silent} It said: Your input was flagged"
+    assert isinstance(silent, ContentFilterError)
+
+
+def _all_that_hangs_on(thing: object, seen: set[int]) -> Iterator[str]:
+    """All texts on an error: its arguments, its attributes, its causes, and what hangs on those."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    yield repr(thing)
+    parts: list[object] = []
+    if isinstance(thing, dict):
+        parts = [*thing.keys(), *thing.values()]
+    elif isinstance(thing, list | tuple | set):
+        parts = [*thing]
+    elif isinstance(thing, BaseException):
+        parts = [str(thing), thing.args, thing.__cause__, thing.__context__, vars(thing)]
+    for part in parts:
+        yield from _all_that_hangs_on(part, seen)
+
+
+@pytest.mark.parametrize("status", [403, 400, None])
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param({"message": "Your input was flagged"}, id="in-the-metadata"),
+        pytest.param({"message": "Flagged:  my secret\nplan"}, id="in-the-message"),
+        pytest.param({"message": ""}, id="behind-the-message"),
+        pytest.param({"message": "Provider returned error"}, id="of-the-provider-behind"),
+    ],
+)
+def test_nothing_of_the_prompt_hangs_on_an_error(error: dict[str, Any], status: int | None) -> None:
+    """What a person said is on no error and on no cause of one, wherever in its answer a server repeats it."""
+    metadata = {
+        "flagged_input": "my secret plan",
+        "reasons": ["violence"],
+        "raw": {"error": {"message": "my secret plan"}},
+        "messages": ["my secret plan"],
+    }
+    failure = upstream_error({"error": {**error, "metadata": metadata, "input": "my secret plan"}}, status=status)
+    told = failures.caused(failures.rejected(failure, ORIGIN), failure)
+
+    texts = list(_all_that_hangs_on(told, set()))
+    assert any("status" in text for text in texts)
+    assert not any("secret" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "retryable", "wait_s"),
+    [
+        pytest.param({}, {"retry-after": "3"}, False, 3.0, id="a time alone"),
+        pytest.param({"metadata": {"reason": "in_flight_requests"}}, {"retry-after": "3"}, True, 3.0, id="both"),
+        pytest.param({"metadata": {"reason": "in_flight_requests"}}, {}, False, None, id="a reason alone"),
+    ],
+)
+def test_money_that_comes_back(body: dict[str, Any], headers: dict[str, str], retryable: bool, wait_s: Any) -> None:
+    """No credits is final, unless they are only held by requests in flight and the server names a time."""
+    error = rejected({"error": {"message": "No credits", **body}}, 402, headers)
+
+    assert error.retryable is retryable
+    assert error.retry_after_s == wait_s
+
+
+@pytest.mark.parametrize(
+    ("headers", "request_id"),
+    [
+        pytest.param({"X-Request-ID": "a", "x-litellm-call-id": "b"}, "a", id="the server's"),
+        pytest.param({"x-litellm-call-id": "b"}, "b", id="LiteLLM proxy"),
+        pytest.param({"x-request-id": "", "request-id": "c"}, "c", id="Anthropic"),
+        pytest.param({"apim-request-id": "d"}, "d", id="Azure"),
+        pytest.param({}, None, id="none"),
+    ],
+)
+def test_request_id(headers: dict[str, str], request_id: str | None) -> None:
+    """The server's name for the request is kept for its operator."""
+    assert rejected("No.", 500, headers).request_id == request_id
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param("No endpoints found that support tool use", id="OpenRouter"),
+        pytest.param("registry.ollama.ai/library/gemma does not support tools", id="Ollama"),
+        pytest.param('"auto" tool choice requires --enable-auto-tool-choice', id="vLLM"),
+        pytest.param("tools param requires --jinja flag", id="llama.cpp"),
+    ],
+)
+def test_servers_without_tools(message: str) -> None:
+    """Each server's way to say that it has no tools is known."""
+    assert lacks_tools(upstream_error(message))
+    assert not lacks_tools(upstream_error("temperature is not supported"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "expected", "text"),
+    [
+        pytest.param(
+            TransportError("nothing listens there", connecting=True),
+            APIConnectionError,
+            "shop could not be reached at host:8000: nothing listens there. Is it running? Is its base_url right?",
+            id="refused",
+        ),
+        pytest.param(
+            TransportError(connecting=True),
+            APIConnectionError,
+            "shop could not be reached at host:8000. Is it running? Is its base_url right?",
+            id="why-is-unknown",
+        ),
+        pytest.param(
+            TransportError("no connection in time", connecting=True, timed_out=True),
+            APITimeoutError,
+            "shop could not be reached at host:8000 in time. Is it running?",
+            id="no-connection-in-time",
+        ),
+        pytest.param(
+            TransportError(), APIConnectionError, "The connection to shop broke. Please try again.", id="broke"
+        ),
+    ],
+)
+def test_disconnected(
+    trouble: TransportError, expected: type[APIError], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that was not made names host and port and why, if that is known; the log has the whole address."""
+    caplog.set_level(logging.INFO, logger="adapters")
+    told = failures.disconnected(ORIGIN, trouble)
+
+    assert ("http://host:8000/v1" in caplog.text) is trouble.connecting
+    assert type(told) is expected
+    assert str(told) == text
+    assert told.retryable
+    assert told.status_code is None
+
+
+def test_an_answer_that_is_too_long() -> None:
+    """A limit of the configuration is named with its length; the same question would be answered as long again."""
+    told = failures.too_long("event_bytes", 10, ORIGIN)
+
+    assert type(told) is IncompleteResponseError
+    assert "limits.event_bytes (10)" in str(told)
+    assert not told.retryable
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        pytest.param("first_token_s", "shop did not answer in time (0.5 seconds)", id="first token"),
+        pytest.param("stall_s", "shop stopped in the middle of its answer (0.5 seconds)", id="stall"),
+        pytest.param("total_s", "shop did not answer in time (0.5 seconds)", id="total"),
+    ],
+)
+def test_deadline(limit: Limit, words: str) -> None:
+    """A missed deadline is told with its length, and whether the answer had begun."""
+    error = failures.late(DeadlineExceeded(limit, 0.5), ORIGIN)
+
+    assert type(error) is APITimeoutError
+    assert type(error).__name__.endswith("TimeoutError")
+    assert words in str(error)
+    assert error.retryable
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        pytest.param("Come back later", "shop sent no answer. It said: Come back later", id="words"),
+        pytest.param("404 page not found", "shop sent no answer. Please ask again.", id="words that an agent mistakes"),
+        pytest.param("\x00\x01", "shop sent no answer. Please ask again.", id="no words"),
+    ],
+)
+def test_prose(message: str, text: str) -> None:
+    """A sentence in place of an answer is told."""
+    error = failures.no_answer(upstream_error(message), ORIGIN)
+
+    assert type(error) is IncompleteResponseError
+    assert str(error) == text
+    assert error.retryable
+
+
+def test_other_failures() -> None:
+    """An answer that is cut may be asked for again; one that was filtered, or never left, may not."""
+    incomplete = failures.incomplete("sent an empty answer.", ORIGIN)
+    filtered = failures.filtered(ORIGIN)
+    unbuildable = failures.unbuildable("please check it.", ORIGIN)
+
+    assert (str(incomplete), incomplete.retryable, incomplete.status_code) == ("shop sent an empty answer.", True, None)
+    assert (type(filtered), filtered.retryable) == (ContentFilterError, False)
+    assert (type(unbuildable), unbuildable.retryable) == (BadRequestError, False)
+    assert "shop could not be built: please check it." in str(unbuildable)
+
+
+def test_every_error_can_be_made() -> None:
+    """Each class of the tree has a way to it: none is drawn there in vain."""
+    reachable = {
+        *(type(rejected("", status)) for status in (400, 401, 402, 403, 404, 429, 500)),
+        *(type(rejected(words, 400)) for words in ("prompt is too long", "content policy")),
+        type(failures.disconnected(ORIGIN, TransportError())),
+        type(failures.late(DeadlineExceeded("total_s", 1), ORIGIN)),
+        type(failures.incomplete("x", ORIGIN)),
+    }
+    tree = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, APIError)}
+
+    assert reachable == tree - {APIError, AllProvidersFailedError}
+
+
+_WORDS = st.text(max_size=400) | st.sampled_from(
+    ["not found", "model x not found", KEY, f"Bearer {KEY}", "<html><body>x", "tool_use_failed", "context length"]
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | _WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "message", "detail", "code", "type", "status", "metadata", "raw", "flagged_input", "reason"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(
+    _JSON, st.none() | st.integers(300, 599), st.dictionaries(st.sampled_from(["retry-after", "x-request-id"]), _WORDS)
+)
+def test_any_error_body_becomes_a_sentence(body: Any, status: int | None, headers: dict[str, str]) -> None:
+    """Whatever JSON comes with whatever status, it is an ``APIError`` that can be spoken and tells no secret."""
+    error = rejected(body, status, headers)
+
+    assert str(error).isprintable()
+    assert "shop" in str(error)
+    assert len(str(error)) <= failures.LONGEST_TEXT_CHARS
+    assert KEY not in f"{error!r}"
+    assert status is None or error.status_code == status
+    assert not (isinstance(error, NotFoundError) and "not found" in str(error).lower())

@@ -1,0 +1,607 @@
+"""``transport.connection``: one provider's way to its server, through LiteLLM and past it, on one event loop or several."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from adapters import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    IncompleteResponseError,
+    InternalServerError,
+    NotFoundError,
+    ProviderConfig,
+)
+from adapters.local import LocalServer
+from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, answer, event, http, http_chunk, raw_stream, reply, said
+from adapters.transport import litellm_bridge
+from adapters.transport.deadlines import Deadlines
+from adapters.transport.provider_transport import ProviderTransport
+from tests.patience import in_time, patient
+from tests.transport.servers import Counting, until
+
+if TYPE_CHECKING:
+    from adapters.testing.answers import Script
+    from adapters.testing.server import ScriptedServer
+    from adapters.transport.body import ResponseBody
+
+pytest_plugins = ["adapters.testing.plugin"]
+
+KEY = "wire-KEY-0123456789"
+PROMPT = "wire-PROMPT-0123456789"
+QUESTION = [{"role": "user", "content": PROMPT}]
+ALIVE: Script = (http(b""),)
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Embedded(LocalServer):
+    """An embedded server without a process: each start may bring another address."""
+
+    def __init__(self, *base_urls: str) -> None:
+        super().__init__()
+        self.base_urls = list(base_urls)
+        self.stops = 0
+
+    async def start(self) -> str:
+        """Give the next address, and the last one for ever."""
+        return self.base_urls.pop(0) if len(self.base_urls) > 1 else self.base_urls[0]
+
+    async def stop(self) -> None:
+        """Note it."""
+        self.stops += 1
+
+
+def config(base_url: str, **options: Any) -> ProviderConfig:
+    """Settings of a server that demands a key."""
+    settings = {"name": "shop", "model": "m", "base_url": base_url, "api_key": KEY, **options}
+    return ProviderConfig.create("openai_compatible", **settings)
+
+
+async def opened(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> ResponseBody:
+    """Send one request and wait for the head of its answer."""
+    deadlines = Deadlines(settings.timeouts, streamed=stream)
+    return await connection.ask({"messages": QUESTION, "n": 1}, {}, stream=stream, deadlines=deadlines)
+
+
+async def ask(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> Any:
+    """Send one request and read the whole answer, which is one document."""
+    body = await opened(connection, settings, stream=stream)
+    [document] = await body.read()
+    body.release()
+    return document
+
+
+async def test_a_success_is_handed_over_unread(server: Counting) -> None:
+    """The body is still to come; whoever got it reads and closes it."""
+    settings = config(server.add("case", (SSE_HEAD, 0.05, http_chunk(event(said("Hi"))), "hang")))
+    connection = ProviderTransport(settings)
+
+    body = await opened(connection, settings, stream=True)
+
+    assert server.seen["case"].bodies == [{"model": "m", "messages": QUESTION, "stream": True, "n": 1}]
+    assert await body.read() == [said("Hi")]
+    assert server.seen["case"].gone_at == []
+    body.close()
+    assert await until(lambda: server.seen["case"].gone_at)
+    await connection.aclose()
+
+
+async def test_headers(server: Counting) -> None:
+    """Headers of the provider and of the request are sent, and those of the request come first."""
+    settings = config(server.add("case", reply({"a": 1})), headers={"X-Team": "voice", "X-Room": "1"})
+    connection = ProviderTransport(settings)
+
+    body = await connection.ask(
+        {"messages": QUESTION}, {"X-Room": "2"}, stream=False, deadlines=Deadlines(settings.timeouts, streamed=False)
+    )
+    body.close()
+
+    headers = server.seen["case"].headers[0]
+    assert (headers["x-team"], headers["x-room"], headers["authorization"]) == ("voice", "2", f"Bearer {KEY}")
+    await connection.aclose()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected", "words"),
+    [
+        pytest.param(reply({"error": {"message": "Bad n."}}, "400 Bad Request"), BadRequestError, "Bad n.", id="400"),
+        pytest.param((http(b"<h1>Oops</h1>", "502 Bad Gateway"),), InternalServerError, "Oops", id="page"),
+        pytest.param((http(b"", "503 Busy"),), InternalServerError, "shop failed", id="no body"),
+        pytest.param(reply({}, "302 Found", location="/login"), NotFoundError, "has moved", id="redirect"),
+        pytest.param(
+            (b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\n", "hang"), InternalServerError, "failed", id="silent body"
+        ),
+        pytest.param(
+            (b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\n{", "rst"), InternalServerError, "failed", id="broken body"
+        ),
+        pytest.param(
+            (http(b"no gzip", "500 Oops", content_encoding="gzip"),), InternalServerError, "failed", id="no gzip"
+        ),
+        pytest.param(("rst",), APIConnectionError, "connection to shop broke", id="reset"),
+        pytest.param(("eof",), APIConnectionError, "connection to shop broke", id="closed"),
+        pytest.param((b"nonsense\r\n\r\n", "eof"), APIConnectionError, "connection to shop broke", id="no HTTP"),
+        pytest.param(("hang",), APITimeoutError, "did not answer in time", id="silence"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+async def test_a_failure_is_one_of_our_errors(
+    server: Counting, script: Script, expected: type[APIError], words: str, stream: bool
+) -> None:
+    """Whatever comes instead of an answer, it is told in our words after one request, with a clean cause."""
+    limit_s = 0.5 if script == ("hang",) else 20
+    settings = config(server.add("case", script), timeouts={"first_token_s": limit_s, "total_s": limit_s})
+    connection = ProviderTransport(settings)
+
+    with pytest.raises(APIError, match=words) as caught:
+        await ask(connection, settings, stream=stream)
+
+    assert type(caught.value) is expected
+    assert caught.value.__cause__ is not None
+    assert_clean(caught.value)
+    assert len(server.seen["case"].paths) == 1
+    await connection.aclose()
+
+
+def assert_clean(error: BaseException) -> None:
+    """Neither the key nor the prompt is in an error, in what caused it, or in any field of those."""
+    at: BaseException | None = error
+    while at is not None:
+        assert not hasattr(at, "request_info")
+        assert KEY not in f"{at!r} {vars(at)}"
+        assert PROMPT not in f"{at!r} {vars(at)}"
+        at = at.__cause__ or at.__context__
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+async def test_nobody_there() -> None:
+    """A server that is not running is told as such."""
+    settings = config("http://127.0.0.1:9/v1")
+    connection = ProviderTransport(settings)
+
+    with pytest.raises(APIConnectionError, match="shop could not be reached"):
+        await ask(connection, settings)
+    await connection.aclose()
+
+
+async def test_a_request_that_cannot_be_built(server: Counting) -> None:
+    """Messages that nobody can encode are the caller's mistake; the error names no library and keeps no prompt."""
+    settings = config(server.add("case", answer("Hi")))
+    connection = ProviderTransport(settings)
+    nonsense = {"messages": [*QUESTION, {"role": "user", "content": object()}]}
+
+    with pytest.raises(BadRequestError, match="could not be built") as caught:
+        await connection.ask(nonsense, {}, stream=False, deadlines=Deadlines(settings.timeouts, streamed=False))
+
+    assert type(caught.value.__cause__) is TypeError
+    assert_clean(caught.value)
+    assert server.seen["case"].paths == []
+    await connection.aclose()
+
+
+async def test_cancelling_reaches_the_server(server: Counting) -> None:
+    """Whoever is cancelled while waiting for the head of an answer ends the request."""
+    settings = config(server.add("case", ("hang",)))
+    connection = ProviderTransport(settings)
+    task = asyncio.create_task(ask(connection, settings))
+    await until(lambda: server.seen["case"].paths)
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await until(lambda: server.seen["case"].gone_at)
+    await connection.aclose()
+
+
+async def test_requests_share_connections(server: Counting) -> None:
+    """Turns one after the other need one connection, and requests at once get one each, without a limit."""
+    settings = config(server.add("case", (0.2, *reply({"a": 1}))))
+    connection = ProviderTransport(settings)
+
+    for _ in range(2):
+        await ask(connection, settings)
+    assert server.connections == 1
+    await asyncio.gather(*(ask(connection, settings) for _ in range(30)))
+
+    assert server.connections == 30
+    await connection.aclose()
+
+
+async def test_first_calls_at_once_share_one_client(server: Counting) -> None:
+    """Calls that all find nothing ready make one client, so that closing leaves none behind."""
+    settings = config(server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings)
+
+    answers = await asyncio.gather(*(ask(connection, settings) for _ in range(8)))
+
+    assert answers == [{"a": 1}] * 8
+    assert len({id(client) for _, client in connection._clients.values()}) == 1
+    await connection.aclose()
+
+
+async def test_closing_is_not_the_end(server: Counting) -> None:
+    """A closed connection can be closed again, and opens anew with the next request."""
+    settings = config(server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings)
+
+    await connection.aclose()
+    for _ in range(2):
+        assert await ask(connection, settings) == {"a": 1}
+        await connection.aclose()
+        await connection.aclose()
+
+    assert server.connections == 2
+
+
+def test_loops_one_after_the_other(scripted_server: ScriptedServer) -> None:
+    """One connection serves one event loop after the other, closed in between or not."""
+    settings = config(scripted_server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings)
+
+    async def turn() -> Any:
+        said_by_server = await ask(connection, settings)
+        await connection.aclose()
+        return said_by_server
+
+    assert [asyncio.run(turn()) for _ in range(3)] == [{"a": 1}] * 3
+    assert len(connection._clients) == 0
+
+
+def test_loops_that_ended(scripted_server: ScriptedServer) -> None:
+    """The client of a loop that ended without ``aclose`` is let go when the next loop needs one."""
+    settings = config(scripted_server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings)
+    ended = asyncio.new_event_loop()
+    ended.close()
+    connection._clients[ended] = cast("Any", ("", None))  # nobody may touch it any more
+
+    async def turn() -> None:
+        assert await ask(connection, settings) == {"a": 1}
+        assert list(connection._clients) == [asyncio.get_running_loop()]
+        await connection.aclose()
+
+    asyncio.run(turn())
+
+    assert connection._clients == {}
+
+
+def test_loops_in_threads(scripted_server: ScriptedServer) -> None:
+    """Threads with loops of their own share one connection object, and each closes its own client alone."""
+    settings = config(scripted_server.add("case", (0.05, *reply({"a": 1}))))
+    connection = ProviderTransport(settings)
+    heard: list[Any] = []
+
+    async def turns(pause_s: float) -> None:
+        for _ in range(3):
+            heard.append(await ask(connection, settings))
+            await asyncio.sleep(pause_s)
+            await connection.aclose()
+
+    threads = [threading.Thread(target=lambda n=n: asyncio.run(turns(n * 0.01))) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert heard == [{"a": 1}] * 12
+
+
+async def test_prewarm_opens_the_connection_that_is_used(server: Counting) -> None:
+    """Warming up asks for no answer, with the key, and the first request needs no other connection."""
+    settings = config(server.add("case", ALIVE, reply({"a": 1})), headers={"X-Team": "voice"})
+    connection = ProviderTransport(settings)
+
+    await connection.prewarm()
+    await ask(connection, settings)
+
+    seen = server.seen["case"]
+    assert seen.paths == ["/case/v1/models", "/case/v1/chat/completions"]
+    assert seen.headers[0]["authorization"] == seen.headers[1]["authorization"] == f"Bearer {KEY}"
+    assert seen.headers[0]["x-team"] == "voice"
+    assert server.connections == 1
+    await connection.aclose()
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "404 Not Found", "302 Found", "500 Oops"])
+async def test_prewarm_takes_any_answer(server: Counting, status: str) -> None:
+    """Whatever the server makes of being asked for its models, it is there; the key follows no redirect."""
+    settings = config(server.add("case", (http(b"", status, location="/elsewhere"),)))
+    connection = ProviderTransport(settings)
+
+    await connection.prewarm()
+
+    assert server.seen["case"].paths == ["/case/v1/models"]
+    await connection.aclose()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        pytest.param(("rst",), APIConnectionError, id="reset"),
+        pytest.param(("hang",), APITimeoutError, id="silence"),
+    ],
+)
+async def test_prewarm_tells_what_is_wrong(server: Counting, script: Script, expected: type[APIError]) -> None:
+    """A server that does not answer is an error, without the request hanging on it."""
+    settings = config(server.add("case", script), timeouts={"first_token_s": 0.3 if script == ("hang",) else 20})
+    connection = ProviderTransport(settings)
+
+    with pytest.raises(APIError) as caught:
+        await connection.prewarm()
+
+    assert type(caught.value) is expected
+    assert_clean(caught.value)
+    await connection.aclose()
+
+
+async def test_prewarm_at_once(server: Counting) -> None:
+    """Warming up while the first request is on its way harms neither."""
+    settings = config(server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings)
+
+    await asyncio.gather(connection.prewarm(), connection.prewarm(), ask(connection, settings))
+
+    assert len(server.seen["case"].paths) == 3
+    await connection.aclose()
+
+
+async def test_an_embedded_server_is_started_and_stopped(server: Counting) -> None:
+    """The embedded server says where it is, and is stopped with the connection, also if it was never asked."""
+    settings = ProviderConfig.create("local")
+    embedded = Embedded(server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings, embedded)
+
+    await connection.aclose()
+    assert await ask(connection, settings) == {"a": 1}
+    await connection.aclose()
+
+    assert embedded.stops == 2
+    assert server.seen["case"].headers[0]["authorization"] == "Bearer not-needed"
+
+
+async def test_an_embedded_server_that_moved(server: Counting) -> None:
+    """One that crashed and was started anew is asked at its new address."""
+    settings = ProviderConfig.create("local")
+    first, second = server.add("first", reply({"a": 1})), server.add("second", reply({"a": 2}))
+    connection = ProviderTransport(settings, Embedded(first, first, second))
+
+    assert [await ask(connection, settings) for _ in range(4)] == [{"a": 1}, {"a": 1}, {"a": 2}, {"a": 2}]
+    await connection.aclose()
+
+
+async def test_a_server_is_stopped_even_if_closing_fails(server: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left behind because a socket could not be closed."""
+    settings = ProviderConfig.create("local")
+    embedded = Embedded(server.add("case", reply({"a": 1})))
+    connection = ProviderTransport(settings, embedded)
+    await ask(connection, settings)
+    [(_, client)] = connection._clients.values()
+    close = client.aclose
+
+    async def fail() -> None:
+        await close()
+        raise OSError("no")
+
+    monkeypatch.setattr(client, "aclose", fail)
+
+    with pytest.raises(OSError, match="no"):
+        await connection.aclose()
+
+    assert embedded.stops == 1
+
+
+# What is asked past LiteLLM.
+
+
+async def test_a_document(server: Counting) -> None:
+    """It is asked for once, with the key and the configured headers."""
+    connection = ProviderTransport(config(server.add("case", reply({"data": []})), headers={"X-Team": "voice"}))
+
+    assert await connection.get("/models?limit=1") == {"data": []}
+
+    assert server.seen["case"].paths == ["/case/v1/models?limit=1"]
+    assert server.seen["case"].headers[0]["authorization"] == f"Bearer {KEY}"
+    assert server.seen["case"].headers[0]["x-team"] == "voice"
+    await connection.aclose()
+
+
+@pytest.mark.parametrize(
+    ("script", "expected", "words"),
+    [
+        pytest.param(
+            reply({"error": {"message": f"Bad key {KEY}"}}, "401 Unauthorized"),
+            AuthenticationError,
+            "refused the API key",
+            id="401",
+        ),
+        pytest.param(
+            reply({"detail": "Not Found"}, "404 Not Found"), NotFoundError, "nothing at this address", id="404"
+        ),
+        pytest.param(reply({}, "302 Found", location="/login"), NotFoundError, "has moved", id="redirect"),
+        pytest.param(reply({}, "503 Service Unavailable"), InternalServerError, "failed", id="503"),
+        pytest.param(
+            reply({"error": "Unexpected endpoint or method. (GET /models)"}),
+            NotFoundError,
+            "nothing at this address",
+            id="LM Studio: an error with status 200",
+        ),
+        pytest.param((http(b"<html>Log in</html>"),), IncompleteResponseError, "sent no JSON", id="login page"),
+        pytest.param((http(b'{"data": ['),), IncompleteResponseError, "sent no JSON", id="cut JSON"),
+        pytest.param((http(b""),), IncompleteResponseError, "sent no JSON", id="empty body"),
+        pytest.param(raw_stream(event({"a": 1}), DONE), IncompleteResponseError, "sent no JSON", id="a stream"),
+        pytest.param(("hang",), APITimeoutError, "did not answer in time", id="silence"),
+        pytest.param((http(b"no gzip", content_encoding="gzip"),), APIConnectionError, "broke", id="no gzip"),
+    ],
+)
+async def test_no_document(server: Counting, script: Script, expected: type[APIError], words: str) -> None:
+    """Each failure is told in one sentence that names the server and hides the key, after one request."""
+    limit_s = 0.5 if script == ("hang",) else 20
+    connection = ProviderTransport(config(server.add("case", script), timeouts={"total_s": limit_s}))
+
+    with pytest.raises(APIError, match=f"shop.*{words}") as caught:
+        await connection.get("/models")
+
+    assert type(caught.value) is expected
+    assert_clean(caught.value)
+    assert len(server.seen["case"].paths) == 1
+    await connection.aclose()
+
+
+async def test_a_document_of_a_server_that_resets(server: Counting) -> None:
+    """A broken connection is told as one; what changes nothing may have been asked twice by then, but not more."""
+    connection = ProviderTransport(config(server.add("case", ("rst",))))
+
+    with pytest.raises(APIConnectionError, match="connection to shop broke") as caught:
+        await connection.get("/models")
+
+    assert_clean(caught.value)
+    assert len(server.seen["case"].paths) <= 2
+    await connection.aclose()
+
+
+# Errors that have no end.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param([http_chunk(b"x" * 50_000)] * 2_000, id="endless and fast"),
+        pytest.param([http_chunk(b"."), 0.05] * 400, id="endless and slow"),
+        pytest.param(["hang"], id="silent"),
+    ],
+)
+@patient
+async def test_an_error_that_never_ends(server: Counting, body: list[Any]) -> None:
+    """An error is read up to a limit of bytes and of time, then its connection is closed and it is told."""
+    await litellm_bridge.rehearsed("openai/")
+    head = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
+    settings = config(server.add("case", (head, http_chunk(b"Busy now. "), *body)))
+    connection = ProviderTransport(settings)
+    began_s = time.monotonic()
+
+    with pytest.raises(InternalServerError, match="Busy now"):
+        await ask(connection, settings)
+
+    took_s = time.monotonic() - began_s
+    assert await until(lambda: not server.open_connections)
+    await connection.aclose()
+    in_time(took_s, 0, 1.5)
+
+
+async def test_an_error_that_is_much_larger_than_it_looks(server: Counting) -> None:
+    """What is compressed counts as it is when it is not."""
+    packed = gzip.compress(b"x" * 50_000_000)
+    settings = config(server.add("case", (http(packed, "500 Oops", content_encoding="gzip"),)))
+    connection = ProviderTransport(settings)
+
+    with pytest.raises(InternalServerError):
+        await ask(connection, settings)
+
+    await connection.aclose()
+
+
+# What is left.
+
+
+async def test_a_long_list_of_models_is_not_read_to_its_end(server: Counting) -> None:
+    """Warming up reads what it was sent, to use its connection again, but not for ever."""
+    endless = [http_chunk(b"x" * 500_000)] * 40
+    settings = config(server.add("case", (SSE_HEAD, *endless, "hang"), reply({"a": 1})))
+    connection = ProviderTransport(settings)
+
+    await connection.prewarm()
+    assert await ask(connection, settings) == {"a": 1}
+
+    assert server.connections == 2
+    assert await until(lambda: server.open_connections == 1)
+    await connection.aclose()
+
+
+async def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of the environment is told as one of the configuration."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    settings = config("https://model.invalid/v1")
+
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+        await ask(ProviderTransport(settings), settings)
+
+
+async def test_early_cancels_leave_nothing(
+    server: Counting, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three hundred questions that are given up at once, or a little later, leave no file, task or thread."""
+    script = (0.002, SSE_HEAD, http_chunk(event(said("Hi"))), 0.002, http_chunk(DONE), SSE_END)
+    settings = config(server.add("case", script))
+    connection = ProviderTransport(settings)
+    wait = random.Random(7)  # noqa: S311 - the same at each run
+
+    async def turn() -> None:
+        body = await opened(connection, settings, stream=True)
+        try:
+            while await body.read():
+                pass
+        finally:
+            body.close()
+
+    def now() -> tuple[int, int, int]:
+        return len(os.listdir("/dev/fd")), len(asyncio.all_tasks()), threading.active_count()  # noqa: PTH208 - names
+
+    async def storm(number: int) -> tuple[int, int, int]:
+        for _ in range(number):
+            task = asyncio.create_task(turn())
+            await asyncio.sleep(wait.uniform(0, 0.006))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await connection.aclose()
+        assert await until(lambda: not server.open_connections)
+        await until(lambda: len(asyncio.all_tasks()) == tasks)  # what LiteLLM still builds, nobody sends
+        return now()
+
+    tasks = len(asyncio.all_tasks())
+    await turn()
+    await asyncio.gather(*(turn() for _ in range(40)))  # as many threads as the loop will ever have for LiteLLM
+    before = await storm(20)
+
+    assert await storm(300) == before
+    gc.collect()
+    assert capfd.readouterr().err == ""
+    assert [record for record in caplog.records if record.levelname not in ("DEBUG", "INFO")] == []
+
+
+@pytest.mark.parametrize("flags", [[], ["-X", "dev"]], ids=["plain", "all warnings"])
+@pytest.mark.usefixtures("untraced_children")
+def test_a_provider_that_nobody_closed_is_silent(scripted_server: ScriptedServer, flags: list[str]) -> None:
+    """A program that stops listening in the middle and ends without closing anything prints nothing."""
+    base_url = scripted_server.add("case", (SSE_HEAD, http_chunk(event(said("Hi"))), "hang"))
+    code = f"""
+import asyncio
+from adapters import create_provider
+async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60
+    provider = create_provider("openai_compatible", model="m", base_url={base_url!r})
+    async for text in provider.chat_stream([dict(role="user", content="Hi")]):
+        break
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, *flags, "-c", code], capture_output=True, check=False, cwd=ROOT, text=True, timeout=100
+    )
+
+    assert (done.stdout + done.stderr, done.returncode) == ("", 0)
