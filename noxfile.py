@@ -41,7 +41,7 @@ IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
 PYTHON_FILES = (".ci", "adapters", "noxfile.py", "tests")
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 
-LITELLM_VERSIONS = ("1.102.4", "1.106.10", "1.108.11", "1.109.1")
+LITELLM_VERSIONS = ("1.102.4", "1.106.10", "1.108.11", "1.109.3")
 """What ``compat`` tries; the range in ``pyproject.toml`` is never wider than what passes."""
 
 WIRE_TESTS = (
