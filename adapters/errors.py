@@ -29,23 +29,69 @@ key, a prompt, HTML, or the name of a library.
 from __future__ import annotations
 
 import copyreg
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+Reason = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger", "schema_mismatch"]
+"""What the client must know of a failure beyond its class: the time limit that was exceeded, or the wrong schema."""
+
+
+class UpstreamError(Exception):
+    """A failure as the server reported it; the text is short and redacted.
+
+    It is the cause of an ``APIError``, and holds neither the request nor the key nor the prompt.
+
+    Attributes:
+        message: The server's message in one line, redacted; "" if there was none.
+        status: HTTP status: of the response if it is an error, else of the error body; None inside a 200 without one.
+        codes: Machine-readable words (code, type …), joined and in lower case.
+        param: The parameter that the message is about, or None.
+        headers: Response headers, with names in lower case.
+        metadata: From OpenRouter's ``metadata``, the fields about when and why to retry; never the prompt.
+        is_flagged: Whether moderation quoted what it found; the quotation itself is not kept.
+        failed_generation: What the model generated when its tool call could not be read (Groq), or None.
+        request_id: The server's id of the request, or None.
+    """
+
+    def __init__(  # noqa: PLR0913 - as many as servers report
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        codes: str = "",
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        is_flagged: bool = False,
+        failed_generation: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(f"status {status}: {message}" if status else message)
+        self.message = message
+        self.status = status
+        self.codes = codes
+        self.param = param
+        self.headers = dict(headers or {})
+        self.metadata = dict(metadata or {})
+        self.is_flagged = is_flagged
+        self.failed_generation = failed_generation
+        self.request_id = request_id
 
 
 class AdapterError(Exception):
     """Anything that this library raises on purpose.
 
-    It can be copied and pickled with all its fields, for agents that run in worker processes; its cause stays behind,
-    as Python's exceptions leave theirs.
+    It can be copied and pickled with all its public fields, for agents that run in worker processes. Its cause is left
+    out, as with any Python exception.
     """
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        # Python's own way calls the class with ``args`` alone, which lack what stands behind the text.
-        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]  # not in typeshed
+        # Python's default calls the class with ``args`` alone, without the keyword arguments.
+        state = {name: value for name, value in vars(self).items() if name != "_upstream"}
+        return copyreg.__newobj__, (type(self), *self.args), state  # type: ignore[attr-defined]  # not in typeshed
 
 
 class ConfigError(AdapterError, ValueError):
@@ -63,6 +109,10 @@ class APIError(AdapterError):
         retry_after_s: Seconds after which the server wants to be asked again, or None if it did not say.
         request_id: The server's own name for the request, for its operator, or None.
     """
+
+    # For the client alone: the failure that the server reported, and what else decides about another request.
+    _upstream: UpstreamError | None = None
+    _reason: Reason | None = None
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from adapters.errors import (
     BadRequestError,
     ConfigError,
     RateLimitError,
+    UpstreamError,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +87,18 @@ def test_an_error_survives_the_way_to_another_process(
 
     assert arrived is not error
     assert _fields(arrived) == _fields(error)
+
+
+def test_a_copy_leaves_out_what_the_server_reported() -> None:
+    """The upstream failure stays behind like the cause; the reason, a plain word, is copied."""
+    error = _error(RateLimitError)
+    error._upstream = UpstreamError("Slow down.", status=429)
+    error._reason = "deadline_s"
+
+    copied = _pickled(pickle.HIGHEST_PROTOCOL)(error)
+
+    assert isinstance(copied, RateLimitError)
+    assert (copied._upstream, copied._reason) == (None, "deadline_s")
 
 
 def _error(kind: type[APIError], **fields: Any) -> APIError:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.errors import APIConnectionError, APIError
+from adapters.errors import APIConnectionError, APIError, UpstreamError
 from adapters.response.chunks import chunk_of
 from adapters.transport.endpoint import RedactedDict
-from adapters.transport.errors.upstream import UpstreamError
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
 if TYPE_CHECKING:

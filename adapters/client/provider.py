@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from adapters.client.attempt import attempt
 from adapters.client.call import Call
 from adapters.client.retry import with_retries
-from adapters.errors import APIError, IncompleteResponseError, kind_of
+from adapters.errors import APIError, IncompleteResponseError, UpstreamError, kind_of
 from adapters.models import find_model
 from adapters.provider import LLMProvider, whole_answer
 from adapters.request.build import build_request
@@ -27,7 +27,6 @@ from adapters.response.assembler import CallInsteadOfTextError, ResponseAssemble
 from adapters.telemetry import spans
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.errors import failures
-from adapters.transport.errors.upstream import UpstreamError
 from adapters.transport.provider_transport import ProviderTransport
 from adapters.transport.warmup import ROUNDS, WarmupTransport
 from adapters.types import ResponseDone, TextDelta

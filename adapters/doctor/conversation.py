@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from adapters.client.attempt import attempt
-from adapters.errors import APIConnectionError, APIError
+from adapters.errors import APIConnectionError, APIError, UpstreamError
 from adapters.request.build import build_request
 from adapters.request.params import parse_params
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
 from adapters.transport.deadlines import Deadlines
-from adapters.transport.errors.upstream import UpstreamError
 from adapters.types import ResponseDone
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from adapters.transport.errors.classify import lacks_tools
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from adapters.errors import UpstreamError
     from adapters.request.chat_request import ChatRequest
     from adapters.request.rejections import Rewrite
-    from adapters.transport.errors.upstream import UpstreamError
     from adapters.types import Json, Message
 
 _logger = logging.getLogger(__name__)

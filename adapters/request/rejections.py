@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from adapters.errors import UpstreamError
     from adapters.request.chat_request import ChatRequest
-    from adapters.transport.errors.upstream import UpstreamError
     from adapters.types import Json
 
 Rewrite: TypeAlias = Literal["systems_first", "no_system", "short_ids"]

@@ -19,11 +19,10 @@ from adapters.transport.errors.failures import NO_CALL
 from adapters.types import LLMResponse
 
 if TYPE_CHECKING:
-    from adapters.errors import APIError
+    from adapters.errors import APIError, UpstreamError
     from adapters.response.chunks import Chunk
     from adapters.response.tool_calls import FinishedCall, Tools
     from adapters.transport.endpoint import Endpoint
-    from adapters.transport.errors.upstream import UpstreamError
     from adapters.types import TokenUsage, ToolCall
 
 _logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,10 @@ from adapters.request.build import build_request
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.chat_request import ChatRequest
 from adapters.request.params import RequestParams
-from adapters.transport.errors.upstream import UpstreamError, upstream_error
+from adapters.transport.errors.upstream import upstream_error
+
+if TYPE_CHECKING:
+    from adapters.errors import UpstreamError
 
 _CONFIG = ProviderConfig(kind="openai_compatible", model="m", base_url="http://localhost/v1")
 _TOOLS = [{"type": "function", "function": {"name": "f"}}]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import APIError, ContentFilterError, IncompleteResponseError
+from adapters.errors import APIError, ContentFilterError, IncompleteResponseError, UpstreamError
 from adapters.response.assembler import AssembledResponse, CallInsteadOfTextError, ResponseAssembler
 from adapters.response.chunks import chunk_of
 from adapters.transport.endpoint import Endpoint
-from adapters.transport.errors.upstream import UpstreamError, upstream_error
+from adapters.transport.errors.upstream import upstream_error
 from adapters.types import LLMResponse, TokenUsage
 from tests.property.strategies import ANYTHING, MARKED_TEXTS, TOOLS
 

@@ -26,7 +26,7 @@ from adapters.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adapters.transport.errors.upstream import UpstreamError
+    from adapters.errors import UpstreamError
 
 _BY_STATUS: Mapping[int, type[APIError]] = {
     401: AuthenticationError,

@@ -42,9 +42,9 @@ from adapters.transport.errors.redact import shorten
 from adapters.transport.errors.retry_after import retry_after_s
 
 if TYPE_CHECKING:
+    from adapters.errors import UpstreamError
     from adapters.transport.deadlines import DeadlineExceeded
     from adapters.transport.endpoint import Endpoint
-    from adapters.transport.errors.upstream import UpstreamError
     from adapters.transport.http import TransportError
 
 _logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def rejected(failure: UpstreamError, endpoint: Endpoint) -> APIError:
     """The error for what a server said itself, in a status, in a 200, or in the middle of a stream."""
     kind = class_of(failure)
     wait_s = retry_after_s(failure, time.time())
-    return kind(
+    error = kind(
         _sentence(kind, failure, endpoint, wait_s),
         provider=endpoint.provider,
         model=endpoint.model,
@@ -78,6 +78,8 @@ def rejected(failure: UpstreamError, endpoint: Endpoint) -> APIError:
         retry_after_s=wait_s,
         request_id=failure.request_id,
     )
+    error._upstream = failure
+    return error
 
 
 def disconnected(endpoint: Endpoint, trouble: TransportError) -> APIError:
@@ -109,9 +111,10 @@ def too_long(limit: str, most: int, endpoint: Endpoint) -> IncompleteResponseErr
 def late(missed: DeadlineExceeded, endpoint: Endpoint) -> APIError:
     """The error for an answer that did not come, or did not go on, in time."""
     what = "stopped in the middle of its answer" if missed.limit == "stall_s" else "did not answer in time"
-    return _error(
-        APITimeoutError, f"{endpoint.provider} {what} ({missed.seconds:g} seconds). Please try again.", endpoint
-    )
+    text = f"{endpoint.provider} {what} ({missed.seconds:g} seconds). Please try again."
+    error = _error(APITimeoutError, text, endpoint)
+    error._reason = missed.limit
+    return error
 
 
 def incomplete(reason: str, endpoint: Endpoint) -> IncompleteResponseError:
@@ -133,14 +136,21 @@ def schema_mismatch(endpoint: Endpoint, *, cut: bool) -> IncompleteResponseError
     """
     if cut:
         text = f"{endpoint.provider} used up max_tokens before its answer was whole. Please raise it."
-        return _error(IncompleteResponseError, text, endpoint, retryable=False)
-    return incomplete("did not answer in the form that was asked for (response_format). Please ask again.", endpoint)
+        error = _error(IncompleteResponseError, text, endpoint, retryable=False)
+    else:
+        error = incomplete(
+            "did not answer in the form that was asked for (response_format). Please ask again.", endpoint
+        )
+    error._reason = "schema_mismatch"
+    return error
 
 
 def no_answer(failure: UpstreamError, endpoint: Endpoint) -> IncompleteResponseError:
     """The error for a success whose body is a sentence instead of an answer."""
     said = _speakable(failure, IncompleteResponseError)
-    return incomplete(f"sent no answer. It said: {said}" if said else "sent no answer. Please ask again.", endpoint)
+    error = incomplete(f"sent no answer. It said: {said}" if said else "sent no answer. Please ask again.", endpoint)
+    error._upstream = failure
+    return error
 
 
 def filtered(endpoint: Endpoint) -> ContentFilterError:

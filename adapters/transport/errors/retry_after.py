@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adapters.transport.errors.upstream import UpstreamError
+    from adapters.errors import UpstreamError
     from adapters.types import Json
 
 _RELAY = "llm_provider-"  # a LiteLLM proxy passes the headers of the server behind it on under this prefix

@@ -1,7 +1,6 @@
 """What a server says when it fails, whatever shape it says it in.
 
-``UpstreamError`` is the clean cause behind an ``APIError``: no request, no key, no prompt hangs on it. Which of our
-errors it becomes is decided in ``classify``.
+Which of our errors it becomes is decided in ``classify``.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from adapters.errors import UpstreamError
 from adapters.transport.errors.redact import plain, redact, shorten
 
 if TYPE_CHECKING:
@@ -32,48 +32,6 @@ _RELAY_NOTES = re.compile(r"(?:model=\S{1,200} context_window_fallbacks=|LiteLLM
 _CUT_JSON = re.compile(r"\s*(?:\[\s*)?\{\s*\"")
 _SENTENCE = re.compile(rf'"(?:{"|".join(_MESSAGE_FIELDS)})"\s*+:\s*+"((?:[^"\\]|\\.){{1,{_LONGEST_MESSAGE_CHARS}}})')
 _VAGUE = re.compile(r"^(?:provider returned error|error|unknown error|bad request)?\.?$", re.IGNORECASE)
-
-
-class UpstreamError(Exception):
-    """A server said that it failed; the text is short and redacted.
-
-    Attributes:
-        message: What it said, one line, redacted; "" if it said nothing.
-        status: The true HTTP status: of the error body if it names one, else of the response; None inside a 200.
-        codes: Its machine-readable words (code, type …), joined and in lower case.
-        param: The parameter that it names, or None.
-        headers: Response headers, in lower case.
-        metadata: Of OpenRouter's ``metadata`` when to ask again and why; the rest is what a person said.
-        is_flagged: Whether moderation quotes what it found; the quotation itself is not kept.
-        failed_generation: What the model wrote when its tool call could not be read (Groq), or None.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        codes: str = "",
-        param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        is_flagged: bool = False,
-        failed_generation: str | None = None,
-    ) -> None:
-        super().__init__(f"status {status}: {message}" if status else message)
-        self.message = message
-        self.status = status
-        self.codes = codes
-        self.param = param
-        self.headers = dict(headers or {})
-        self.metadata = dict(metadata or {})
-        self.is_flagged = is_flagged
-        self.failed_generation = failed_generation
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's name for the request that failed, or None."""
-        return request_id_of(self.headers)
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
@@ -108,18 +66,20 @@ def upstream_error(
     flagged = metadata.get("flagged_input")
     if flagged and plain(str(flagged)[:_QUOTED_CHARS]) in message:
         message = ""  # it repeats what the person said; a long quotation is cut in its middle
+    headers = {key.lower(): value for key, value in (headers or {}).items()}
     return UpstreamError(
         shorten(redact(message, secrets), _LONGEST_MESSAGE_CHARS),
         # A failing status of the response is the truth; inside a 200 the body is all there is.
         status=status or next(filter(None, (_status_of(each) for each in layers)), None),
         codes=" ".join(_code(each[name]) for each in layers for name in _CODE_FIELDS if _is_word(each.get(name))),
         param=next((each["param"] for each in layers if _is_word(each.get("param"))), None) or _location(body),
-        headers={key.lower(): value for key, value in (headers or {}).items()},
+        headers=headers,
         metadata={name: metadata[name] for name in _KEPT_METADATA if name in metadata},
         is_flagged=bool(flagged),
         failed_generation=next(
             (each["failed_generation"] for each in layers if isinstance(each.get("failed_generation"), str)), None
         ),
+        request_id=request_id_of(headers),
     )
 
 

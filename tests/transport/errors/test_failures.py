@@ -509,6 +509,17 @@ def test_other_failures() -> None:
     assert "shop could not be built: please check it." in str(unbuildable)
 
 
+def test_the_client_can_read_why() -> None:
+    """An error carries the upstream failure, the exceeded limit or the schema mismatch, not only as its cause."""
+    failure = upstream_error({"error": {"message": "No."}}, status=400)
+
+    assert failures.rejected(failure, ORIGIN)._upstream is failure
+    assert failures.no_answer(failure, ORIGIN)._upstream is failure
+    assert failures.late(DeadlineExceeded("deadline_s", 1), ORIGIN)._reason == "deadline_s"
+    assert {failures.schema_mismatch(ORIGIN, cut=cut)._reason for cut in (False, True)} == {"schema_mismatch"}
+    assert (failures.filtered(ORIGIN)._upstream, failures.filtered(ORIGIN)._reason) == (None, None)
+
+
 def test_every_error_can_be_made() -> None:
     """Each class of the tree has a way to it: none is drawn there in vain."""
     reachable = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.errors import UpstreamError
 from adapters.transport.errors.retry_after import retry_after_s
-from adapters.transport.errors.upstream import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.errors import UpstreamError
 from adapters.transport.endpoint import Endpoint
 from adapters.transport.errors import failures
-from adapters.transport.errors.upstream import UpstreamError, upstream_error
+from adapters.transport.errors.upstream import upstream_error
 from tests.patience import quiet_s
 
 KEY = "wire-KEY-0123456789"
