@@ -6,12 +6,12 @@ from __future__ import annotations
 class LineContext:
     """What stands on the line that is being spoken; looked at only where a mark or a bracket comes.
 
-    Attributes:
-        said: What was said since it was looked at.
+    Args:
+        said: What was said; what has been looked at is taken out.
     """
 
-    def __init__(self) -> None:
-        self.said: list[str] = []
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
         self._has_text = False
         self._backticks = 0
         self._last = ""
@@ -35,8 +35,8 @@ class LineContext:
         return self._last
 
     def _look(self) -> None:
-        text = "".join(self.said)
-        self.said.clear()
+        text = "".join(self._said)
+        self._said.clear()
         if not text:
             return
         _, is_new, line = text.rpartition("\n")

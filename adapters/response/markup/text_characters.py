@@ -14,12 +14,8 @@ _MARK_CHARS = "".join(sorted(markers.FIRST_CHARS))
 _MARK_OR_CALL_CHARS = "".join(sorted(markers.FIRST_CHARS | bare_calls.FIRST_CHARS))
 _MARK = re.compile(f"[{re.escape(_MARK_CHARS)}](?:\\Z|{markers.HEAD})")
 _MARK_OR_CALL = re.compile(f"[{re.escape(_MARK_OR_CALL_CHARS)}](?:\\Z|{markers.HEAD}|{bare_calls.HEAD})")
-_NOT_PLAIN = re.compile(f"[{re.escape(_MARK_OR_CALL_CHARS)}\ud800-\udfff]")
-
-
-def is_plain(text: str) -> bool:
-    """Whether a piece of text can be spoken as it is, wherever it stands."""
-    return _NOT_PLAIN.search(text) is None
+SUSPICIOUS = re.compile(f"[{re.escape(_MARK_OR_CALL_CHARS)}\ud800-\udfff]")
+"""A character that may begin a mark or a call, or half a character. Text without one can be emitted as it is."""
 
 
 class Starts:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.response.markup.filter import Leak, MarkupFilter, read_generation
+from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.markers import END_OF_REASONING, MARKS
+from adapters.response.markup.scanner import Leak
 from tests.property.strategies import (
     CALLS_AS_TEXT,
     MARKED_TEXTS,
