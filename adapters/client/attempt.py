@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adapters.errors import APIConnectionError, APIError, UpstreamError
-from adapters.response.chunks import chunk_of
+from adapters.response.chunks import parse_chunk
 from adapters.transport.endpoint import RedactedDict
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
 
@@ -75,7 +75,7 @@ def _take(payloads: list[Json], answer: ResponseAssembler, deadlines: Deadlines,
     """Feed the answer with what the body has brought; returns the text that it may speak now."""
     texts = []
     for payload in payloads:
-        chunk = chunk_of(payload)
+        chunk = parse_chunk(payload)
         texts.append(answer.feed(chunk, whole=body.is_whole))
         if chunk.is_useful:
             deadlines.token_received()
@@ -98,7 +98,7 @@ def _trouble_of(body: ResponseBody, answer: ResponseAssembler) -> APIError | Non
 def _unless_rescued(error: APIError, answer: ResponseAssembler) -> APIError | None:
     """The error, unless the server put into it what the model wrote and it could not read (Groq)."""
     cause = error.__cause__
-    return None if isinstance(cause, UpstreamError) and answer.rescue(cause) else error
+    return None if isinstance(cause, UpstreamError) and answer.recover(cause) else error
 
 
 def _end(answer: ResponseAssembler, trouble: APIError | None) -> Iterator[StreamEvent]:
@@ -112,7 +112,7 @@ def _end(answer: ResponseAssembler, trouble: APIError | None) -> Iterator[Stream
         yield TextDelta(text, answer.id)
     if trouble is not None:
         raise trouble
-    response = answer.finish().response
+    response = answer.build().response
     for tool_call in response.tool_calls:
         yield ToolCallDone(tool_call, answer.id)
     yield ResponseDone(response)

@@ -291,7 +291,7 @@ class LiteLLMProvider(LLMProvider):
         """
         if not isinstance(event, ResponseDone):
             return event
-        outcome = answer.outcome
+        outcome = answer.assembled
         assert outcome is not None  # noqa: S101 - the answer made the event of it
         self._capabilities.learn_reasoning(first=outcome.began_with_reasoning)
         self._extras.remember(event.response.tool_calls, outcome.extras, outcome.echo)

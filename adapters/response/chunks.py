@@ -74,27 +74,12 @@ class Chunk:
     has_choices: bool = False
 
     @property
-    def id(self) -> str | None:
-        """The server's name for the answer, or None."""
-        return _text_or_none(self.envelope.get("id"))
-
-    @property
-    def model(self) -> str | None:
-        """The model that answers, or None."""
-        return _text_or_none(self.envelope.get("model"))
-
-    @property
-    def upstream_provider(self) -> str | None:
-        """Who runs the model for the server (OpenRouter), or None."""
-        return _text_or_none(self.envelope.get("provider"))
-
-    @property
     def is_useful(self) -> bool:
         """Whether it brings the answer forward: a role or a token count alone does not."""
         return bool(self.text or self.reasoning or self.calls or self.details)
 
 
-def chunk_of(payload: Json) -> Chunk:
+def parse_chunk(payload: Json) -> Chunk:
     """Read one payload.
 
     Args:
@@ -143,9 +128,9 @@ def _first_choice(choices: Json) -> dict[str, Json] | None:
 
 def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
     if (finish_reason := choice.get("finish_reason")) is not None:
-        chunk.finish_reason = _text_or_none(finish_reason)
+        chunk.finish_reason = text_or_none(finish_reason)
     if (native_finish_reason := choice.get("native_finish_reason")) is not None:
-        chunk.native_finish_reason = _text_or_none(native_finish_reason)
+        chunk.native_finish_reason = text_or_none(native_finish_reason)
     if (logprobs := choice.get("logprobs")) is not None:
         chunk.logprobs = _logprobs_of(logprobs)
     delta = choice.get("delta")
@@ -155,7 +140,8 @@ def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
         chunk.text = text_of(choice.get("text"))
         return
     content = message.get("content")
-    chunk.text = text_of(content)
+    if content is not None:
+        chunk.text = content if isinstance(content, str) else text_of(content)
     if not chunk.text and (refusal := message.get("refusal")):
         chunk.text = chunk.refusal = text_of(refusal)
     if isinstance(content, list) or not _BESIDE_TEXT.isdisjoint(message):
@@ -198,12 +184,13 @@ def _fragment(call: dict[str, Any]) -> CallFragment:
     return CallFragment(
         index=index if isinstance(index, int) else None,
         id=identity if isinstance(identity, str) and identity.strip() else None,
-        name=_text_or_none(source.get("name")),
+        name=text_or_none(source.get("name")),
         arguments=source.get("arguments"),
         extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None}
         | ({"function": inner} if inner and source is function else {}),
     )
 
 
-def _text_or_none(value: Json) -> str | None:
+def text_or_none(value: Json) -> str | None:
+    """Return a text that is not blank, or None."""
     return value if isinstance(value, str) and value.strip() else None

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adapters._arguments import read_arguments, read_value
 from adapters.errors import APIError, IncompleteResponseError
 from adapters.response.assembler import ResponseAssembler
-from adapters.response.chunks import CallFragment, chunk_of
+from adapters.response.chunks import CallFragment, parse_chunk
 from adapters.response.markup.bare_calls import FIRST_CHARS, BareCallDetector
 from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.leaked_call_parser import read_leaked_calls
@@ -70,9 +70,9 @@ def _answer(text: str) -> None:
     answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
     call = {"id": "c", "function": {"name": "get_time", "arguments": text}}
     message = {"content": text, "reasoning_content": text, "tool_calls": [call]}
-    answer.feed(chunk_of({"choices": [{"message": message, "finish_reason": "stop"}]}), whole=True)
+    answer.feed(parse_chunk({"choices": [{"message": message, "finish_reason": "stop"}]}), whole=True)
     answer.flush()
-    answer.finish()
+    answer.build()
 
 
 PARSERS: dict[str, Callable[[str], object]] = {
@@ -202,7 +202,7 @@ def test_very_many_calls() -> None:
     """Twenty thousand calls are refused before anybody is held up, and the sentence names the limit."""
     call = {"type": "function", "function": {"name": "get_time", "arguments": "{}"}}
     calls = [{"id": f"c{number}", **call} for number in range(20_000)]
-    chunk = chunk_of({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]})
+    chunk = parse_chunk({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]})
 
     def read() -> None:
         with pytest.raises(IncompleteResponseError, match="limit calls"):
@@ -218,9 +218,11 @@ def test_a_megabyte_of_words(word: str, most_s: float) -> None:
 
     def read() -> None:
         answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
-        said = answer.feed(chunk_of({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}), whole=True)
+        said = answer.feed(
+            parse_chunk({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}), whole=True
+        )
         said += answer.flush()
-        answer.finish()
+        answer.build()
         assert said == text
 
     assert quiet_s(read, most_s) < most_s

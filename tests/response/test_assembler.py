@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import APIError, ContentFilterError, IncompleteResponseError, UpstreamError
 from adapters.response.assembler import AssembledResponse, CallInsteadOfTextError, ResponseAssembler
-from adapters.response.chunks import chunk_of
+from adapters.response.chunks import parse_chunk
 from adapters.transport.endpoint import Endpoint
 from adapters.transport.errors.upstream import upstream_error
 from adapters.types import LLMResponse, TokenUsage
@@ -40,13 +40,13 @@ def _tool_call(arguments: str, name: str = "get_weather", **fields: Any) -> dict
 
 def _fed(answer: ResponseAssembler, *payloads: dict[str, Any], whole: bool = False) -> str:
     """Feed payloads and flush; return what was said."""
-    return "".join([answer.feed(chunk_of(payload), whole=whole) for payload in payloads]) + answer.flush()
+    return "".join([answer.feed(parse_chunk(payload), whole=whole) for payload in payloads]) + answer.flush()
 
 
 def _outcome(*payloads: dict[str, Any], wants_text: bool = False) -> AssembledResponse:
     answer = _answer(wants_text=wants_text)
     said = _fed(answer, *payloads)
-    outcome = answer.finish()
+    outcome = answer.build()
     assert said == (outcome.response.content or "")
     return outcome
 
@@ -60,7 +60,7 @@ def test_thinking_is_seen_until_the_first_text() -> None:
     answer = _answer()
     states = [answer.is_reasoning]
     for payload in (_delta(reasoning_content="Hm."), _delta("Hello "), _delta("there.")):
-        answer.feed(chunk_of(payload))
+        answer.feed(parse_chunk(payload))
         states.append(answer.is_reasoning)
 
     assert states == [False, True, False, False]
@@ -176,6 +176,13 @@ def test_names_and_refusal_of_an_answer() -> None:
     assert response.request_id is None
 
 
+def test_names_that_are_no_text() -> None:
+    """An id, model or provider that is blank or of another type is None."""
+    response = _outcome({"id": " ", "model": 7, "provider": {"name": "Azure"}}, _delta("Hi", "stop")).response
+
+    assert (response.id, response.model, response.upstream_provider) == (None, None, None)
+
+
 def test_details_without_a_call() -> None:
     """What would have to come back with a call is not kept without one."""
     assert _outcome(_delta("Hi", "stop", reasoning_details=[{"type": "x"}], reasoning="hm")).echo == {}
@@ -188,7 +195,7 @@ def test_details_without_a_call() -> None:
         pytest.param([_delta("Hi")], "broke off in the middle of its answer", id="text"),
         pytest.param([_delta(tool_calls=[_tool_call("{}")])], "broke off and could not use a tool", id="call"),
         pytest.param([_delta("<tool_call>{")], "broke off and could not use a tool", id="leaked-call"),
-        pytest.param([_delta(reasoning="hm")], "broke off while it only thought", id="reasoning"),
+        pytest.param([_delta(reasoning="hm")], "stopped before giving an answer", id="reasoning"),
     ],
 )
 def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> None:
@@ -197,7 +204,7 @@ def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> No
     _fed(answer, *payloads)
 
     with pytest.raises(IncompleteResponseError, match=f"^The server {says}"):
-        answer.finish()
+        answer.build()
 
 
 @pytest.mark.parametrize(
@@ -206,9 +213,9 @@ def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> No
         pytest.param(_delta(finish="stop"), "sent an empty answer", id="nothing"),
         pytest.param(_delta(" \n", "stop"), "sent an empty answer", id="blank"),
         pytest.param({"choices": []}, "sent nothing that is an answer", id="no-choices"),
-        pytest.param(_delta(finish="length"), "used up max_tokens before it said anything", id="cut"),
-        pytest.param(_delta("<think>hm", "stop"), "only thought and did not answer. Please ask again", id="thought"),
-        pytest.param(_delta("<think>hm", "length"), "only thought and did not answer. Please raise", id="cut-thought"),
+        pytest.param(_delta(finish="length"), "used up max_tokens before its answer began", id="cut"),
+        pytest.param(_delta("<think>hm", "stop"), "produced reasoning but no answer. Please ask again", id="thought"),
+        pytest.param(_delta("<think>hm", "length"), "produced reasoning but no answer. Please raise", id="cut-thought"),
         pytest.param(
             _delta(tool_calls=[_tool_call('{"city": ')], finish="length"),
             "could not use a tool: Failed to call a function. Please ask again. Its answer was cut by max_tokens",
@@ -226,7 +233,7 @@ def test_answer_without_use(payload: dict[str, Any], says: str) -> None:
     answer.end()
 
     with pytest.raises(IncompleteResponseError, match=f"^The server {says}") as raised:
-        answer.finish()
+        answer.build()
     assert raised.value.retryable
 
 
@@ -236,7 +243,7 @@ def test_filtered_answer() -> None:
     _fed(answer, _delta(finish="content_filter"))
 
     with pytest.raises(ContentFilterError) as raised:
-        answer.finish()
+        answer.build()
     assert not raised.value.retryable
 
 
@@ -255,7 +262,7 @@ def test_call_where_text_was_wanted(payloads: list[dict[str, Any]]) -> None:
     _fed(answer, *payloads)
 
     with pytest.raises(CallInsteadOfTextError):
-        answer.finish()
+        answer.build()
 
 
 def test_call_beside_the_text_that_was_wanted() -> None:
@@ -269,23 +276,23 @@ def test_server_whose_answers_begin_with_reasoning() -> None:
     """Unmarked reasoning is held back where it is expected, and the answer tells whether it came."""
     answer = _answer(reasoning_first=True)
 
-    said = [answer.feed(chunk_of(_delta(text))) for text in ("hm", "</think>", "Hi")]
-    answer.feed(chunk_of(_delta(finish="stop")))
+    said = [answer.feed(parse_chunk(_delta(text))) for text in ("hm", "</think>", "Hi")]
+    answer.feed(parse_chunk(_delta(finish="stop")))
 
     assert [*said, answer.flush()] == ["", "", "Hi", ""]
-    assert answer.finish().began_with_reasoning
-    assert answer.finish().response.reasoning == "hm"
+    assert answer.build().began_with_reasoning
+    assert answer.build().response.reasoning == "hm"
 
 
 def test_server_that_now_keeps_reasoning_apart() -> None:
     """Reasoning in a field of its own frees text that was held back for fear of more."""
     answer = _answer(reasoning_first=True)
 
-    said = [answer.feed(chunk_of(_delta(text, reasoning="hm"))) for text in ("Hi", " there")]
+    said = [answer.feed(parse_chunk(_delta(text, reasoning="hm"))) for text in ("Hi", " there")]
     answer.end()
 
     assert [*said, answer.flush()] == ["Hi", " there", ""]
-    assert not answer.finish().began_with_reasoning
+    assert not answer.build().began_with_reasoning
 
 
 def test_state_of_an_answer() -> None:
@@ -293,7 +300,7 @@ def test_state_of_an_answer() -> None:
     finished, ended = _answer(), _answer()
     before = (finished.is_over, finished.has_text)
 
-    finished.feed(chunk_of(_delta("Hi", "stop")))
+    finished.feed(parse_chunk(_delta("Hi", "stop")))
     ended.end()
 
     assert before == (False, False)
@@ -316,9 +323,9 @@ def test_rescued_answer(generation: str, content: str | None, calls: list[Any]) 
     """What a server could not read as a call is the answer, if it can be read as a call or is plain text."""
     answer = _answer()
 
-    assert answer.rescue(_failed(generation, None))
+    assert answer.recover(_failed(generation, None))
     assert answer.flush() == (content or "")
-    assert (answer.finish().response.content, _calls(answer.finish().response)) == (content, calls)
+    assert (answer.build().response.content, _calls(answer.build().response)) == (content, calls)
 
 
 @pytest.mark.parametrize(
@@ -332,38 +339,38 @@ def test_rescued_answer(generation: str, content: str | None, calls: list[Any]) 
 )
 def test_failure_without_an_answer(failure: UpstreamError) -> None:
     """Where a failure holds no answer, it stays one."""
-    assert not _answer().rescue(failure)
+    assert not _answer().recover(failure)
 
 
 def test_rescue_behind_text() -> None:
     """Behind text that was spoken, a call is rescued and more text is not."""
     with_call, with_text = _answer(), _answer()
     for answer in (with_call, with_text):
-        answer.feed(chunk_of(_delta("Hm. ")))
+        answer.feed(parse_chunk(_delta("Hm. ")))
 
-    assert with_call.rescue(_failed(_CALL))
-    assert not with_text.rescue(_failed("maybe"))
-    assert (with_call.flush(), _calls(with_call.finish().response)) == ("", [_OSLO])
+    assert with_call.recover(_failed(_CALL))
+    assert not with_text.recover(_failed("maybe"))
+    assert (with_call.flush(), _calls(with_call.build().response)) == ("", [_OSLO])
 
 
 @pytest.mark.parametrize("generation", [_CALL, None, '{"name": "open_door"}'])
 def test_rescue_where_text_was_wanted(generation: str | None) -> None:
     """Where text was wanted and the model insisted on a call, it is asked in another way; spoken text is enough."""
     silent, has_text = _answer(wants_text=True), _answer(wants_text=True)
-    has_text.feed(chunk_of(_delta("Hm.")))
+    has_text.feed(parse_chunk(_delta("Hm.")))
 
     with pytest.raises(CallInsteadOfTextError):
-        silent.rescue(_failed(generation))
-    assert has_text.rescue(_failed(generation))
+        silent.recover(_failed(generation))
+    assert has_text.recover(_failed(generation))
     assert has_text.flush() == ""
-    assert has_text.finish().response.content == "Hm."
+    assert has_text.build().response.content == "Hm."
 
 
 def test_rescued_text_where_text_was_wanted() -> None:
     """A server that took plain text for a call is overruled."""
     answer = _answer(wants_text=True)
 
-    assert answer.rescue(_failed("maybe"))
+    assert answer.recover(_failed("maybe"))
     assert answer.flush() == "maybe"
 
 
@@ -378,7 +385,7 @@ def test_rescued_text_where_text_was_wanted() -> None:
 def test_finish_reason_error(native: str | None, says: str) -> None:
     """The word of the provider behind the server tells a call that failed from any other failure."""
     answer = _answer()
-    answer.feed(chunk_of({"choices": [{"delta": {}, "finish_reason": "error", "native_finish_reason": native}]}))
+    answer.feed(parse_chunk({"choices": [{"delta": {}, "finish_reason": "error", "native_finish_reason": native}]}))
 
     assert str(answer.failed()).startswith(f"The server {says}")
 
@@ -402,7 +409,7 @@ def test_any_chunks(payloads: list[Any], wants_text: bool, reasoning_first: bool
         answer.end()
 
     try:
-        response = answer.finish().response
+        response = answer.build().response
     except CallInsteadOfTextError:
         good = wants_text and not said
     except APIError:
@@ -444,7 +451,7 @@ def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptur
 def test_rescue_of_too_many_calls() -> None:
     """What a server could not read has the same limit."""
     with pytest.raises(IncompleteResponseError, match="limit calls"):
-        _answer().rescue(_failed(_TIME * 129))
+        _answer().recover(_failed(_TIME * 129))
 
 
 def test_reasoning_that_nobody_can_read() -> None:

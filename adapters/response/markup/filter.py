@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from adapters.response.markup.leaked_call_parser import finished_calls
 from adapters.response.markup.scanner import Leak, MarkupScanner
 from adapters.response.markup.text_characters import SUSPICIOUS
-from adapters.response.reasoning import Reasoning
 from adapters.response.tool_calls import MOST_CALLS
 
 if TYPE_CHECKING:
@@ -25,11 +24,10 @@ class MarkupFilter:
         tools: The offered tools. Without any, bare JSON is ordinary text.
         reasoning_first: Whether answers are known to begin with reasoning that has no opening mark. Text is held
             back until that reasoning ends.
-        reasoning: Collects the reasoning.
         most_calls: How many calls may leak; ``feed`` and ``finish`` raise ``TooManyCalls`` beyond that.
 
     Attributes:
-        reasoning: The reasoning so far.
+        reasoning: Pieces of reasoning in their order. The caller may remove them at any time.
         leaks: The tool markup so far.
     """
 
@@ -38,12 +36,11 @@ class MarkupFilter:
         tools: Tools,
         *,
         reasoning_first: bool = False,
-        reasoning: Reasoning | None = None,
         most_calls: int = MOST_CALLS,
     ) -> None:
         self._tools = tools
         self._most_calls = most_calls
-        self.reasoning = reasoning or Reasoning()
+        self.reasoning: list[str] = []
         self.leaks: list[Leak] = []
         self._emitted: list[str] = []
         self._scanner = self._new_scanner(reasoning_first=True) if reasoning_first else None

@@ -21,7 +21,6 @@ from adapters.response.markup.text_characters import Characters, Starts
 from adapters.response.tool_calls import TooManyCalls, clean_name
 
 if TYPE_CHECKING:
-    from adapters.response.reasoning import Reasoning
     from adapters.response.tool_calls import Tools
 
 _REASONING_MARK = Marker("reasoning", END_OF_REASONING)
@@ -69,7 +68,7 @@ class MarkupScanner:
         tools: Tools,
         *,
         reasoning_first: bool,
-        reasoning: Reasoning,
+        reasoning: list[str],
         most_calls: int,
         emitted: list[str],
         leaks: list[Leak],
@@ -128,7 +127,7 @@ class MarkupScanner:
         if span is None:
             return text
         if span.mark.role == "reasoning":
-            self.reasoning.add(span.body)
+            self.reasoning.append(span.body)
         elif span.only_word is not None and clean_name(span.only_word, self._tools) not in self._tools:
             self._say(span.opener + span.body)
         else:
@@ -194,7 +193,7 @@ class MarkupScanner:
             self._span = MarkedRegion(opener, mark, in_sentence=self._line.has_text)
             return True
         if mark.role == "stray_end":
-            self.reasoning.add("".join(self._out[self._surely_text :]))
+            self.reasoning.append("".join(self._out[self._surely_text :]))
             del self._out[self._surely_text :]
             self.began_with_reasoning = True
         self._behind_mark = True
@@ -228,7 +227,7 @@ class MarkupScanner:
         """Look for the end of what is held back; False if more must be seen."""
         while (rest := span.feed(self._take(_SLICE_CHARS))) is None and not span.is_none:
             if span.mark.role == "reasoning" and span.opener:
-                self.reasoning.add(span.taken_body())
+                self.reasoning.append(span.taken_body())
             if self._read == len(self._pending):
                 return False
         if span.is_none:
@@ -237,7 +236,7 @@ class MarkupScanner:
             return True
         self._read -= len(rest or "")
         if span.mark.role == "reasoning":
-            self.reasoning.add(span.body)
+            self.reasoning.append(span.body)
             self._surely_text = len(self._out)
             self._thinks = True
             self.began_with_reasoning |= not span.opener

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _HI = Success(text="Hi there", reasoning="secret")
-_ONLY_THOUGHT = Failure("IncompleteResponseError", retryable=True, says=("thought",), hides=("secret",))
+_ONLY_REASONING = Failure(
+    "IncompleteResponseError", retryable=True, says=("reasoning but no answer",), hides=("secret",)
+)
 
 _TAGS: tuple[tuple[str, str, str], ...] = (
     ("think", "<think>", "</think>"),
@@ -50,7 +52,9 @@ def _tag(name: str, opening: str, closing: str) -> Iterator[WireCase]:
         f"{name}-unclosed",
         "the block never ends",
         [answer(*f"{opening}secret", finish="length")],
-        Failure("IncompleteResponseError", retryable=True, says=("thought", "max_tokens"), hides=("secret",)),
+        Failure(
+            "IncompleteResponseError", retryable=True, says=("reasoning but no answer", "max_tokens"), hides=("secret",)
+        ),
     )
 
 
@@ -99,19 +103,21 @@ CASES: Final = (
         "model-only-thinks-in-tags",
         "the block is whole and nothing comes after it",
         [answer("<think>secret</think>")],
-        _ONLY_THOUGHT,
+        _ONLY_REASONING,
     ),
     WireCase(
         "vllm-parser-calls-all-of-it-reasoning",
         "a parser takes the whole answer for reasoning",
         [answer(reasoning="secret", content=None)],
-        _ONLY_THOUGHT,
+        _ONLY_REASONING,
     ),
     WireCase(
         "openrouter-reasoning-ate-budget",
         "reasoning used up max_tokens",
         [answer(reasoning="secret", content="", finish="length")],
-        Failure("IncompleteResponseError", retryable=True, says=("thought", "max_tokens"), hides=("secret",)),
+        Failure(
+            "IncompleteResponseError", retryable=True, says=("reasoning but no answer", "max_tokens"), hides=("secret",)
+        ),
         kind="openrouter",
     ),
     WireCase(
