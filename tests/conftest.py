@@ -114,4 +114,4 @@ def untraced_children(monkeypatch: pytest.MonkeyPatch) -> None:
 def litellm_is_loaded() -> None:
     """Load LiteLLM before a test whose time is looked at; on a busy machine that alone takes ten seconds."""
     for prefix in ("openai/", "openrouter/"):
-        asyncio.run(litellm_bridge.rehearsed(prefix))
+        asyncio.run(litellm_bridge.warm_up(prefix))

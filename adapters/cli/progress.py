@@ -77,7 +77,7 @@ class _WatchedProvider(LiteLLMProvider):
         """Load and start what it needs."""
         try:
             self._preparing = "loading"
-            await litellm_bridge.rehearsed(self._prefix)
+            await litellm_bridge.warm_up(self._prefix)
             if self._own_server is not None:
                 self._preparing = "starting the server"
                 await self._own_server.start()

@@ -1,4 +1,4 @@
-"""Slow work that a process does once, in a thread of its own; everybody waits for the same."""
+"""Slow work that a process does once, in a thread of its own, for all callers together."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from adapters.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_begun: dict[str, concurrent.futures.Future[Any]] = {}
+_started: dict[str, concurrent.futures.Future[Any]] = {}
 _lock = threading.Lock()
 
 
-def begin(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
-    """Begin something slow, unless it was begun before.
+def start(name: str, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
+    """Start the work in a thread, unless it was started before.
 
     Args:
-        name: What it is.
+        name: Identifies the work.
         work: Does it.
 
     Returns:
-        Its outcome. After a failure the next caller tries again.
+        Its result. After a failure the next call starts it again.
     """
     with _lock:
-        future = _begun.get(name)
+        future = _started.get(name)
         if future is None:
-            future = _begun[name] = concurrent.futures.Future()
-            future.set_running_or_notify_cancel()  # else the first waiter who gives up cancels it for all
-            threading.Thread(target=_do, args=(name, future, work), name=f"adapters-{name}", daemon=True).start()
+            future = _started[name] = concurrent.futures.Future()
+            future.set_running_or_notify_cancel()  # otherwise the first waiter that is cancelled cancels it for all
+            threading.Thread(target=_run, args=(name, future, work), name=f"adapters-{name}", daemon=True).start()
     return future
 
 
-async def result(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the work brings
-    """Wait for something slow, begun with this call or before; what is done already costs no turn of the loop."""
-    future = begin(name, work)
+async def run_once(name: str, work: Callable[[], Any]) -> Any:  # noqa: ANN401 - the result of any work
+    """Wait for work that this call or an earlier one started; finished work does not yield to the event loop."""
+    future = start(name, work)
     return future.result() if future.done() else await asyncio.wrap_future(future)
 
 
-def _do(name: str, future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
+def _run(name: str, future: concurrent.futures.Future[Any], work: Callable[[], Any]) -> None:
     try:
         future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - it is not swallowed: whoever awaits the future gets it
+    except BaseException as error:  # noqa: BLE001 - it is raised where the future is awaited
         with _lock:
-            _begun.pop(name)  # the next caller tries again
+            _started.pop(name)  # the next call starts it again
         future.set_exception(error)
 
 
-def _forked() -> None:
-    """In the child of a fork: what was being loaded is never finished, because its thread stayed behind."""
-    global _lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
+def _fail_in_forked_child() -> None:
+    """Fail the work that was still running: the thread that does it exists in the parent process only."""
+    global _lock  # noqa: PLW0603 - a thread of the parent may have held the old one
     _lock = threading.Lock()
-    for future in list(_begun.values()):
+    for future in list(_started.values()):
         if not future.done():
             future.set_exception(
                 ConfigError(
@@ -65,4 +65,4 @@ def _forked() -> None:
             )
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_fail_in_forked_child)

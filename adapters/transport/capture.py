@@ -1,9 +1,25 @@
-"""One try on the wire: what LiteLLM sends its request through, and the witness of what came back.
+"""How LiteLLM builds a request that it never sends: the captured exchange.
 
-LiteLLM is handed an ``CapturedExchange`` where it wants a client. It builds the request and sends it; when the head of the
-answer is there, its part is over: ``StopLiteLLM`` ends the call inside of it, before it reads, prices, logs or retries
-anything. The answer is read by us, from the bytes. So a try is one request, whatever LiteLLM is set to, and its
-callbacks are told neither of a success nor of a failure that they have not seen.
+LiteLLM accepts a client of the caller's through ``client=``. The adapter passes one that is not a client but the
+capture of one exchange::
+
+    ProviderTransport.send        litellm_bridge.acompletion      LiteLLM              FakeOpenAIClient / Handler
+      | 1  CapturedExchange(session.send)                           |                             |
+      |------------------------------>| 2  acompletion(client=fake) |                             |
+      |                               |---------------------------->| 3  routes, authenticates,   |
+      |                               |                             |    builds, fake.post(...)   |
+      |                               |                             |---------------------------->|
+      |                               |                             |      4  exchange.post(url, headers, bytes):
+      |                               |                             |         session.send -> exchange.response,
+      |                               |                             |         then raise StopLiteLLM
+      |                               | StopLiteLLM passes through every handler of LiteLLM       |
+      |                               |<----------------------------------------------------------|
+      | 5  exchange.response: status, headers and unread body; ResponseBody reads the bytes
+      |<------------------------------|
+
+``StopLiteLLM`` derives from ``BaseException`` so that no ``except Exception`` of LiteLLM catches it. LiteLLM therefore
+never reads, prices, logs or retries: one attempt is one request whatever LiteLLM is configured to do, and its callbacks
+report neither a success nor a failure that LiteLLM did not see.
 """
 
 from __future__ import annotations
@@ -22,104 +38,99 @@ if TYPE_CHECKING:
     from adapters.types import Json
 
 _PATH = "/chat/completions"
-_SDK_HEADER = "x-stainless-raw-response"  # for the SDK itself: it takes the header out before it sends
+_SDK_HEADER = "X-Stainless-Raw-Response"  # an instruction to the SDK, which removes it before it sends
 
 
 class StopLiteLLM(BaseException):
-    """LiteLLM's part is over.
+    """End LiteLLM's call from inside its client.
 
-    It is no ``Exception``, because those LiteLLM takes for failures of the server: it would log them, word them anew
-    and send the request again.
+    It is not an ``Exception``: LiteLLM takes those for failures of the server, which it logs, rewords and retries.
     """
 
 
 class CapturedExchange:
-    """What goes over the wire in one try.
+    """One request on the wire and what came back.
 
     Args:
-        send: Sends a request and waits for the head of its answer; ``Client.send``.
-        origin: Whom the request goes to.
+        send: Send a request and wait for the head of the response; ``HTTPSession.send``.
 
     Attributes:
-        response: The head of the answer, once it has come; whoever takes it closes it.
-        trouble: What kept it from coming, or None.
+        response: The response, its body unread, or None. The caller closes it.
+        error: Why there is no response, or None.
     """
 
-    def __init__(self, send: Callable[..., Awaitable[Response | None]], endpoint: Endpoint) -> None:
+    def __init__(self, send: Callable[..., Awaitable[Response | None]]) -> None:
         self._send = send
-        self._endpoint = endpoint
-        self._was_sent = False
+        self._is_used = False
         self.response: Response | None = None
-        self.trouble: TransportError | None = None
+        self.error: TransportError | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> NoReturn:
-        """Send the request, once, and end LiteLLM's part.
+        """Send the request, once, and end LiteLLM's call.
 
         Raises:
-            HandedOver: Always: ``response`` or ``trouble`` tells what came.
+            StopLiteLLM: Always. ``response`` or ``error`` holds the result.
         """
-        if not self._was_sent:
-            self._was_sent = True
+        if not self._is_used:
+            self._is_used = True
             try:
                 self.response = await self._send("POST", url, headers, content)
-            except TransportError as trouble:
-                self.trouble = trouble.with_traceback(None)  # its frames hold the request
+            except TransportError as error:
+                self.error = error.with_traceback(None)  # its frames hold the request
         raise StopLiteLLM
 
     def abandon(self) -> bool:
-        """Send nothing from now on; tells whether nothing has been sent."""
-        unsent, self._was_sent = not self._was_sent, True
-        return unsent
+        """Prevent a request that has not been sent yet; return whether that was the case."""
+        is_unsent, self._is_used = not self._is_used, True
+        return is_unsent
 
     def close(self) -> None:
-        """Close the response, if one has come."""
+        """Close the response, if there is one."""
         if self.response is not None:
             self.response.close()
 
 
 class FakeOpenAIClient:
-    """An exchange in the form that LiteLLM wants for ``openai/``: a client of the openai SDK.
+    """Present an exchange as the openai SDK's client, which LiteLLM wants for ``openai/``.
 
-    It has what LiteLLM touches of one: ``chat.completions.with_raw_response.create`` up to LiteLLM 1.106, ``post`` in
-    later versions. The SDK's own copies and types every message of every request anew, on the event loop: 60 ms at 400
-    messages (``nox -s bench``).
+    It has the attributes that LiteLLM uses: ``chat.completions.with_raw_response.create`` up to LiteLLM 1.106, ``post``
+    in later versions. The SDK's own methods copy and validate every message of every request on the event loop: 60 ms
+    at 400 messages (``nox -s bench``).
 
     Args:
         exchange: Sends the request.
-        origin: Whom it goes to.
+        endpoint: Where it goes.
     """
 
     def __init__(self, exchange: CapturedExchange, endpoint: Endpoint) -> None:
         self._exchange = exchange
         self._endpoint = endpoint
         self.api_key = endpoint.api_key
-        self._base_url = SimpleNamespace(_uri_reference=endpoint.base_url)  # LiteLLM's logger looks at it
+        self._base_url = SimpleNamespace(_uri_reference=endpoint.base_url)  # LiteLLM's logging reads it
 
     @property
     def chat(self) -> SimpleNamespace:
-        """What LiteLLM asks for; made when it does, because kept it would hold the answer until the next collection."""
+        """The SDK's resource; made on access, because a stored one would be a reference cycle that holds the answer."""
         completions = SimpleNamespace(create=self._create, with_raw_response=SimpleNamespace(create=self._create))
         return SimpleNamespace(completions=completions)
 
     async def post(self, path: str, *, body: Mapping[str, Json], options: Mapping[str, Json], **_: Json) -> NoReturn:
-        """Send a request in the form of ``AsyncOpenAI.post``.
+        """Send a request; the parameters are those of ``AsyncOpenAI.post``.
 
         Args:
             path: Path below the base URL.
             body: The fields that LiteLLM wrote.
-            options: The SDK's options: ``headers``, and ``extra_json`` for fields that win over the others.
-            **_: How the answer would be typed.
+            options: The SDK's options: ``headers``, and ``extra_json`` for fields that override the others.
+            **_: The types of the SDK's return value.
         """
-        await self._send(path, body, options.get("headers"), options.get("extra_json"))
+        fields = {**body, **(options.get("extra_json") or {}), "model": self._endpoint.model}  # not LiteLLM's name
+        content = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = {"Authorization": f"Bearer {self._endpoint.api_key}", "Content-Type": "application/json"}
+        headers |= options.get("headers") or {}
+        headers.pop(_SDK_HEADER, None)
+        await self._exchange.post(f"{self._endpoint.base_url}{path}", headers, content)
 
     async def _create(self, *, extra_headers: Json = None, extra_body: Json = None, **fields: Json) -> NoReturn:
-        """Send a request in the form of ``AsyncOpenAI.chat.completions.create``, with its keywords."""
-        fields.pop("timeout", None)  # ``deadlines`` limits the try
-        await self._send(_PATH, fields, extra_headers, extra_body)
-
-    async def _send(self, path: str, fields: Mapping[str, Json], headers: Json, extra_fields: Json) -> NoReturn:
-        body = {**fields, **(extra_fields or {}), "model": self._endpoint.model}  # LiteLLM may know it by another name
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        written = {"Authorization": f"Bearer {self._endpoint.api_key}", "Content-Type": "application/json"}
-        written |= {name: value for name, value in (headers or {}).items() if name.lower() != _SDK_HEADER}
-        await self._exchange.post(f"{self._endpoint.base_url}{path}", written, content)
+        """Send a request; the parameters are those of ``AsyncOpenAI.chat.completions.create``."""
+        fields.pop("timeout", None)  # ``deadlines`` limits the attempt
+        await self.post(_PATH, body=fields, options={"headers": extra_headers, "extra_json": extra_body})

@@ -1,8 +1,8 @@
-"""How long one try may wait for the server.
+"""How long one attempt may wait for the server.
 
-HTTP timeouts are not enough: a server that sends a comment each second never runs into one. Only useful data moves
-the limits on silence. All of them are wall time, loading and reading included; what does not count is the time that
-the listener takes between two pieces.
+The timeouts of an HTTP library do not suffice: a server that sends a comment each second never reaches one. Here only
+useful data moves the limits on silence. All limits are wall time, loading LiteLLM and decoding included; only the time
+that the consumer takes between two events is not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adapters.config import TimeoutConfig
 
 LINGER_S = 1.0
-"""How long to wait for usage and the end of the body once the answer has said that it is finished."""
+"""How long to wait for usage and the end of the body after the answer itself is complete."""
 
 T = TypeVar("T")
 Limit = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger"]
@@ -27,8 +27,8 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818 - it becomes an APITimeoutEr
     """The server took too long.
 
     Attributes:
-        limit: The setting that was missed, or ``linger`` after the finish of an answer.
-        seconds: The limit's length.
+        limit: The setting that was exceeded, or ``linger`` after a complete answer.
+        seconds: The length of the limit.
     """
 
     def __init__(self, limit: Limit, seconds: float) -> None:
@@ -38,19 +38,22 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818 - it becomes an APITimeoutEr
 
 
 class Deadlines:
-    """The clock of one try.
+    """The clock of one attempt.
 
-    There are two ways to wait under it. ``wait`` limits one slow thing. ``guard`` limits the reading of a body, in
-    which many waits follow each other: one timer for all of them, which looks again when it rings early.
+    There are two ways to wait under it. ``wait`` limits one slow operation. ``guard`` limits the reading of a body,
+    which is many short waits: one timer serves all of them, and is set anew if it fires early.
 
     Args:
         timeouts: The provider's limits, in seconds.
-        streamed: Whether the first token and each pause have a limit of their own; an answer that comes in one
-            piece has only the total.
-        total_s: Seconds for the whole call, if it has a limit of its own.
-        began_s: When the call began, on the monotonic clock; earlier tries count.
-        retry_s: Seconds after which a try that repeats another one must have brought something, or None.
-        on_useful: Is called when the first useful data has come, or None.
+        streamed: Whether the first token and each pause have limits of their own; an answer that comes as a whole has
+            only the total.
+        total_s: Seconds for the whole call, or None for the provider's.
+        began_s: When the call began, on the monotonic clock; earlier attempts count.
+        retry_s: Seconds within which a repeated attempt must bring the first token, or None.
+        on_first_token: Called when the first useful data arrives, or None.
+
+    Attributes:
+        exceeded: The limit that ended the guarded operation, or None.
     """
 
     def __init__(
@@ -69,9 +72,9 @@ class Deadlines:
         self._total_s = timeouts.total_s if total_s is None else total_s
         self._began_s = now_s if began_s is None else began_s
         self._retry_s = retry_s
-        self._on_useful = on_first_token
-        self._quiet_since_s: float | None = None  # since the request left, or the last useful data
-        self._held_since_s: float | None = None  # since the listener has what came last
+        self._on_first_token = on_first_token
+        self._silent_since_s: float | None = None  # since the request was sent, or the last useful data
+        self._paused_since_s: float | None = None  # while the consumer has what came last
         self._has_token = False
         self._is_complete = False
         self._abort: Callable[[], None] | None = None
@@ -79,12 +82,12 @@ class Deadlines:
         self.exceeded: DeadlineExceeded | None = None
 
     async def wait(self, awaitable: Awaitable[T]) -> T:
-        """Await something that is slow.
+        """Await a slow operation.
 
         Raises:
-            DeadlineMissed: If the nearest limit is reached first.
+            DeadlineExceeded: If the nearest limit is reached first.
         """
-        limit, seconds, left_s = self._nearest()
+        left_s, limit, seconds = self._nearest()
         scope = asyncio.timeout(left_s)
         try:
             async with scope:
@@ -95,93 +98,93 @@ class Deadlines:
             raise DeadlineExceeded(limit, seconds) from None
 
     def request_sent(self) -> None:
-        """Note that the request is about to leave: from now on the server is silent."""
-        self._quiet_since_s = time.monotonic()
+        """Note that the request is about to leave: the limits on silence start."""
+        self._silent_since_s = time.monotonic()
 
     def token_received(self) -> None:
-        """Note that text, reasoning or a part of a call has come."""
-        self._quiet_since_s = time.monotonic()
+        """Note that text, reasoning or a part of a call has arrived."""
+        self._silent_since_s = time.monotonic()
         if not self._has_token:
             self._has_token = True
-            if self._on_useful is not None:
-                self._on_useful()
-            self._rearm()  # a pause may be shorter than the wait for the first token
+            if self._on_first_token is not None:
+                self._on_first_token()
+            self._set_timer()  # a pause may be shorter than the wait for the first token
 
     def response_complete(self) -> None:
-        """Note that the answer has said that it is finished: what still comes is a bonus."""
+        """Note that the answer is complete: only usage and the end of the body may follow."""
         if not self._is_complete:
             self._is_complete = True
-            self._quiet_since_s = time.monotonic()
-            self._rearm()
+            self._silent_since_s = time.monotonic()
+            self._set_timer()
 
     def pause(self) -> None:
-        """Note that the listener has the floor."""
-        self._held_since_s = time.monotonic()
+        """Stop the clock while the consumer handles an event."""
+        self._paused_since_s = time.monotonic()
 
     def resume(self) -> None:
-        """Note that the listener wants more; the time that it took does not count."""
-        if self._held_since_s is not None:
-            held_s = time.monotonic() - self._held_since_s
-            self._held_since_s = None
-            self._began_s += held_s
-            if self._quiet_since_s is not None:
-                self._quiet_since_s += held_s
+        """Start the clock again; the time since ``pause`` does not count."""
+        if self._paused_since_s is not None:
+            paused_s = time.monotonic() - self._paused_since_s
+            self._paused_since_s = None
+            self._began_s += paused_s
+            if self._silent_since_s is not None:
+                self._silent_since_s += paused_s
         if self._abort is not None and self._timer is None:
-            self._rearm()
+            self._set_timer()
 
     def guard(self, abort: Callable[[], None]) -> None:
-        """Call ``abort`` when a limit is reached from now on; ``exceeded`` tells which, and ``release`` ends it.
+        """Call ``abort`` when a limit is reached, until ``release``; ``exceeded`` then holds the limit.
 
         Args:
-            abort: Ends whatever is waited for.
+            abort: Ends the operation that is guarded.
         """
         self._abort = abort
-        self._rearm()
+        self._set_timer()
 
     def release(self) -> None:
-        """End the guard."""
+        """End the guard. A second call does nothing."""
         self._abort = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _rearm(self) -> None:
-        """See to it that the timer rings in time; one that rings early looks again."""
+    def _set_timer(self) -> None:
+        """Let the timer fire when the nearest limit is reached, or earlier."""
         if self._abort is None:
             return
-        loop, left_s = asyncio.get_running_loop(), self._nearest()[2]
+        loop, left_s = asyncio.get_running_loop(), self._nearest()[0]
         if self._timer is not None:
             if self._timer.when() <= loop.time() + left_s:
                 return
             self._timer.cancel()
-        self._timer = loop.call_later(left_s, self._ring)
+        self._timer = loop.call_later(left_s, self._fire)
 
-    def _ring(self) -> None:
-        """Look whether a limit is reached; useful data has moved most of them since the timer was set."""
+    def _fire(self) -> None:
+        """Abort if a limit is reached; useful data may have moved the limits since the timer was set."""
         self._timer = None
-        if self._abort is None or self._held_since_s is not None:
+        if self._abort is None or self._paused_since_s is not None:
             return  # ``resume`` sets it again
-        limit, seconds, left_s = self._nearest()
+        left_s, limit, seconds = self._nearest()
         if left_s > 0:
-            self._rearm()
+            self._set_timer()
         else:
             self.exceeded = DeadlineExceeded(limit, seconds)
             self._abort()
 
-    def _nearest(self) -> tuple[Limit, float, float]:
-        """The limit that ends first: its name, its length and what is left of it, in seconds."""
+    def _nearest(self) -> tuple[float, Limit, float]:
+        """Find the limit that ends first: the seconds left of it, its name and its length."""
         now_s = time.monotonic()
-        call_s = now_s - self._began_s
-        limits: list[tuple[Limit, float, float]] = [("total_s", self._total_s, call_s)]
+        in_call_s = now_s - self._began_s
+        limits: list[tuple[float, Limit, float]] = [(self._total_s - in_call_s, "total_s", self._total_s)]
         if self._retry_s is not None and not self._has_token:
-            limits.append(("deadline_s", self._retry_s, call_s))
-        if self._quiet_since_s is not None:  # before, LiteLLM is loaded or a server is started
-            quiet_s = now_s - self._quiet_since_s
+            limits.append((self._retry_s - in_call_s, "deadline_s", self._retry_s))
+        if self._silent_since_s is not None:  # None: LiteLLM is being loaded, or a server started
+            silent_s = now_s - self._silent_since_s
             if self._is_complete:
-                limits.append(("linger", LINGER_S, quiet_s))
+                limits.append((LINGER_S - silent_s, "linger", LINGER_S))
             elif self._streamed and self._has_token:
-                limits.append(("stall_s", self._timeouts.stall_s, quiet_s))
+                limits.append((self._timeouts.stall_s - silent_s, "stall_s", self._timeouts.stall_s))
             elif self._streamed:
-                limits.append(("first_token_s", self._timeouts.first_token_s, quiet_s))
-        limit, seconds, spent_s = min(limits, key=lambda each: each[1] - each[2])
-        return limit, seconds, max(seconds - spent_s, 0.0)
+                limits.append((self._timeouts.first_token_s - silent_s, "first_token_s", self._timeouts.first_token_s))
+        left_s, limit, seconds = min(limits)
+        return max(left_s, 0.0), limit, seconds

@@ -1,7 +1,7 @@
-"""HTTP: the connections of one provider on one event loop; the one door to aiohttp.
+"""HTTP: the connections of one provider on one event loop; the only module that imports aiohttp.
 
-A ``HTTPSession`` sends one request and gives back a ``Response`` whose body is still to come; what fails is ``TransportError``.
-Which limits a wait has is told by ``deadlines``, what the bytes mean by ``payloads``.
+``HTTPSession.send`` sends one request and returns a ``Response`` whose body is still unread. Failures are
+``TransportError``. ``deadlines`` limits how long a wait may take, ``body`` decodes the bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 from functools import cache
 from typing import TYPE_CHECKING
 
+from adapters.transport.errors.upstream import REQUEST_ID_HEADERS
 from adapters.transport.proxy_tls import proxy_for, tls_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _HEADERS = {"User-Agent": "caal-llm-adapters", "Accept-Encoding": "gzip, deflate
 
 
 class TransportError(Exception):
-    """No answer came, or its body broke off; no request, key or prompt hangs on it.
+    """No response came, or its body broke off. The exception holds no request, key or prompt.
 
     Attributes:
         connecting: Whether the connection could not even be made.
@@ -47,40 +48,38 @@ class TransportError(Exception):
 
 
 class Response:
-    """The head of an answer, and its body as it comes.
+    """The head of a response, and its body as it arrives.
 
     Args:
-        answer: What aiohttp has of it.
-        draining: The finished answers whose connections are still waited for.
+        response: aiohttp's response.
+        draining: The finished responses whose rest is still read.
 
     Attributes:
         status: The HTTP status.
     """
 
-    def __init__(self, answer: aiohttp.ClientResponse, draining: set[aiohttp.ClientResponse]) -> None:
-        self._answer = answer
-        self._content = answer.content
+    def __init__(self, response: aiohttp.ClientResponse, draining: set[aiohttp.ClientResponse]) -> None:
+        self._response = response
+        self._content = response.content
         self._draining = draining
-        self.status = answer.status
-        self._closed = self._watch()
+        self.status = response.status
+        # aiohttp does not end a read when a garbled chunk makes it drop the connection, so the future that tells of
+        # the end of the connection does. None: the connection is gone already.
+        connection = response.connection
+        self._closed = (
+            connection.protocol.closed if connection is not None and connection.protocol is not None else None
+        )
+        if self._closed is not None:
+            self._closed.remove_done_callback(_retrieve)
+            self._closed.add_done_callback(_retrieve)
+            self._closed.add_done_callback(self._connection_lost)
+            self._content.on_eof(self._forget_connection)
 
-    def _watch(self) -> asyncio.Future[None] | None:
-        """End the wait when the connection is lost, for aiohttp tells nobody of a garbled chunk; None: it is lost."""
-        connection = self._answer.connection
-        closed = connection.protocol.closed if connection is not None and connection.protocol is not None else None
-        if closed is None:
-            return None
-        closed.remove_done_callback(_retrieved)
-        closed.add_done_callback(_retrieved)
-        closed.add_done_callback(self._lost)
+    def _forget_connection(self) -> None:
+        if self._closed is not None:
+            self._closed.remove_done_callback(self._connection_lost)
 
-        def ended() -> None:
-            closed.remove_done_callback(self._lost)
-
-        self._content.on_eof(ended)
-        return closed
-
-    def _lost(self, _: asyncio.Future[None] | None) -> None:
+    def _connection_lost(self, _: asyncio.Future[None] | None) -> None:
         import aiohttp
 
         if not self._content.is_eof() and self._content.exception() is None:
@@ -88,76 +87,85 @@ class Response:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers, in lower case."""
-        return {name.lower(): value for name, value in self._answer.headers.items()}
+        """The headers, their names in lower case."""
+        return {name.lower(): value for name, value in self._response.headers.items()}
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request, or None."""
+        for name in REQUEST_ID_HEADERS:
+            if value := self._response.headers.get(name):
+                return value
+        return None
 
     async def read(self) -> bytes:
         """Wait for more of the body, decompressed; b"" at its end.
 
         Raises:
-            Trouble: If the body broke off, or its compression is broken.
+            TransportError: If the body broke off, or its compression is broken.
         """
-        if self._closed is None or self._closed.done():  # the callback may not have run: it would be a RuntimeError
-            self._lost(self._closed)
+        # The callback may not have run yet, and without it aiohttp would raise a RuntimeError.
+        if (self._closed is None or self._closed.done()) and not self._content.is_eof():
+            self._connection_lost(self._closed)
         try:
             return await self._content.readany()
-        except _failures() as error:
-            data, trouble = self._left_behind(error), _trouble(error)
-            # For every answer that was closed aiohttp raises the same object, which would keep all frames for ever.
+        except _error_types() as error:
+            data, failure = self._take_unread(error), _transport_error(error)
+            # aiohttp raises one object for all responses that were closed; with a traceback it would keep all frames.
             error.__traceback__ = error.__context__ = None
         if data:
             return data
-        raise trouble  # out here: aiohttp's own error holds the request with the key, and would be the context
+        raise failure  # out here: aiohttp's error holds the request with the key, and would be the context
 
     async def read_up_to(self, most_bytes: int) -> bytes:
-        """Wait for the rest of the body, or for as much of it as is wanted, and one piece more at the most.
+        """Wait for the rest of the body, or for its first ``most_bytes`` and at most one piece more.
 
         Raises:
-            Trouble: As ``read``.
+            TransportError: As ``read``.
         """
         body = bytearray()
         while len(body) < most_bytes and (data := await self.read()):
             body += data
         return bytes(body)
 
-    def _left_behind(self, error: Exception) -> bytes:
-        """What had come before the connection broke: aiohttp keeps it and would not hand it out any more."""
+    def _take_unread(self, error: Exception) -> bytes:
+        """Return what arrived before the connection broke: aiohttp keeps it, but would not return it any more."""
         self._content.set_exception(None)  # type: ignore[arg-type]  # as it was before; there is no other public way
         data = self._content.read_nowait()
         self._content.set_exception(error)
         return data
 
     def close(self) -> None:
-        """Close the connection; the server sees at once that nobody listens any more. A second time is harmless."""
-        self._answer.close()
+        """Close the connection, which the server notices at once. A second call does nothing."""
+        self._response.close()
 
     def release(self) -> None:
-        """Leave a finished answer: its connection is used again if the body ends soon, and else closed."""
-        if not self._content.is_eof() and self._content.exception() is None:
-            self._draining.add(self._answer)
-            timer = asyncio.get_running_loop().call_later(DRAIN_S, self._give_up)
-            self._content.on_eof(lambda: self._drained(timer))
-        else:
-            self.close()
+        """Leave a finished response: its connection is used again if the body ends soon, and closed otherwise."""
+        if self._content.is_eof() or self._content.exception() is not None:
+            self._response.close()
+            return
+        self._draining.add(self._response)
+        timer = asyncio.get_running_loop().call_later(DRAIN_S, self._stop_draining)
+        self._content.on_eof(lambda: self._drained(timer))
 
-    def _give_up(self) -> None:
-        self._draining.discard(self._answer)
-        self.close()
+    def _stop_draining(self) -> None:
+        self._draining.discard(self._response)
+        self._response.close()
 
     def _drained(self, timer: asyncio.TimerHandle) -> None:
         timer.cancel()
-        self._draining.discard(self._answer)
+        self._draining.discard(self._response)
 
 
 class HTTPSession:
     """The connections of one provider, for the event loop that runs while it is made.
 
-    Use ``await Client.open(…)``. It is closed by ``aclose``, by the end of its event loop, or when nobody holds it.
+    Use ``await HTTPSession.open(…)``. It is closed by ``aclose``, at the end of its event loop, or when it is garbage.
 
     Args:
-        session: The session.
-        draining: The finished answers whose connections are still waited for.
-        lifeline: Closes both when it is closed itself.
+        session: aiohttp's session.
+        draining: The finished responses whose rest is still read.
+        closer: Closes both when it is closed itself.
         proxy: Address of the proxy, or None.
     """
 
@@ -165,20 +173,20 @@ class HTTPSession:
         self,
         session: aiohttp.ClientSession,
         draining: set[aiohttp.ClientResponse],
-        lifeline: AsyncGenerator[None, None],
+        closer: AsyncGenerator[None, None],
         proxy: str | None,
     ) -> None:
         self._session = session
         self._draining = draining
-        self._lifeline = lifeline
+        self._closer = closer
         self._proxy = proxy
 
     @classmethod
     async def open(cls, base_url: str, connect_s: float) -> HTTPSession:
-        """Make the client; nothing is connected yet, and nothing is waited for.
+        """Make a session. No connection is opened yet, and the coroutine never yields to the event loop.
 
         Args:
-            base_url: Where the provider is; decides over a proxy of the environment (never for loopback).
+            base_url: Where the provider is; decides whether a proxy of the environment is used (never for loopback).
             connect_s: Seconds that a new connection may take, looking up its name included.
 
         Raises:
@@ -197,63 +205,60 @@ class HTTPSession:
             max_field_size=_LONGEST_HEADER_BYTES,
         )
         draining: set[aiohttp.ClientResponse] = set()
-        lifeline = _lifeline(session, draining)
-        await anext(lifeline)
-        return cls(session, draining, lifeline, proxy)
+        closer = _closer(session, draining)
+        await anext(closer)
+        return cls(session, draining, closer, proxy)
 
     async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None) -> Response:
-        """Send one request and wait for the head of the answer; redirects are not followed.
+        """Send one request and wait for the head of the response; redirects are not followed.
 
         Raises:
-            Trouble: If there is none.
+            TransportError: If there is none.
         """
         data = io.BytesIO(content) if content is not None and len(content) > _LARGE_BODY_BYTES else content
         try:
-            answer = await self._session.request(
+            response = await self._session.request(
                 method, url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
             )
-        except _failures() as error:
-            trouble = _trouble(error)
+        except _error_types() as error:
+            failure = _transport_error(error)
         else:
-            return Response(answer, self._draining)
+            return Response(response, self._draining)
         del content, data  # tracebacks with the values of variables would show them
-        raise trouble  # out here, for the same reason as in ``Response.read``
+        raise failure  # out here, for the same reason as in ``Response.read``
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._lifeline.aclose()
+        await self._closer.aclose()
 
 
-def _retrieved(closed: asyncio.Future[None]) -> None:
-    """Look at how a connection ended, else asyncio complains that nobody did."""
+def _retrieve(closed: asyncio.Future[None]) -> None:
+    """Retrieve the exception, so that asyncio does not log it."""
     closed.exception()
 
 
-async def _lifeline(
-    session: aiohttp.ClientSession, draining: set[aiohttp.ClientResponse]
-) -> AsyncGenerator[None, None]:
+async def _closer(session: aiohttp.ClientSession, draining: set[aiohttp.ClientResponse]) -> AsyncGenerator[None, None]:
     """Close a session when this generator is closed.
 
-    An event loop closes its open generators when it ends, and those that nobody holds any more: so no socket outlives
-    its loop or its provider, and aiohttp has nothing to complain about.
+    An event loop closes its open generators when it ends, and those that are garbage.
     """
     try:
         yield
     finally:
-        for answer in draining:
-            answer.close()
+        for response in draining:
+            response.close()
         await session.close()
 
 
 @cache
-def _failures() -> tuple[type[Exception], ...]:
+def _error_types() -> tuple[type[Exception], ...]:
     import aiohttp
 
     return (aiohttp.ClientError, OSError, TimeoutError)
 
 
-def _trouble(error: Exception) -> TransportError:
-    """Say in plain words what aiohttp ran into; its own text may hold the address with everything in it."""
+def _transport_error(error: Exception) -> TransportError:
+    """Say in plain words what happened; aiohttp's own text may hold the address with everything in it."""
     import aiohttp
 
     if isinstance(error, aiohttp.ServerTimeoutError):
@@ -263,9 +268,9 @@ def _trouble(error: Exception) -> TransportError:
     reasons: tuple[tuple[type[Exception], str], ...] = (
         (aiohttp.ClientConnectorDNSError, "its name is unknown"),
         (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
-        (aiohttp.ClientSSLError, "it does not speak TLS as we do"),
+        (aiohttp.ClientSSLError, "TLS handshake failed"),
         (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),
-        (aiohttp.ClientConnectorError, "nothing listens there, or nothing lets us through"),
+        (aiohttp.ClientConnectorError, "connection refused or blocked"),
     )
     for kind, reason in reasons:
         if isinstance(error, kind):

@@ -1,7 +1,8 @@
-"""The one door to LiteLLM.
+"""The only module that imports LiteLLM.
 
-LiteLLM is imported late and in a thread: it costs seconds, and a voice agent must not stall. Everything about it
-that would print, phone home or send a request twice is switched off here.
+The import takes seconds, so it happens at the first request, in a thread. Everything by which LiteLLM would print,
+reach the network on its own or send a request twice is switched off here. How its request is captured is drawn in
+``capture``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import copy
 import gc
 import logging
 import os
+import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
@@ -29,16 +31,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CALL_TIMEOUT_S = 6000.0  # LiteLLM insists on a number; our own deadlines are far shorter
-_QUESTION = [{"role": "user", "content": "-"}]
-"""The conversation that LiteLLM is shown. The true one is a field of the body, so that LiteLLM neither walks through
-all of it at each request (4 ms at 400 messages) nor can log it."""
-_ROUTING_SUBSTRINGS = ("replicate", "clarifai", "ft:", "responses/")
-"""Parts of a model's name by which LiteLLM sends a request, and the key, to somebody else or in another form, whatever
-its prefix says. The name of such a model is a field of the body alone."""
+_CALL_TIMEOUT_S = 6000.0  # LiteLLM requires a number; our own deadlines are far shorter
+_MESSAGES = [{"role": "user", "content": "-"}]
+"""The messages argument of each call. The real conversation is a field of the body, so that LiteLLM neither walks
+through all of it (4 ms at 400 messages) nor can log it."""
+_ROUTING_SUBSTRINGS = re.compile("replicate|clarifai|ft:|responses/")
+"""Parts of a model's name for which LiteLLM changes the server or the form of the request, whatever the prefix says.
+LiteLLM gets a neutral name instead; the real name is a field of the body."""
+
+warm_routes: set[str] = set()
+"""The LiteLLM prefixes whose first call was made by ``warm_up``."""
 
 _in_adapters_call: ContextVar[bool] = ContextVar("adapters_call_of_litellm", default=False)
-_abandoned: set[asyncio.Task[None]] = set()  # the loop itself keeps only a weak reference
+_abandoned: set[asyncio.Task[None]] = set()  # the event loop keeps only a weak reference
 
 
 async def acompletion(
@@ -49,27 +54,27 @@ async def acompletion(
     *,
     stream: bool,
 ) -> None:
-    """Let LiteLLM build one request and send it; what came back is in the exchange, not returned.
+    """Let LiteLLM build one request and send it through the exchange, which then holds the result.
 
     Args:
-        exchange: Sends it.
-        origin: Whom it goes to.
-        body: The fields of the request but for model and ``stream``. They travel as ``extra_body``: as named arguments
-            LiteLLM checks them against its own model list (it refuses a temperature for ``gpt-5`` on any server) and,
-            in some versions, imports the module mcp when it sees ``tools``.
+        exchange: Sends the request.
+        endpoint: Where it goes.
+        body: The fields of the request but for model and ``stream``. They travel as ``extra_body``: named arguments
+            are checked against LiteLLM's own model list (it refuses a temperature for ``gpt-5`` on any server), and
+            some versions import the module mcp when they get ``tools``.
         headers: Headers beside the key.
         stream: Whether the answer is streamed.
 
     Raises:
-        Exception: Whatever LiteLLM makes of a failure. It counts only if the exchange holds nothing.
+        Exception: LiteLLM's error. It matters only if the exchange holds neither a response nor an error.
     """
     task = asyncio.ensure_future(_call_litellm(exchange, endpoint, body, headers, stream=stream))
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         if exchange.abandon():
-            # LiteLLM builds the request in a thread, and what is cancelled there is a coroutine that nobody ever
-            # awaits, which Python complains about. So it builds to the end, unheard, and then nothing is sent.
+            # LiteLLM is building the request in a thread. Cancelling that would leave a coroutine that is never
+            # awaited, of which Python warns. Let it finish; the exchange sends nothing any more.
             _abandoned.add(task)
             task.add_done_callback(_forget)
         else:
@@ -80,7 +85,8 @@ async def acompletion(
 
 def _forget(task: asyncio.Task[None]) -> None:
     _abandoned.discard(task)
-    _ = task.cancelled() or task.exception()  # nobody waits for it, and asyncio would complain of that
+    if not task.cancelled():
+        task.exception()  # retrieve it, so that asyncio does not log it
 
 
 async def _call_litellm(
@@ -91,72 +97,86 @@ async def _call_litellm(
     *,
     stream: bool,
 ) -> None:
-    litellm = await loaded()
+    # After the warm-up the import is done, and `await` of a finished load would only cost function calls.
+    litellm = _litellm if _litellm is not None else await load()
     _in_adapters_call.set(True)  # for this task alone
+    model = "-" if _ROUTING_SUBSTRINGS.search(endpoint.model) else endpoint.model
+    is_openrouter = endpoint.prefix == "openrouter/"  # LiteLLM wants another class of client there
     with contextlib.suppress(StopLiteLLM):
         await litellm.acompletion(
-            model=endpoint.prefix
-            + ("-" if any(lure in endpoint.model for lure in _ROUTING_SUBSTRINGS) else endpoint.model),
-            messages=_QUESTION,
+            model=f"{endpoint.prefix}{model}",
+            messages=_MESSAGES,
             stream=stream,
             api_base=endpoint.base_url,
             api_key=endpoint.api_key,
-            client=_client_for(exchange, endpoint),
+            client=_handler_class()(exchange) if is_openrouter else FakeOpenAIClient(exchange, endpoint),
             extra_headers=dict(headers),
-            extra_body={
-                **body,
-                "model": endpoint.model,
-            },  # some versions drop it for openai/: OpenAIClient writes it too
+            extra_body={**body, "model": endpoint.model},  # some versions drop the model; FakeOpenAIClient adds it
             timeout=_CALL_TIMEOUT_S,
             max_retries=0,
             num_retries=0,
             drop_params=False,
             caching=False,
             litellm_logging_obj=_silent_record(),
-            _skip_responses_api_bridge=True,  # it would ask /responses for models that it knows from there
-            **{"no-log": True},  # the little that LiteLLM tells past its record
+            _skip_responses_api_bridge=True,  # otherwise models that it knows from there go to /responses
+            **{"no-log": True},  # the few events that bypass the logging object
         )
 
 
-async def loaded() -> ModuleType:
+_litellm: ModuleType | None = None
+
+
+async def load() -> ModuleType:
     """Import LiteLLM once, in a thread; later calls return at once."""
-    module: ModuleType = await background.result("litellm", _import_litellm)
+    module: ModuleType = await background.run_once("litellm", _import_litellm)
     return module
 
 
-async def rehearsed(prefix: str) -> None:
-    """Let LiteLLM load once all that it loads at its first call for a prefix.
+async def warm_up(prefix: str) -> None:
+    """Load LiteLLM, and make it load everything that it loads late at its first call for a prefix.
 
-    It does so in a thread with a loop of its own and with no network: on the caller's loop the first call would
-    stall everything else for a quarter of a second.
+    That call runs once per process, in a thread with an event loop of its own and without network. On the caller's
+    loop it would block everything else for a quarter of a second.
     """
-    await loaded()
+    await load()
     try:
-        await background.result(prefix, lambda: asyncio.run(_rehearse(prefix)))
-    except Exception as error:  # noqa: BLE001 - it only saves time; what is wrong is told by the request itself
-        logger.info("The rehearsal of LiteLLM's route %s failed: %s", prefix, type(error).__name__)
+        await background.run_once(f"warm-up of {prefix}", lambda: asyncio.run(_first_call(prefix)))
+    except Exception as error:  # noqa: BLE001 - it only saves time; the request itself reports what is wrong
+        logger.info("Warming up LiteLLM's route %s failed: %s", prefix, type(error).__name__)
+    else:
+        warm_routes.add(prefix)
 
 
-def begin_loading(prefix: str) -> None:
-    """Begin in the background what the first request for a prefix would wait for."""
-    background.begin(f"beginning of {prefix}", lambda: asyncio.run(rehearsed(prefix)))
+def start_warm_up(prefix: str) -> None:
+    """Start ``warm_up`` in the background."""
+    background.start(f"loading for {prefix}", lambda: asyncio.run(warm_up(prefix)))
 
 
-def _is_from_elsewhere(_: logging.LogRecord) -> bool:
-    """Keep LiteLLM's loggers silent about our calls alone.
+async def _first_call(prefix: str) -> None:
+    async def send(*_: object) -> None:
+        """Send nothing and return nothing."""
 
-    With the root logger at DEBUG they print prompts; what matters reaches the caller as an exception.
+    endpoint = Endpoint("warm-up", "warm-up", prefix, "http://warm-up.invalid/v1")
+    for stream in (False, True):
+        await acompletion(CapturedExchange(send), endpoint, {"max_tokens": 1}, {}, stream=stream)
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    """Filter LiteLLM's log records of the adapter's own calls.
+
+    With the root logger at DEBUG they contain prompts; every failure reaches the caller as an exception.
     """
     return not _in_adapters_call.get()
 
 
 def _import_litellm() -> ModuleType:
-    # Both are read while LiteLLM is imported: no download of a price list, no .env file of whoever runs us.
+    global _litellm  # noqa: PLW0603 - a module is imported once
+    # Both are read during the import: no download of a price list, no .env file of the working directory.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
     _in_adapters_call.set(True)
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        logging.getLogger(name).addFilter(_is_from_elsewhere)
+        logging.getLogger(name).addFilter(_is_not_ours)
     # The switch is for the whole process, for a second or two. It pays (LiteLLM 1.109, Python 3.11, four runs):
     # with the collector on, seven full collections walk through up to 400,000 new objects, the longest stops every
     # thread for 150 ms, and loading takes a quarter longer; with it off, the import stops them for 24 ms at most; with
@@ -173,12 +193,8 @@ def _import_litellm() -> ModuleType:
     module: ModuleType = litellm
     for switch, value in (("suppress_debug_info", True), ("telemetry", False)):
         setattr(module, switch, value)
+    _litellm = module
     return module
-
-
-def _client_for(exchange: CapturedExchange, endpoint: Endpoint) -> object:
-    """The exchange in the class that LiteLLM wants for a route: it takes two unrelated ones."""
-    return _handler_class()(exchange) if endpoint.prefix == "openrouter/" else FakeOpenAIClient(exchange, endpoint)
 
 
 @cache
@@ -191,20 +207,20 @@ def _handler_class() -> Callable[[CapturedExchange], object]:
         def __init__(self, exchange: CapturedExchange) -> None:
             self._exchange = exchange
 
-        async def post(  # pyright: ignore[reportIncompatibleMethodOverride]  # LiteLLM calls it with names alone
+        async def post(  # pyright: ignore[reportIncompatibleMethodOverride]  # LiteLLM calls it with keywords only
             self, url: str, data: str | bytes, headers: dict[str, str], **_: Any
         ) -> None:
-            """Send what LiteLLM has encoded."""
+            """Send the request that LiteLLM has encoded."""
             await self._exchange.post(url, headers, data.encode() if isinstance(data, str) else data)
 
         def __del__(self) -> None:
-            """There is nothing to close."""
+            """Close nothing: there is no client."""
 
     return Handler
 
 
 def _silent_record() -> object:
-    """LiteLLM's record of one call, which tells nobody of it; LiteLLM writes into it, so each call has its own."""
+    """Make LiteLLM's logging object, without callbacks, for one call: LiteLLM writes into it."""
     record = copy.copy(_blank_record())
     record.litellm_params, record.model_call_details = {}, dict(record.model_call_details)
     return record
@@ -215,33 +231,20 @@ def _blank_record() -> Any:  # noqa: ANN401 - mypy skips LiteLLM, so its classes
     from litellm.litellm_core_utils.litellm_logging import Logging
 
     class Record(Logging):  # type: ignore[misc]  # as above
-        """What LiteLLM notes of a call for its callbacks, without the work: an eighth of a whole call of ours.
+        """LiteLLM's logging object without the logging, which is an eighth of the time of a call.
 
-        A callback would hear of a beginning without an end, with a question that is not the true one.
+        A callback would be told of a start without an end, and of messages that are not the real ones.
         """
 
         def _nothing(self, *_: Any, **__: Any) -> None:
-            """Note nothing."""
+            """Do nothing; None also means that no hook may change the prompt."""
 
-        async def _nothing_later(self, *_: Any, **__: Any) -> None:
-            """Note nothing."""
+        async def _nothing_async(self, *_: Any, **__: Any) -> None:
+            """Do nothing."""
 
         pre_call = post_call = update_environment_variables = update_from_kwargs = _nothing
-        failure_handler = success_handler = _nothing
-        async_failure_handler = async_success_handler = _nothing_later
-
-        def should_run_prompt_management_hooks(self, *_: Any, **__: Any) -> bool:
-            """Let nobody change the prompt, which is not the true one."""
-            return False
+        should_run_prompt_management_hooks = failure_handler = success_handler = _nothing
+        async_failure_handler = async_success_handler = _nothing_async
 
     call = {"call_type": "acompletion", "start_time": datetime.now(UTC), "litellm_call_id": "", "function_id": ""}
-    return Record("-", _QUESTION, stream=None, **call)
-
-
-async def _rehearse(prefix: str) -> None:
-    async def send(*_: object) -> None:
-        """Connect to nothing, and bring nothing."""
-
-    endpoint = Endpoint("rehearsal", "rehearsal", prefix, "http://rehearsal.invalid/v1")
-    for stream in (False, True):
-        await acompletion(CapturedExchange(send, endpoint), endpoint, {"max_tokens": 1}, {}, stream=stream)
+    return Record("-", _MESSAGES, stream=None, **call)

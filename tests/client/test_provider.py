@@ -61,8 +61,8 @@ def test_loading_begins_when_the_provider_is_made() -> None:
     """With ``prewarm`` nobody has to wait for it: LiteLLM is loaded in a thread, for the whole process."""
     create_provider("ollama", model="m", prewarm=True)
 
-    assert background._begun["beginning of openai/"].result(timeout=100) is None
-    assert background._begun["litellm"].done()
+    assert background._started["loading for openai/"].result(timeout=100) is None
+    assert background._started["litellm"].done()
 
 
 @pytest.mark.parametrize("raw", ['{"city": "Oslo"}', {"city": "Oslo"}, '"{\\"city\\": \\"Oslo\\"}"'], ids=repr)

@@ -87,6 +87,7 @@ class _Response:
     def __init__(self, status: int, pieces: list[bytes], *, breaks: bool) -> None:
         self.status = status
         self.headers: dict[str, str] = {}
+        self.request_id: str | None = None
         self.is_left = False
         self._pieces = iter(pieces)
         self._breaks = breaks
@@ -120,7 +121,7 @@ class _ShortConnection(ProviderTransport):
         status, pieces, breaks = self._answer
         self.responses.append(_Response(status, pieces, breaks=breaks))
         deadlines.request_sent()
-        return await self._judged(cast("Response", self.responses[-1]), deadlines)
+        return await self._body_of(cast("Response", self.responses[-1]), deadlines)
 
 
 async def _events(provider: LiteLLMProvider, way: Way) -> AsyncIterator[StreamEvent]:
@@ -270,5 +271,5 @@ def test_damaged_answer_over_http(data: st.DataObject, body: bytes, way: Way) ->
             async with LiteLLMProvider(config) as provider:
                 return await _result(provider, way)
 
-    asyncio.run(litellm_bridge.rehearsed("openai/"))  # loading LiteLLM is not what is timed here
+    asyncio.run(litellm_bridge.warm_up("openai/"))  # loading LiteLLM is not what is timed here
     assert asyncio.run(ask()) == _run(body, [], way)

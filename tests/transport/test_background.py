@@ -19,12 +19,12 @@ import asyncio, os, sys, warnings
 warnings.simplefilter("ignore")  # Python's own, of forking with threads: that is what this is about
 from adapters.errors import ConfigError
 from adapters.transport import background, litellm_bridge
-loading = background.begin("litellm", litellm_bridge._import_litellm)
+loading = background.start("litellm", litellm_bridge._import_litellm)
 {before}
 child = os.fork()
 if child == 0:
     try:
-        asyncio.run(litellm_bridge.rehearsed("openai/"))
+        asyncio.run(litellm_bridge.warm_up("openai/"))
     except ConfigError as error:
         print(error)
     else:
@@ -33,7 +33,7 @@ if child == 0:
 _, status = os.waitpid(child, 0)
 assert status == 0
 loading.result()
-asyncio.run(litellm_bridge.rehearsed("openai/"))
+asyncio.run(litellm_bridge.warm_up("openai/"))
 print("parent works")
 """
 
@@ -44,7 +44,7 @@ print("parent works")
         pytest.param("", "This process was forked while LiteLLM was being loaded", id="while it loads"),
         pytest.param("loading.result()", "works", id="after it was loaded"),
         pytest.param(
-            "loading.result(); asyncio.run(litellm_bridge.rehearsed('openai/'))", "works", id="after it was rehearsed"
+            "loading.result(); asyncio.run(litellm_bridge.warm_up('openai/'))", "works", id="after it was rehearsed"
         ),
     ],
 )
@@ -62,11 +62,11 @@ def test_what_a_fork_leaves_undone() -> None:
     waiting: Future[Any] = Future()
     done: Future[Any] = Future()
     done.set_result("done")
-    background._begun.update({"waiting": waiting, "done": done})
+    background._started.update({"waiting": waiting, "done": done})
     try:
-        background._forked()
+        background._fail_in_forked_child()
     finally:
-        del background._begun["waiting"], background._begun["done"]
+        del background._started["waiting"], background._started["done"]
 
     assert isinstance(waiting.exception(), ConfigError)
     assert done.result() == "done"
@@ -83,9 +83,9 @@ async def test_slow_work_that_fails_is_tried_again() -> None:
         return str(outcome)
 
     with pytest.raises(ImportError, match="broken"):
-        await background.result("test", work)
+        await background.run_once("test", work)
     try:
-        assert await background.result("test", work) == "loaded"
-        assert await background.result("test", work) == "loaded"
+        assert await background.run_once("test", work) == "loaded"
+        assert await background.run_once("test", work) == "loaded"
     finally:
-        del background._begun["test"]
+        del background._started["test"]

@@ -1,4 +1,4 @@
-"""``transport.body``: payloads or one of our errors, within limits of bytes and of time, and nothing lost before a break."""
+"""``transport.body``: payloads or one of our errors, within limits, and nothing lost before a break."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_good_bodies(
     async with opened(server, script) as body:
         assert await all_of(body) == payloads
         assert await body.read() == []
-        assert (body.trouble, body.has_ended, body.is_whole) == (None, has_ended, is_whole)
+        assert (body.error, body.has_ended, body.is_whole) == (None, has_ended, is_whole)
 
 
 @patient
@@ -137,9 +137,9 @@ async def test_bad_bodies(
     async with opened(server, script) as body:
         assert await all_of(body) == payloads
         assert (await body.read(), body.has_ended) == ([], False)
-        assert type(body.trouble) is kind
-        assert words in str(body.trouble)
-        assert KEY not in f"{body.trouble} {body.trouble!r} {body.trouble.__cause__!r}"
+        assert type(body.error) is kind
+        assert words in str(body.error)
+        assert KEY not in f"{body.error} {body.error!r} {body.error.__cause__!r}"
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ async def test_broken_bodies(server: Counting, end: tuple[Any, ...], words: str,
         payloads += await all_of(body)
 
         assert payloads == expected
-        assert type(body.trouble) is APIConnectionError
-        assert words in str(body.trouble)
-        assert type(body.trouble.__cause__) is TransportError
+        assert type(body.error) is APIConnectionError
+        assert words in str(body.error)
+        assert type(body.error.__cause__) is TransportError
         assert not body.has_ended
         assert await body.read() == []
 
@@ -188,10 +188,10 @@ async def test_late_bodies(
         assert await body.read() == []
 
         in_time(time.monotonic() - began_s, 0.15, 0.5)
-        assert type(body.trouble) is APITimeoutError
-        assert words in str(body.trouble)
-        assert isinstance(body.trouble.__cause__, DeadlineExceeded)
-        assert body.trouble.__cause__.limit == limit
+        assert type(body.error) is APITimeoutError
+        assert words in str(body.error)
+        assert isinstance(body.error.__cause__, DeadlineExceeded)
+        assert body.error.__cause__.limit == limit
         assert await until(lambda: server.seen["case"].gone_at)
 
 
@@ -214,9 +214,9 @@ async def test_limits_of_bytes(
         payloads = await all_of(body)
 
         assert len(payloads) >= count
-        assert type(body.trouble) is IncompleteResponseError
-        assert f"limits.{name} (2000)" in str(body.trouble)
-        assert body.trouble.retryable is False
+        assert type(body.error) is IncompleteResponseError
+        assert f"limits.{name} (2000)" in str(body.error)
+        assert body.error.retryable is False
 
 
 def bomb(piece: bytes) -> bytes:
@@ -259,7 +259,7 @@ async def test_a_gzip_bomb_is_never_inflated(server: Counting, piece: bytes, lim
     finally:
         tracemalloc.stop()
 
-    assert f"limits.{limit}" in str(body.trouble)
+    assert f"limits.{limit}" in str(body.error)
     assert peak - before < 64_000_000
     in_time(max(pauses_s, default=0), 0, 1)
 

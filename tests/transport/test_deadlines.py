@@ -433,7 +433,7 @@ async def test_each_limit_is_exact(
     server: Counting, script: Script, timeouts: dict[str, float], expected_s: float, heard: str
 ) -> None:
     """In each phase of an answer its limit is kept within 100 ms; LiteLLM is loaded before."""
-    await litellm_bridge.rehearsed("openai/")
+    await litellm_bridge.warm_up("openai/")
 
     took_s, text = await took(server.add("case", script), timeouts)
 
@@ -444,7 +444,7 @@ async def test_each_limit_is_exact(
 @patient
 async def test_a_whole_answer_has_its_total(server: Counting, script: Script) -> None:
     """Without a stream there is only the total, also one of the call's own."""
-    await litellm_bridge.rehearsed("openai/")
+    await litellm_bridge.warm_up("openai/")
     base_url = server.add("case", script)
 
     for timeouts, options in (({"total_s": LIMIT_S, "first_token_s": 0.1}, {}), ({}, {"timeout": LIMIT_S})):
@@ -462,7 +462,7 @@ async def limit_is_exact(server: Counting, limit: str, script: Script, heard: st
 
 async def test_limits_are_exact_on_a_busy_loop(server: Counting) -> None:
     """While the loop reads a hundred other streams, each limit is as exact as on an idle one."""
-    await litellm_bridge.rehearsed("openai/")
+    await litellm_bridge.warm_up("openai/")
     stop = asyncio.Event()
     noisy = server.add("noise", (SSE_HEAD, *(part for _ in range(200) for part in (HI, 0.1))))
 

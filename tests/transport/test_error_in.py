@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapters.transport.payloads import error_in
+from adapters.transport.body import error_in
 
 _FAULT = {"message": "No.", "code": 500}
 

@@ -1,4 +1,4 @@
-"""``transport.client``: one request and its response, by way of proxies and TLS, and what is left of the connection."""
+"""``transport.http``: one request and its response, through proxies and TLS, and what is left of the connection."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ async def test_who_reads_just_after_a_break_is_told_of_it(server: Counting) -> N
 
     async with client_for(base_url) as client:
         response = await client.send("GET", base_url, {})
-        connection = response._answer.connection
+        connection = response._response.connection
         assert connection is not None
         protocol = connection.protocol
         assert protocol is not None
@@ -275,7 +275,7 @@ async def test_nobody_there() -> None:
     trouble = await troubled("http://127.0.0.1:9/v1")
 
     assert (trouble.connecting, trouble.timed_out) == (True, False)
-    assert trouble.cause.startswith("nothing listens there")
+    assert trouble.cause.startswith("connection refused")
 
 
 @contextmanager
@@ -362,7 +362,7 @@ async def test_a_server_without_tls() -> None:
     async with raw_server(http(b"Bad request", "400 Bad Request"), separator=b"\x16") as raw:
         trouble = await troubled(f"https://127.0.0.1:{raw.port}/v1")
 
-    assert (trouble.connecting, trouble.cause) == (True, "it does not speak TLS as we do")
+    assert (trouble.connecting, trouble.cause) == (True, "TLS handshake failed")
 
 
 @pytest.mark.parametrize("content", [pytest.param(None, id="no file"), pytest.param("Hi", id="no certificates")])

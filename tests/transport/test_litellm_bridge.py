@@ -39,10 +39,10 @@ async def ask(
     prefix: str, base_url: str, *, stream: bool, model: str = "m", body: dict[str, Any] | None = None
 ) -> int | None:
     """Send one request through LiteLLM, and give the status that came over the wire."""
-    await litellm_bridge.rehearsed(prefix)
+    await litellm_bridge.warm_up(prefix)
     endpoint = Endpoint("shop", model, prefix, base_url, KEY)
     client = await HTTPSession.open(base_url, 5)
-    exchange = CapturedExchange(client.send, endpoint)
+    exchange = CapturedExchange(client.send)
     body = {"messages": QUESTION, **(body or {})}
     await litellm_bridge.acompletion(exchange, endpoint, body, {"X-Team": "voice"}, stream=stream)
     exchange.close()
@@ -57,9 +57,7 @@ async def ask_nonsense() -> None:
         pytest.fail("something was sent")
 
     endpoint = Endpoint("shop", "m", "nonsense/", "http://shop.invalid/v1", KEY)
-    await litellm_bridge.acompletion(
-        CapturedExchange(send, endpoint), endpoint, {"messages": QUESTION}, {}, stream=False
-    )
+    await litellm_bridge.acompletion(CapturedExchange(send), endpoint, {"messages": QUESTION}, {}, stream=False)
 
 
 class Observer(logging.Handler):
@@ -69,18 +67,18 @@ class Observer(logging.Handler):
         super().__init__(logging.DEBUG)
         self.logged: list[str] = []
         self.reached: list[str] = []
-        self.rehearsed: list[str] = []
+        self.warmed_up: list[str] = []
         self.events: list[str] = []
         logging.getLogger().addHandler(self)
         logging.getLogger().setLevel(logging.DEBUG)
         sys.addaudithook(self.hear)
-        rehearse = litellm_bridge._rehearse
+        first_call = litellm_bridge._first_call
 
         async def noted(prefix: str) -> None:
-            self.rehearsed.append(prefix)
-            await rehearse(prefix)
+            self.warmed_up.append(prefix)
+            await first_call(prefix)
 
-        litellm_bridge._rehearse = noted  # a process of its own; nothing else tells how often it was held
+        litellm_bridge._first_call = noted  # a process of its own; nothing else tells how often it was held
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note what is logged."""
@@ -93,7 +91,7 @@ class Observer(logging.Handler):
 
     async def register(self) -> None:
         """Have LiteLLM tell of every beginning, success and failure, in each way that it knows."""
-        litellm: Any = await litellm_bridge.loaded()
+        litellm: Any = await litellm_bridge.load()
         events = self.events
 
         from litellm.integrations.custom_logger import CustomLogger
@@ -135,16 +133,16 @@ async def observe() -> dict[str, Any]:
     began_s = time.monotonic()
     pauses_s: list[float] = []
     pulse = asyncio.create_task(beat(pauses_s))
-    first = asyncio.create_task(litellm_bridge.loaded())
+    first = asyncio.create_task(litellm_bridge.load())
     await asyncio.sleep(0.05)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     await observer.register()
-    await asyncio.gather(*(litellm_bridge.rehearsed(prefix) for prefix in PREFIXES * 3))
+    await asyncio.gather(*(litellm_bridge.warm_up(prefix) for prefix in PREFIXES * 3))
     report["seconds"] = time.monotonic() - began_s
     pulse.cancel()
     report["pause"] = max(pauses_s)
-    report |= {"cancelled": first.cancelled(), "rehearsed": observer.rehearsed, "reached": list(observer.reached)}
+    report |= {"cancelled": first.cancelled(), "warmed up": observer.warmed_up, "reached": list(observer.reached)}
     report |= await asked(observer)
     report["events of others"] = list(observer.events)
     report["logged of others"] = [each for each in observer.logged if each.startswith("LiteLLM ")]
@@ -168,7 +166,7 @@ async def asked(observer: Observer) -> dict[str, Any]:
         elsewhere = [each for each in observer.reached if str(server._port) not in each]
     await asyncio.sleep(1)  # LiteLLM tells its callbacks later, in tasks and in threads
     events = list(observer.events)
-    litellm = await litellm_bridge.loaded()
+    litellm = await litellm_bridge.load()
     await litellm.acompletion(model="openai/x", messages=[{"role": "user", "content": "y"}], mock_response="z")
     await asyncio.sleep(1)
     return {"statuses": statuses, "reached later": elsewhere, "events": events}
@@ -215,7 +213,7 @@ def test_loading_does_not_stop_the_loop(report: dict[str, Any]) -> None:
 
 def test_rehearsal_is_held_once(report: dict[str, Any]) -> None:
     """Each route is rehearsed once in a process, however many wait for it."""
-    assert sorted(report["rehearsed"]) == sorted(PREFIXES)
+    assert sorted(report["warmed up"]) == sorted(PREFIXES)
 
 
 def test_callbacks_of_litellm_are_told_nothing_false(report: dict[str, Any]) -> None:
@@ -285,7 +283,7 @@ def test_nothing_is_printed() -> None:
 
 async def test_a_garbage_collector_that_was_off_stays_off() -> None:
     """Whoever switched it off finds it off."""
-    await litellm_bridge.loaded()
+    await litellm_bridge.load()
     gc.disable()
     try:
         copy_context().run(litellm_bridge._import_litellm)
@@ -297,7 +295,7 @@ async def test_a_garbage_collector_that_was_off_stays_off() -> None:
 def test_every_thread_gets_the_same_module() -> None:
     """Threads with loops of their own share one import."""
     modules = []
-    threads = [threading.Thread(target=lambda: modules.append(asyncio.run(litellm_bridge.loaded()))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: modules.append(asyncio.run(litellm_bridge.load()))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -310,10 +308,10 @@ def test_every_thread_gets_the_same_module() -> None:
 async def test_a_rehearsal_that_fails_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     """It only saves time: a route that cannot be rehearsed is asked all the same; the log knows."""
     with caplog.at_level("INFO", logger="adapters"):
-        await litellm_bridge.rehearsed("nonsense/")
+        await litellm_bridge.warm_up("nonsense/")
 
-    assert "nonsense/" not in background._begun
-    assert "The rehearsal of LiteLLM's route nonsense/ failed" in caplog.text
+    assert "nonsense/" not in background._started
+    assert "Warming up LiteLLM's route nonsense/ failed" in caplog.text
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -323,7 +321,7 @@ async def test_the_name_of_a_model_leads_nowhere_else(prefix: str) -> None:
     Asked are some names of each provider in its price list, with its name and without, all that it asks by another API,
     and names that it looks into.
     """
-    litellm: Any = await litellm_bridge.loaded()
+    litellm: Any = await litellm_bridge.load()
     some: dict[tuple[str, str], list[str]] = {}
     for name, about in litellm.model_cost.items():
         some.setdefault((about.get("litellm_provider", ""), about.get("mode", "")), []).append(name)
@@ -338,12 +336,10 @@ async def test_the_name_of_a_model_leads_nowhere_else(prefix: str) -> None:
     async def send(_method: str, url: str, _headers: object, content: bytes) -> None:
         sent.append((url, json.loads(content)["model"]))
 
-    await litellm_bridge.rehearsed(prefix)
+    await litellm_bridge.warm_up(prefix)
     for name in asked:
         endpoint = Endpoint("shop", name, prefix, "http://shop.invalid/v1", KEY)
-        await litellm_bridge.acompletion(
-            CapturedExchange(send, endpoint), endpoint, {"messages": QUESTION}, {}, stream=True
-        )
+        await litellm_bridge.acompletion(CapturedExchange(send), endpoint, {"messages": QUESTION}, {}, stream=True)
 
     assert len(sent) > 300
     assert sent == [("http://shop.invalid/v1/chat/completions", name) for name in asked]
@@ -415,7 +411,7 @@ async def test_globals_of_litellm_do_no_harm(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, prefix: str, name: str, value: Any
 ) -> None:
     """What another part of the program set for all of LiteLLM changes no request, and a 422 is sent once."""
-    litellm = await litellm_bridge.loaded()
+    litellm = await litellm_bridge.load()
     monkeypatch.setattr(litellm, name, litellm.Cache() if value == "Cache" else value)
     base_url = server.add("case", answer("Hi"), answer("Hi"), reply({"error": {"message": "x"}}, "422 Unprocessable"))
 
@@ -435,7 +431,7 @@ async def test_loggers_of_litellm_are_silent_about_our_calls(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its loggers, which print prompts at DEBUG, say nothing of our calls; banners and telemetry are off."""
-    litellm = await litellm_bridge.loaded()
+    litellm = await litellm_bridge.load()
     base_url = server.add("case", answer("Hi"))
 
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="LiteLLM"):

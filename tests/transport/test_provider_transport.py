@@ -1,4 +1,4 @@
-"""``transport.connection``: one provider's way to its server, through LiteLLM and past it, on one event loop or several."""
+"""``transport.provider_transport``: requests through LiteLLM and without it, on one event loop or several."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def config(base_url: str, **options: Any) -> ProviderConfig:
 async def opened(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> ResponseBody:
     """Send one request and wait for the head of its answer."""
     deadlines = Deadlines(settings.timeouts, streamed=stream)
-    return await connection.ask({"messages": QUESTION, "n": 1}, {}, stream=stream, deadlines=deadlines)
+    return await connection.send({"messages": QUESTION, "n": 1}, {}, stream=stream, deadlines=deadlines)
 
 
 async def ask(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> Any:
@@ -108,7 +108,7 @@ async def test_headers(server: Counting) -> None:
     settings = config(server.add("case", reply({"a": 1})), headers={"X-Team": "voice", "X-Room": "1"})
     connection = ProviderTransport(settings)
 
-    body = await connection.ask(
+    body = await connection.send(
         {"messages": QUESTION}, {"X-Room": "2"}, stream=False, deadlines=Deadlines(settings.timeouts, streamed=False)
     )
     body.close()
@@ -187,7 +187,7 @@ async def test_a_request_that_cannot_be_built(server: Counting) -> None:
     nonsense = {"messages": [*QUESTION, {"role": "user", "content": object()}]}
 
     with pytest.raises(BadRequestError, match="could not be built") as caught:
-        await connection.ask(nonsense, {}, stream=False, deadlines=Deadlines(settings.timeouts, streamed=False))
+        await connection.send(nonsense, {}, stream=False, deadlines=Deadlines(settings.timeouts, streamed=False))
 
     assert type(caught.value.__cause__) is TypeError
     assert_clean(caught.value)
@@ -232,7 +232,7 @@ async def test_first_calls_at_once_share_one_client(server: Counting) -> None:
     answers = await asyncio.gather(*(ask(connection, settings) for _ in range(8)))
 
     assert answers == [{"a": 1}] * 8
-    assert len({id(client) for _, client in connection._clients.values()}) == 1
+    assert len({id(client) for client, _ in connection._sessions.values()}) == 1
     await connection.aclose()
 
 
@@ -261,7 +261,7 @@ def test_loops_one_after_the_other(scripted_server: ScriptedServer) -> None:
         return said_by_server
 
     assert [asyncio.run(turn()) for _ in range(3)] == [{"a": 1}] * 3
-    assert len(connection._clients) == 0
+    assert len(connection._sessions) == 0
 
 
 def test_loops_that_ended(scripted_server: ScriptedServer) -> None:
@@ -270,16 +270,16 @@ def test_loops_that_ended(scripted_server: ScriptedServer) -> None:
     connection = ProviderTransport(settings)
     ended = asyncio.new_event_loop()
     ended.close()
-    connection._clients[ended] = cast("Any", ("", None))  # nobody may touch it any more
+    connection._sessions[ended] = cast("Any", (None, None))  # nobody may touch it any more
 
     async def turn() -> None:
         assert await ask(connection, settings) == {"a": 1}
-        assert list(connection._clients) == [asyncio.get_running_loop()]
+        assert list(connection._sessions) == [asyncio.get_running_loop()]
         await connection.aclose()
 
     asyncio.run(turn())
 
-    assert connection._clients == {}
+    assert connection._sessions == {}
 
 
 def test_loops_in_threads(scripted_server: ScriptedServer) -> None:
@@ -392,7 +392,7 @@ async def test_a_server_is_stopped_even_if_closing_fails(server: Counting, monke
     embedded = Embedded(server.add("case", reply({"a": 1})))
     connection = ProviderTransport(settings, embedded)
     await ask(connection, settings)
-    [(_, client)] = connection._clients.values()
+    [(client, _)] = connection._sessions.values()
     close = client.aclose
 
     async def fail() -> None:
@@ -490,7 +490,7 @@ async def test_a_document_of_a_server_that_resets(server: Counting) -> None:
 @patient
 async def test_an_error_that_never_ends(server: Counting, body: list[Any]) -> None:
     """An error is read up to a limit of bytes and of time, then its connection is closed and it is told."""
-    await litellm_bridge.rehearsed("openai/")
+    await litellm_bridge.warm_up("openai/")
     head = b"HTTP/1.1 503 Busy\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n"
     settings = config(server.add("case", (head, http_chunk(b"Busy now. "), *body)))
     connection = ProviderTransport(settings)

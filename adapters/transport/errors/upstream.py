@@ -21,7 +21,12 @@ _MESSAGE_FIELDS = ("message", "msg", "detail", "error", "errors", "error_message
 _STATUS_FIELDS = ("code", "status_code", "http_status_code", "status", "error_code")
 _CODE_FIELDS = ("code", "type", "error_type", "status", "reason", "native_error_code")
 _KEPT_METADATA = ("headers", "retry_after_seconds", "retry_after", "reason")
-_REQUEST_IDS = ("x-request-id", "x-litellm-call-id", "request-id", "apim-request-id")  # the last: Anthropic, Azure
+REQUEST_ID_HEADERS = (
+    "x-request-id",
+    "x-litellm-call-id",
+    "request-id",
+    "apim-request-id",
+)  # the last: Anthropic, Azure
 _QUOTED_CHARS = 40
 _LONGEST_CODE_CHARS = 200
 _LONGEST_MESSAGE_CHARS = 1_000
@@ -40,7 +45,7 @@ def request_id_of(headers: Mapping[str, str]) -> str | None:
     Args:
         headers: The headers of the response, in lower case.
     """
-    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
 
 
 def upstream_error(

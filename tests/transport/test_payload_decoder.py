@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.transport.payloads import Fault, PayloadDecoder, error_in, read_error_body
+from adapters.transport.body import Fault, PayloadDecoder, error_in, read_error_body
 
 ONE = {"a": 1}
 TWO = {"b": "é\u2028\u2029\u0085"}  # line ends to Python, but not to an event stream
