@@ -16,7 +16,7 @@ from adapters._arguments import is_whole, read_arguments
 from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -260,6 +260,9 @@ class LLMProvider(ABC):
     def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
         """Build the assistant message that says which tools were called.
 
+        Gemini rejects a history whose calls lack their thought signatures, and OpenRouter one without
+        ``reasoning_details``: the message holds what is in ``ToolCall.provider_fields``.
+
         Args:
             content: What the model said beside the calls.
             tool_calls: The calls.
@@ -268,7 +271,7 @@ class LLMProvider(ABC):
             A message with role ``assistant``. Its content is None when there is no text: text-generation-inference
             drops the calls of a message whose content is an empty string.
         """
-        return {
+        message: Message = {
             "role": "assistant",
             "content": content or None,
             "tool_calls": [
@@ -280,6 +283,24 @@ class LLMProvider(ABC):
                 for call in tool_calls
             ],
         }
+        return add_provider_fields(message, [call.provider_fields for call in tool_calls])
+
+
+def add_provider_fields(message: Message, provider_fields: Iterable[Mapping[str, Json]]) -> Message:
+    """Add provider fields to an assistant message; a field that is there already is kept.
+
+    Args:
+        message: An assistant message with calls; it is changed.
+        provider_fields: ``ToolCall.provider_fields`` of each of its calls.
+
+    Returns:
+        The same message.
+    """
+    for call, fields in zip(message["tool_calls"], provider_fields, strict=True):
+        for target, part in ((message, "message"), (call, "call"), (call["function"], "function")):
+            for name, value in fields.get(part, {}).items():
+                target.setdefault(name, value)
+    return message
 
 
 def with_extras(provider: LLMProvider, message: Message) -> Message:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from decimal import Decimal
 
 Json: TypeAlias = Any
@@ -35,12 +36,18 @@ class ToolCall:
         arguments: Always an object; ``{}`` if the model's arguments were empty or unreadable.
         error: Why the arguments could not be read, or None. A call with an error should not be run: its
             ``arguments`` are not what the model meant.
+        provider_fields: What the provider wants back with this call, such as a thought signature; empty if nothing.
+            ``LLMProvider.format_tool_call_message`` writes it. It is plain JSON of the form ``{"message": {…},
+            "call": {…}, "function": {…}}``, where a part that is empty is missing: the fields to be added to the
+            assistant message, to its entry for this call, and to the ``function`` of that entry. What belongs to the
+            whole message (``reasoning_content``, ``reasoning_details``) is kept by the first call of an answer alone.
     """
 
     id: str
     name: str
     arguments: dict[str, Any]
     error: str | None = None
+    provider_fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

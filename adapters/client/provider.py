@@ -21,7 +21,7 @@ from adapters.provider import LLMProvider, whole_answer
 from adapters.request.build import build_request
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import parse_params
-from adapters.request.provider_fields import Extras
+from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.request.response_format import SchemaMismatchError
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
 from adapters.telemetry import spans
@@ -32,12 +32,12 @@ from adapters.transport.warmup import ROUNDS, WarmupTransport
 from adapters.types import ResponseDone, TextDelta
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     from adapters.config import ProviderConfig, RetryConfig
     from adapters.local import LocalServer
     from adapters.request.params import RequestParams
-    from adapters.types import LLMResponse, Message, StreamEvent, ToolCall, ToolSpec
+    from adapters.types import LLMResponse, Message, StreamEvent, ToolSpec
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class LiteLLMProvider(LLMProvider):
         self._config = config
         self._transport = ProviderTransport(config, server)
         self._capabilities = ServerCapabilities(config.name)
-        self._extras = Extras()
+        self._provider_fields = ProviderFieldsMemory()
         self._is_rehearsed = False
         if config.prewarm:
             self._transport.begin_loading()
@@ -180,14 +180,6 @@ class LiteLLMProvider(LLMProvider):
         """Close the connections of this event loop and stop the embedded server."""
         await self._transport.aclose()
 
-    def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
-        """Build the assistant message of these calls, with what the provider wants back beside them.
-
-        Gemini rejects a conversation whose calls come back without their thought signature, and OpenRouter one
-        without ``reasoning_details``.
-        """
-        return self._extras.attach(super().format_tool_call_message(content, tool_calls))
-
     def _params(
         self, messages: list[Message], tools: list[ToolSpec] | None, options: dict[str, Any], *, stream: bool
     ) -> RequestParams:
@@ -197,6 +189,7 @@ class LiteLLMProvider(LLMProvider):
             choice = "none"
             options = {name: value for name, value in options.items() if name != "tool_choice"}
         prepared = self.prepare_tools(tools or [])
+        messages = self._provider_fields.restore(messages)
         return parse_params(messages, prepared, tool_choice=choice, stream=stream, options=options)
 
     def _may_reshape(self, call: Call, error: IncompleteResponseError) -> bool:
@@ -294,7 +287,7 @@ class LiteLLMProvider(LLMProvider):
         outcome = answer.assembled
         assert outcome is not None  # noqa: S101 - the answer made the event of it
         self._capabilities.learn_reasoning(first=outcome.began_with_reasoning)
-        self._extras.remember(event.response.tool_calls, outcome.extras, outcome.echo)
+        self._provider_fields.remember(call.params.messages, event.response.tool_calls)
         self._last_usage = event.response.usage
         try:
             self._last_response = call.completed(event.response)

@@ -17,16 +17,14 @@ from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
 from adapters.provider import LLMProvider, closing, whole_answer
 from adapters.request.params import seconds_of
 from adapters.telemetry.spans import opened_after
-from adapters.types import ResponseDone, TextDelta, ToolCallDone
+from adapters.types import ResponseDone, TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
-    from adapters.types import LLMResponse, Message, StreamEvent, ToolCall, ToolSpec
+    from adapters.types import LLMResponse, Message, StreamEvent, ToolSpec
 
 _logger = logging.getLogger(__name__)
-
-_REMEMBERED_CALLS = 1000  # far more than one conversation holds, and small
 
 
 class FallbackProvider(LLMProvider):
@@ -78,7 +76,6 @@ class FallbackProvider(LLMProvider):
         self._cooldowns = Cooldowns(self._providers, cooldown_s)
         self._latest = self._providers[0]
         self._told = 0  # whose turn it is, as the log knows it
-        self._makers: dict[str, LLMProvider] = {}  # by the id of a call
 
     @property
     def provider_name(self) -> str:
@@ -198,16 +195,6 @@ class FallbackProvider(LLMProvider):
             if result is not None:
                 raise result
 
-    def format_tool_result(self, content: str, tool_call_id: str | None, tool_name: str | None = None) -> Message:
-        """Build the message that carries a tool's result, as the provider wants it that made the call."""
-        maker = self._makers.get(tool_call_id or "", self._latest)
-        return maker.format_tool_result(content, tool_call_id, tool_name)
-
-    def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
-        """Build the assistant message with the calls, by the provider that made them: it knows what goes with them."""
-        maker = self._makers.get(tool_calls[0].id, self._latest) if tool_calls else self._latest
-        return maker.format_tool_call_message(content, tool_calls)
-
     async def _events(
         self, asked: GroupRequest, *, heard: bool = True, began: Callable[[], None] | None = None
     ) -> AsyncGenerator[StreamEvent, None]:
@@ -291,12 +278,8 @@ class FallbackProvider(LLMProvider):
             _logger.info("%s was faster than %s, and answers.", name, former)
 
     def _note(self, index: int, event: StreamEvent) -> None:
-        """Remember who answers, who made which call, and the whole answer at its end."""
+        """Remember who answers, and the whole answer at its end."""
         self._cooldowns.end(index)
         self._latest = self._providers[index]
-        if isinstance(event, ToolCallDone):
-            self._makers[event.tool_call.id] = self._latest
-            if len(self._makers) > _REMEMBERED_CALLS:
-                del self._makers[next(iter(self._makers))]
-        elif isinstance(event, ResponseDone):
+        if isinstance(event, ResponseDone):
             self._last_response, self._last_usage = event.response, event.response.usage

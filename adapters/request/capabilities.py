@@ -40,6 +40,8 @@ _DISPENSABLE = frozenset(
 )
 """Parameters without which the answer is still an answer to the question: a limit, tools and a format are not."""
 
+_PROVEN_STREAK = 2
+
 _TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -64,16 +66,21 @@ class ServerCapabilities:
         self._rewrites: set[Rewrite] = set()
         self._unwanted_fields: set[str] = set()
         self._token_limit: int | None = None
-        self._reasoning_first = False
+        self._reasoning_first_streak = 0
 
     @property
     def reasoning_first(self) -> bool:
-        """Whether the latest answer began with reasoning that had no opening mark; it shapes no request."""
-        return self._reasoning_first
+        """Whether answers begin with reasoning that has no opening mark; it shapes no request.
 
-    def learn_reasoning(self, *, first: bool) -> None:
-        """Note whether an answer began with reasoning that had no opening mark."""
-        self._reasoning_first = first
+        One such answer may be a stray mark, and a wrong yes holds the next answer back as one block, so it takes two
+        in a row.
+        """
+        return self._reasoning_first_streak >= _PROVEN_STREAK
+
+    def learn_reasoning(self, *, first: bool | None) -> None:
+        """Note whether an answer began with reasoning that had no opening mark; None if it had no text to show it."""
+        if first is not None:
+            self._reasoning_first_streak = self._reasoning_first_streak + 1 if first else 0
 
     def learn_parameters(self, supported: Collection[str]) -> None:
         """Note which parameters a model heeds, as its server lists them; others that are dispensable are left out."""

@@ -1,6 +1,6 @@
-"""What a provider wants back beside a tool call, such as Gemini's thought signatures: remembered between two turns.
+"""A memory of what must go back with tool calls, for agents that keep nothing but id, name and arguments of them.
 
-An agent keeps id, name and arguments of a call; the rest would be lost, and the next request be rejected.
+It is the last resort: ``ToolCall.provider_fields`` travels with a conversation and needs no memory.
 """
 
 from __future__ import annotations
@@ -8,65 +8,154 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
+
+from adapters.provider import add_provider_fields
+from adapters.request.messages import object_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from adapters.types import Json, Message, ToolCall
 
-_MOST_CALLS = 256  # more than any conversation's window holds
-_MOST_CHARS = 8_000_000  # of JSON: a long thought is 100,000, a signature a few thousand
+_MOST_CALLS = 4096
+_MOST_BYTES = 16_000_000  # of JSON: a long thought has 100,000, a signature a few thousand
+_ENTRY_BYTES = 200  # of an entry without its fields
+_AMBIGUOUS: Mapping[str, Json] = {}
+_PLAIN_MESSAGE = frozenset({"role", "content", "tool_calls", "name", "refusal"})
+_PLAIN_CALL = frozenset({"id", "type", "index", "function"})
+_PLAIN_FUNCTION = frozenset({"name", "arguments"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Remembered:
-    beside: Mapping[str, Json]
-    echo: Mapping[str, Json]
-    chars: int
+class _Entry:
+    fields: Mapping[str, Json]
+    size_bytes: int
 
 
-class Extras:
-    """Fields of a provider's own, by the id of the call that they belong to."""
+class ProviderFieldsMemory:
+    """Provider fields of calls, found again by the call and by the conversation in front of it.
+
+    An id alone does not identify a call: vLLM, SGLang and Kimi use ``functions.get_weather:0`` in every conversation.
+    So fields are attached only to a call with the same id, name and arguments, behind the same messages, word for
+    word. Where two calls are equal in all of this and different fields came with them, neither gets any.
+
+    It cannot serve a conversation whose earlier messages were trimmed, summarized or rewritten since the call was
+    made, nor one that was continued in another process or on another provider, nor one whose calls are older than
+    the last 4096 calls or 16 MB of fields: these calls go back without fields. A message that has any field beyond
+    OpenAI's format is left as it is, because its fields travel with it.
+    """
 
     def __init__(self) -> None:
-        self._by_id: OrderedDict[str, _Remembered] = OrderedDict()
-        self._chars = 0
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._bytes = 0
+        self._filled = 0  # entries that hold fields
 
-    def remember(
-        self, tool_calls: Sequence[ToolCall], extras: Mapping[str, Mapping[str, Json]], echo: Mapping[str, Json]
-    ) -> None:
-        """Keep what came with the calls of one answer; the oldest calls are forgotten.
+    def remember(self, messages: Sequence[Message], tool_calls: Sequence[ToolCall]) -> None:
+        """Keep what came with the calls of one answer, also that nothing came; the oldest entries are forgotten.
 
         Args:
-            tool_calls: The calls.
-            extras: Call id -> fields beside it; those under ``function`` stood inside the function.
-            echo: Fields of the message that must come back with the calls, under the names that they came in:
-                ``reasoning_details``, ``reasoning_content`` or ``reasoning``.
+            messages: The conversation that was answered.
+            tool_calls: The calls of the answer.
         """
-        echo_chars = _chars(echo)
+        if not tool_calls:
+            return
+        prefix = _Prefix()
+        for message in messages:
+            prefix.add(message)
         for call in tool_calls:
-            beside = extras.get(call.id, {})
-            self._forget(call.id)
-            self._by_id[call.id] = _Remembered(beside, echo, echo_chars + _chars(beside))
-            self._chars += self._by_id[call.id].chars
-        while len(self._by_id) > _MOST_CALLS or self._chars > _MOST_CHARS:
-            self._forget(next(iter(self._by_id)))
+            key = prefix.key(call.id, call.name, call.arguments)
+            known = self._forget(key)
+            self._keep(key, _AMBIGUOUS if known not in (None, call.provider_fields) else call.provider_fields)
+        while len(self._entries) > _MOST_CALLS or self._bytes > _MOST_BYTES:
+            self._forget(next(iter(self._entries)))
 
-    def attach(self, message: Message) -> Message:
-        """Put back what came with the calls of an assistant message; the message is changed and returned."""
-        for call in message["tool_calls"]:
-            remembered = self._by_id.get(call["id"])
-            if remembered is not None:
-                call["function"] |= remembered.beside.get("function", {})
-                call |= {key: value for key, value in remembered.beside.items() if key != "function"}
-                message |= remembered.echo
-        return message
+    def restore(self, messages: list[Message]) -> list[Message]:
+        """Put back what came with the calls of a conversation.
 
-    def _forget(self, call_id: str) -> None:
-        if forgotten := self._by_id.pop(call_id, None):
-            self._chars -= forgotten.chars
+        Args:
+            messages: The conversation; it is not changed.
+
+        Returns:
+            A new list, in which a message to which nothing is attached is the same object. Anything but a list or a
+            tuple is returned as it is.
+        """
+        given: Json = messages
+        if not isinstance(given, list | tuple):
+            return messages  # reading the request refuses it
+        restored = list(given)
+        if not self._filled:
+            return restored
+        prefix = _Prefix()
+        for position, message in enumerate(messages):
+            if not isinstance(message, dict):
+                continue
+            if _is_plain(message):
+                restored[position] = self._with_fields(message, prefix)
+            prefix.add(message)
+        return restored
+
+    def _with_fields(self, message: Message, prefix: _Prefix) -> Message:
+        calls = message["tool_calls"]
+        keys = [
+            prefix.key(call.get("id"), call["function"].get("name"), call["function"].get("arguments"))
+            for call in calls
+        ]
+        fields = [self._entries[key].fields if key in self._entries else {} for key in keys]
+        if not any(fields):
+            return message
+        copies = [{**call, "function": {**call["function"]}} for call in calls]
+        return add_provider_fields({**message, "tool_calls": copies}, fields)
+
+    def _keep(self, key: bytes, fields: Mapping[str, Json]) -> None:
+        entry = _Entry(fields, _ENTRY_BYTES + len(json.dumps(fields, default=str)))
+        self._entries[key] = entry
+        self._bytes += entry.size_bytes
+        self._filled += bool(fields)
+
+    def _forget(self, key: bytes) -> Mapping[str, Json] | None:
+        if (entry := self._entries.pop(key, None)) is None:
+            return None
+        self._bytes -= entry.size_bytes
+        self._filled -= bool(entry.fields)
+        return entry.fields
 
 
-def _chars(fields: Mapping[str, Json]) -> int:
-    return len(json.dumps(fields, default=str)) if fields else 0
+class _Prefix:
+    """The messages in front of a call, as a digest of their roles and texts.
+
+    An assistant's words count only when a message of another role follows them: what was said in the answer that
+    made a call, agents write as a message of its own, with the call, or not at all.
+    """
+
+    def __init__(self) -> None:
+        self._digest = blake2b(digest_size=16)
+        self._said: list[str] = []
+
+    def add(self, message: Message) -> None:
+        """Take the next message."""
+        words = f"{message.get('role')}\0{text_of(message.get('content'))}\0"
+        self._said.append(words)
+        if message.get("role") != "assistant":
+            self._digest.update("".join(self._said).encode("utf-8", "surrogatepass"))
+            self._said.clear()
+
+    def key(self, call_id: Json, name: Json, arguments: Json) -> bytes:
+        """Return the key of a call behind the messages so far; white space in its arguments does not count."""
+        digest = self._digest.copy()
+        digest.update(
+            json.dumps([call_id, name, json.loads(object_of(arguments))], sort_keys=True, default=str).encode()
+        )
+        return digest.digest()
+
+
+def _is_plain(message: Message) -> bool:
+    """Whether a message has calls, and no field that is not in OpenAI's format."""
+    calls = message.get("tool_calls")
+    return (
+        isinstance(calls, list)
+        and message.keys() <= _PLAIN_MESSAGE
+        and all(isinstance(call, dict) and call.keys() <= _PLAIN_CALL for call in calls)
+        and all(isinstance(call.get("function"), dict) and call["function"].keys() <= _PLAIN_FUNCTION for call in calls)
+    )

@@ -7,7 +7,7 @@ cut or garbled is an error. What most responses do not have (tool calls, reasoni
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adapters.response.chunks import text_or_none
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from adapters.response.chunks import Chunk
     from adapters.response.tool_calls import FinishedCall, Tools
     from adapters.transport.endpoint import Endpoint
-    from adapters.types import TokenUsage
+    from adapters.types import TokenUsage, ToolCall
 
 _logger = logging.getLogger(__name__)
 
@@ -42,15 +42,11 @@ class AssembledResponse:
 
     Attributes:
         response: The response.
-        extras: Call id -> provider's own fields that must be sent back with the call.
-        echo: Fields of the message that must be sent back with its calls; empty if there are none.
-        began_with_reasoning: Whether reasoning ended that had no opening mark.
+        began_with_reasoning: Whether reasoning ended that had no opening mark; None if there was no text at all.
     """
 
     response: LLMResponse
-    extras: dict[str, dict[str, Any]]
-    echo: dict[str, Any]
-    began_with_reasoning: bool
+    began_with_reasoning: bool | None
 
 
 class ResponseAssembler:
@@ -223,7 +219,7 @@ class ResponseAssembler:
         reasoning = self._reasoning
         response = LLMResponse(
             content=content,
-            tool_calls=[call.tool_call for call in calls] if calls else [],
+            tool_calls=self._with_provider_fields(calls) if calls else [],
             usage=self._usage,
             reasoning=(reasoning.text.strip() or None) if reasoning else None,
             finish_reason=self.finish_reason,
@@ -236,10 +232,22 @@ class ResponseAssembler:
             provider=self._endpoint.provider,
             upstream_provider=self._upstream_provider,
         )
-        extras = {call.tool_call.id: call.extras for call in calls if call.extras} if calls else {}
-        echo = reasoning.echo if reasoning and calls else {}
-        self.assembled = AssembledResponse(response, extras, echo, self._filter.began_with_reasoning)
+        began_with_reasoning = self._filter.began_with_reasoning or (False if content else None)
+        self.assembled = AssembledResponse(response, began_with_reasoning)
         return self.assembled
+
+    def _with_provider_fields(self, calls: list[FinishedCall]) -> list[ToolCall]:
+        """Return the calls with the fields that must be sent back with them; those of the message are in the first."""
+        tool_calls: list[ToolCall] = []
+        for call in calls:
+            parts = {
+                "message": self._reasoning.echo if self._reasoning and not tool_calls else {},
+                "call": {name: value for name, value in call.extras.items() if name != "function"},
+                "function": call.extras.get("function", {}),
+            }
+            fields = {name: part for name, part in parts.items() if part}
+            tool_calls.append(replace(call.tool_call, provider_fields=fields) if fields else call.tool_call)
+        return tool_calls
 
     def _read_envelope(self, chunk: Chunk) -> None:
         envelope = chunk.envelope

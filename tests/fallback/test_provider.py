@@ -114,14 +114,6 @@ class Scripted(LLMProvider):
         """Mark the tools as prepared by this provider."""
         return [{**tool, "for": self._name} for tool in tools]
 
-    def format_tool_result(self, content: str, tool_call_id: str | None, tool_name: str | None = None) -> Message:
-        """Sign the default."""
-        return {**super().format_tool_result(content, tool_call_id, tool_name), "by": self._name}
-
-    def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
-        """Sign the default."""
-        return {**super().format_tool_call_message(content, tool_calls), "by": self._name}
-
 
 def _error(kind: type[APIError] = APIConnectionError, *, retry_after_s: float | None = None) -> APIError:
     return kind(f"{kind.__name__}.", provider="a", model="m", retry_after_s=retry_after_s)
@@ -379,16 +371,6 @@ async def test_a_group_may_be_one_of_a_group(way: str) -> None:
     assert provider.provider_name == "second"
 
 
-async def test_a_group_in_a_group_formats_its_calls() -> None:
-    """The maker of a call is found through both groups."""
-    call = ToolCall("call00001", "weather", {})
-    inner = FallbackProvider([Scripted("first", [_error()]), Scripted("second", [call])])
-    provider = FallbackProvider([inner, Scripted("third")])
-    await provider.chat(_MESSAGES)
-
-    assert provider.format_tool_call_message(None, [call])["by"] == "second"
-
-
 async def test_all_failed_in_all_groups_is_said_once() -> None:
     """The error of groups in a group is one sentence of its own and the last provider's."""
     with pytest.raises(AllProvidersFailedError) as caught:
@@ -410,33 +392,6 @@ async def test_a_group_rests_if_all_of_it_do(errors: list[APIError], asked_first
     await provider.chat(_MESSAGES)
 
     assert (await provider.chat(_MESSAGES)).content == f"Hello from {asked_first}."
-
-
-@pytest.mark.parametrize("streamed", [pytest.param(False, id="chat"), pytest.param(True, id="stream_events")])
-async def test_a_call_is_formatted_by_the_provider_that_made_it(streamed: bool) -> None:
-    """Only the maker of a call knows what must go back with it, whoever answered since then."""
-    early, late = ToolCall("early0001", "weather", {}), ToolCall("late00001", "weather", {})
-    provider = FallbackProvider([Scripted("first", [early], [_error()]), Scripted("second", ["Yes.", late])])
-    for _ in range(2):
-        await (_events(provider) if streamed else provider.chat(_MESSAGES))
-
-    assert provider.format_tool_call_message(None, [early])["by"] == "first"
-    assert provider.format_tool_call_message("Yes.", [late])["by"] == "second"
-    assert provider.format_tool_result("12 C", early.id, early.name)["by"] == "first"
-    assert provider.format_tool_result("12 C", late.id, late.name)["by"] == "second"
-    assert provider.format_tool_result("12 C", None)["by"] == "second"
-    assert provider.format_tool_call_message(None, [])["by"] == "second"
-
-
-async def test_old_calls_are_forgotten() -> None:
-    """The makers of a thousand calls are remembered, not of all calls ever made."""
-    calls = [ToolCall(f"call{number:05}", "weather", {}) for number in range(1001)]
-    provider = FallbackProvider([Scripted("first", calls, [_error()]), Scripted("second")])
-    await provider.chat(_MESSAGES)
-    await provider.chat(_MESSAGES)
-
-    assert provider.format_tool_call_message(None, calls[:1])["by"] == "second"
-    assert provider.format_tool_call_message(None, calls[1:2])["by"] == "first"
 
 
 async def test_prewarm_reaches_all_and_an_unreachable_one_rests() -> None:

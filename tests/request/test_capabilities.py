@@ -391,14 +391,14 @@ def test_a_call_in_talk_without_tools() -> None:
 
 
 def test_reasoning_first() -> None:
-    """How the latest answer began is known to the next one."""
+    """Two answers in a row that begin so teach it, one that does not unteaches it, one without text says nothing."""
     capabilities = ServerCapabilities()
     known = []
-    for first in (True, False):
+    for first in (True, None, True, None, False, True, False, True, True):
         capabilities.learn_reasoning(first=first)
         known.append(capabilities.reasoning_first)
 
-    assert known == [True, False]
+    assert known == [False, False, True, True, False, False, False, False, True]
     assert not ServerCapabilities().reasoning_first
 
 

@@ -1,83 +1,196 @@
-"""``adapters.request.provider_fields``: what came beside a call comes back with it."""
+"""``adapters.request.provider_fields``: the memory for agents that keep id, name and arguments of a call alone."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters.request.provider_fields import Extras
+from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.types import ToolCall
 
-_CALL = ToolCall("call00001", "get_weather", {"city": "Oslo"})
+if TYPE_CHECKING:
+    from adapters.types import Message
+
+_ASKED: list[Message] = [{"role": "user", "content": "How warm is it?"}]
+_FIELDS = {"message": {"reasoning_content": "Hm."}, "call": {"signature": "s"}, "function": {"mark": "m"}}
 
 
-def _message(*ids: str) -> dict[str, Any]:
-    calls = [{"id": each, "type": "function", "function": {"name": "f", "arguments": "{}"}} for each in ids]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
+def _call(
+    call_id: str = "f:0", arguments: dict[str, Any] | None = None, fields: dict[str, Any] | None = None
+) -> ToolCall:
+    return ToolCall(call_id, "f", arguments or {}, provider_fields=_FIELDS if fields is None else fields)
 
 
-def test_fields_beside_a_call_come_back_beside_it() -> None:
-    """Gemini's thought signature stands again where it stood, inside the function too."""
-    extras = Extras()
-    beside = {"extra_content": {"google": {"thought_signature": "s"}}, "function": {"signature": "t"}}
-    extras.remember([_CALL], {"call00001": beside}, {})
+def _message(*calls: ToolCall, **extra: Any) -> Message:
+    """A message of calls as an agent writes it by hand."""
+    plain = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": json.dumps(call.arguments)}}
+        for call in calls
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": plain, **extra}
 
-    message = extras.attach(_message("call00001"))
 
-    assert message["tool_calls"][0] == {
-        "id": "call00001",
-        "type": "function",
-        "function": {"name": "f", "arguments": "{}", "signature": "t"},
-        "extra_content": {"google": {"thought_signature": "s"}},
+def test_fields_come_back_where_they_were() -> None:
+    """Message, call and function get their own fields, and what the caller gave is not changed."""
+    memory = ProviderFieldsMemory()
+    memory.remember(_ASKED, [_call("a"), _call("b", fields={"call": {"signature": "t"}})])
+    history = [*_ASKED, _message(_call("a"), _call("b")), {"role": "tool", "tool_call_id": "a", "content": "12 C"}]
+    before = json.dumps(history)
+
+    restored = memory.restore(history)
+
+    function = {"name": "f", "arguments": "{}"}
+    assert restored[1] == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "a", "type": "function", "function": {**function, "mark": "m"}, "signature": "s"},
+            {"id": "b", "type": "function", "function": function, "signature": "t"},
+        ],
+        "reasoning_content": "Hm.",
     }
-    assert "reasoning_details" not in message
+    assert json.dumps(history) == before
+    assert (restored[0], restored[2]) == (history[0], history[2])
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("asked", "message"),
     [
-        pytest.param("reasoning_details", [{"type": "reasoning.encrypted", "data": "x"}], id="openrouter"),
-        pytest.param("reasoning_content", "Hm.", id="deepseek"),
-        pytest.param("reasoning", "Hm.", id="gpt-oss"),
+        pytest.param(_ASKED, _message(_call("f:1")), id="another id"),
+        pytest.param(_ASKED, _message(_call(arguments={"city": "Rome"})), id="other arguments"),
+        pytest.param([{"role": "user", "content": "How cold is it?"}], _message(_call()), id="another question"),
+        pytest.param(
+            [{"role": "system", "content": "It is Bob."}, *_ASKED], _message(_call()), id="other instructions"
+        ),
+        pytest.param(_ASKED[:0], _message(_call()), id="trimmed"),
+        pytest.param(_ASKED, _message(_call(), reasoning=""), id="a message with fields of its own"),
+        pytest.param(_ASKED, {"role": "assistant", "tool_calls": "f"}, id="no calls"),
+        pytest.param(_ASKED, {"role": "assistant", "tool_calls": ["f"]}, id="a call that is none"),
+        pytest.param(_ASKED, {"role": "assistant", "tool_calls": [{"id": "f:0"}]}, id="a call of nothing"),
     ],
 )
-def test_what_a_message_held_comes_back_with_its_calls(name: str, value: Any) -> None:
-    """What the model thought before it called stands in the message again, under the name that it came in."""
-    extras = Extras()
-    extras.remember([_CALL], {}, {name: value})
+def test_another_call_gets_nothing(asked: list[Message], message: Message) -> None:
+    """Any difference to the call that is remembered, or to what was said before it, leaves a message as it is."""
+    memory = ProviderFieldsMemory()
+    memory.remember(_ASKED, [_call()])
 
-    assert extras.attach(_message("call00001"))[name] == value
+    assert memory.restore([*asked, message])[-1] is message
 
 
-def test_a_call_that_nobody_remembers_stays_as_it_is() -> None:
-    """A call of another provider gets nothing."""
-    assert Extras().attach(_message("foreign01")) == _message("foreign01")
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param([*_ASKED, {"role": "assistant", "content": "Let me see."}], id="words of the same answer"),
+        pytest.param([{"role": "user", "content": [{"type": "text", "text": "How warm is it?"}]}], id="text in a part"),
+    ],
+)
+def test_the_same_conversation_written_otherwise(history: list[Message]) -> None:
+    """An agent may write the words of the answer in a message of its own, and texts as parts."""
+    memory = ProviderFieldsMemory()
+    memory.remember(_ASKED, [_call(arguments={"a": 1, "b": "ü"})])
+    message = _message(_call(arguments={"b": "ü", "a": 1}))
+
+    assert memory.restore([*history, message])[-1]["reasoning_content"] == "Hm."
+
+
+@pytest.mark.parametrize("fields", [{"message": {"reasoning_content": "Ah."}}, {}], ids=["other fields", "no fields"])
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_equal_calls_with_different_fields(fields: dict[str, Any], comes_first: bool) -> None:
+    """Where the same call came with two different values, it goes back without any, however often they come again."""
+    memory = ProviderFieldsMemory()
+    calls = [_call(), _call(fields=fields)]
+    for call in [*(calls if comes_first else reversed(calls)), _call()]:
+        memory.remember(_ASKED, [call])
+    memory.remember(_ASKED, [_call("f:1")])
+
+    first, second = memory.restore([*_ASKED, _message(_call()), _message(_call("f:1"))])[1:]
+
+    assert first == _message(_call())
+    assert second["reasoning_content"] == "Hm."
+
+
+def test_equal_calls_with_equal_fields() -> None:
+    """The same value twice is one value."""
+    memory = ProviderFieldsMemory()
+    memory.remember(_ASKED, [_call()])
+    memory.remember(_ASKED, [_call()])
+
+    assert memory.restore([*_ASKED, _message(_call())])[1]["reasoning_content"] == "Hm."
 
 
 def test_the_oldest_calls_are_forgotten() -> None:
-    """A long conversation does not fill the memory."""
-    extras = Extras()
-    for number in range(300):
-        extras.remember([ToolCall(f"call{number:05}", "f", {})], {f"call{number:05}": {"mark": number}}, {})
+    """The number of calls is bounded."""
+    memory = ProviderFieldsMemory()
+    for number in range(4097):
+        memory.remember(_ASKED, [_call(f"f:{number}")])
 
-    first, last = extras.attach(_message("call00000", "call00299"))["tool_calls"]
+    oldest, latest = memory.restore([*_ASKED, _message(_call("f:0")), _message(_call("f:4096"))])[1:]
 
-    assert "mark" not in first
-    assert last["mark"] == 299
+    assert "reasoning_content" not in oldest
+    assert latest["reasoning_content"] == "Hm."
 
 
-def test_long_thoughts_are_forgotten_too() -> None:
-    """What is remembered has a size, whatever the number of calls; calls that are told again count once."""
-    extras = Extras()
-    thought = "x" * 1_000_000
-    for number in (0, 1, 1, 1, 1, 2, 3, 4, 5, 6):
-        extras.remember([ToolCall(f"call{number:05}", "f", {})], {}, {"reasoning": thought})
-    everything = [extras.attach(_message(f"call{number:05}")) for number in range(7)]
-    extras.remember([_CALL], {}, {"reasoning": "x" * 9_000_000})
+def test_long_thoughts_are_forgotten_sooner() -> None:
+    """The size of what is remembered is bounded, calls that are remembered again count once."""
+    memory = ProviderFieldsMemory()
+    thought = {"message": {"reasoning": "x" * 4_000_000}}
+    for number in (0, 1, 1, 1, 1, 2):
+        memory.remember(_ASKED, [_call(f"f:{number}", fields=thought)])
+    held = [memory.restore([*_ASKED, _message(_call(f"f:{number}"))])[1] for number in range(3)]
+    memory.remember(_ASKED, [_call("f:3", fields=thought)])
+    later = [memory.restore([*_ASKED, _message(_call(f"f:{number}"))])[1] for number in range(4)]
 
-    assert all(message["reasoning"] == thought for message in everything)
-    extras.remember([_CALL], {}, {"reasoning": thought})
-    extras.remember([ToolCall("call00009", "f", {})], {}, {"reasoning": thought * 7})
-    assert "reasoning" not in extras.attach(_message("call00001"))
-    assert extras.attach(_message("call00009"))["reasoning"] == thought * 7
+    assert ["reasoning" in message for message in held] == [True, True, True]
+    assert ["reasoning" in message for message in later] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("messages", [None, "Hi", {"role": "user"}])
+def test_what_is_no_conversation(messages: Any) -> None:
+    """What reading the request will refuse is passed on."""
+    assert ProviderFieldsMemory().restore(messages) is messages
+
+
+def test_an_entry_that_is_no_message() -> None:
+    """A list with anything else in it is left for the request to refuse."""
+    memory = ProviderFieldsMemory()
+    memory.remember(_ASKED, [_call()])
+    messages: list[Any] = ["Hi", *_ASKED, _message(_call())]
+    restored: list[Any] = memory.restore(messages)
+
+    assert restored[0] == "Hi"
+
+
+_WORDS = st.sampled_from(["Hi", "", "How warm?", "Ünïcödé \ud83d"])
+_TALK = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": _WORDS}),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(
+    st.lists(st.tuples(_TALK, st.sampled_from(["f:0", "f:1"]), st.sampled_from([{}, {"city": "Rome"}])), max_size=12)
+)
+def test_fields_never_change_conversations(asked: list[tuple[list[Message], str, dict[str, Any]]]) -> None:
+    """Whatever conversations are remembered, a restored field is of a call behind the very same words."""
+    memory = ProviderFieldsMemory()
+    for number, (messages, call_id, arguments) in enumerate(asked):
+        memory.remember(messages, [_call(call_id, arguments, {"message": {"thought": number}})])
+
+    def essence(messages: list[Message]) -> list[tuple[str, str]]:
+        while messages and messages[-1]["role"] == "assistant":
+            messages = messages[:-1]
+        return [(message["role"], message["content"]) for message in messages]
+
+    for messages, call_id, arguments in asked:
+        restored = memory.restore([*messages, _message(_call(call_id, arguments))])[-1]
+        same = [
+            number
+            for number, (other, other_id, other_arguments) in enumerate(asked)
+            if (essence(other), other_id, other_arguments) == (essence(messages), call_id, arguments)
+        ]
+        assert restored.get("thought") == (same[0] if len(same) == 1 else None)

@@ -154,8 +154,10 @@ def test_what_else_an_answer_tells() -> None:
 
     assert outcome.response.usage == TokenUsage(5, 7)
     assert (outcome.response.model, outcome.response.finish_reason) == ("m-1", "tool_calls")
-    assert outcome.extras == {"a": {"extra_content": {"signature": "x"}}}
-    assert outcome.echo == {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "ab"}]}
+    assert outcome.response.tool_calls[0].provider_fields == {
+        "message": {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "ab"}]},
+        "call": {"extra_content": {"signature": "x"}},
+    }
 
 
 def test_names_and_refusal_of_an_answer() -> None:
@@ -181,11 +183,6 @@ def test_names_that_are_no_text() -> None:
     response = _outcome({"id": " ", "model": 7, "provider": {"name": "Azure"}}, _delta("Hi", "stop")).response
 
     assert (response.id, response.model, response.upstream_provider) == (None, None, None)
-
-
-def test_details_without_a_call() -> None:
-    """What would have to come back with a call is not kept without one."""
-    assert _outcome(_delta("Hi", "stop", reasoning_details=[{"type": "x"}], reasoning="hm")).echo == {}
 
 
 @pytest.mark.parametrize(
@@ -463,4 +460,4 @@ def test_reasoning_that_nobody_can_read() -> None:
     )
 
     assert outcome.response.reasoning is None
-    assert outcome.echo == {"reasoning_details": [secret]}
+    assert outcome.response.tool_calls[0].provider_fields == {"message": {"reasoning_details": [secret]}}

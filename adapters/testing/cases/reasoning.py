@@ -91,13 +91,13 @@ CASES: Final = (
         ways=CHAT,
     ),
     WireCase(
-        "deepseek-template-ate-opening-tag-second-turn",
-        "a stream cannot unsay the first time, and does not speak it the second time",
+        "deepseek-template-ate-opening-tag-third-turn",
+        "a stream cannot unsay what it has spoken; two such answers in a row show that this server always begins so",
         [answer("sec", "ret\n</thi", "nk>\n\nHi", " there")],
         Success(text="Hi there"),
         ways=STREAMS,
-        turns=2,
-        requests=2,
+        turns=3,
+        requests=3,
     ),
     WireCase(
         "model-only-thinks-in-tags",
