@@ -1,16 +1,16 @@
-"""Language models for voice agents: one contract, every failure an honest error.
+"""LLM providers for voice agents on top of LiteLLM: one contract, typed responses, typed errors.
 
-``create_provider`` makes a provider by kind, ``load_config`` reads a row of YAML for it, and
-``create_provider_from_settings`` takes CAAL's settings. What they return is a ``LiteLLMProvider``, one form of the
-contract ``LLMProvider``; ``FallbackProvider``, over several of them, is the other, and what a row with ``fallbacks``
-becomes. Its answers are ``LLMResponse``, or a stream of ``TextDelta``, ``ToolCallDone`` and ``ResponseDone``; its
-failures are ``AdapterError``. ``run_turn`` answers with the help of functions, and adds ``ToolResult`` and
-``ToolsRunning`` to the stream: ``Tool`` says more of a function, ``ToolContext`` tells it more, and ``mcp_tools``
-brings those of an MCP server.
+``create_provider`` makes a provider by kind, ``load_config`` reads a provider entry from YAML, and
+``create_provider_from_settings`` takes CAAL's settings. They return a ``LiteLLMProvider``, one implementation of the
+contract ``LLMProvider``. The other one is ``FallbackProvider``, over several providers, which an entry with
+``fallbacks`` becomes. A call returns an ``LLMResponse``, or a stream of ``TextDelta``, ``ToolCallDone`` and
+``ResponseDone``; failures are subclasses of ``AdapterError``. ``run_turn`` answers with the help of tools, as a stream
+of ``AgentEvent``: ``Tool`` overrides what is read from a function, ``ToolContext`` passes it context, and ``mcp_tools``
+lists the tools of an MCP server.
 
-Importing this loads nothing that is slow to load: what checks a configuration comes with the first name that needs it,
-the HTTP client with the first provider, LiteLLM with ``prewarm`` or else the first request. ``adapters.doctor``,
-``adapters.livekit``, ``adapters.models``, ``adapters.pipecat`` and ``adapters.testing`` have names of their own.
+Importing this package loads nothing heavy: pydantic is loaded with the first name that needs it, the HTTP client with
+the first provider, LiteLLM by ``prewarm`` or the first request. The modules ``adapters.doctor``, ``adapters.livekit``,
+``adapters.models``, ``adapters.pipecat`` and ``adapters.testing`` are loaded when they are accessed.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from adapters.errors import (
     RateLimitError,
 )
 from adapters.types import (
+    AgentEvent,
     LLMResponse,
     ResponseDone,
     StreamEvent,
@@ -65,6 +66,7 @@ __all__ = [
     "APIError",
     "APITimeoutError",
     "AdapterError",
+    "AgentEvent",
     "AllProvidersFailedError",
     "AuthenticationError",
     "BadRequestError",
@@ -100,10 +102,10 @@ __all__ = [
 ]
 
 
-# Who configures no logging gets none: Python would print our warnings to stderr, in the middle of a terminal's page.
+# Without it, in a program that configures no logging, Python prints warnings to stderr, in the middle of a terminal UI.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-if not TYPE_CHECKING:  # pragma: no branch - type checkers alone go past it, or they would believe in any name
+if not TYPE_CHECKING:  # pragma: no branch - always true at run time; type checkers would accept any name otherwise
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
@@ -114,14 +116,45 @@ if not TYPE_CHECKING:  # pragma: no branch - type checkers alone go past it, or 
             from adapters.client.provider import LiteLLMProvider
 
             return LiteLLMProvider
-        if name not in __all__:
+        if name in __all__:
+            _load_names()
+        elif name in _MODULES:
+            _load_module(name)
+        else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        _load()
         return globals()[name]
 
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_MODULES, "__version__"})
 
-def _load() -> None:
-    """Load what needs pydantic; from then on Python finds the names by itself."""
+
+_MODULES = ("doctor", "livekit", "models", "pipecat", "testing")
+
+
+def _load_module(name: str) -> None:
+    """Import a public module, which makes it an attribute of the package.
+
+    Raises:
+        AttributeError: If the library that it needs is not installed. ``hasattr`` and ``inspect`` expect no other
+            error; ``from adapters import …`` imports once more and raises the ``ImportError``.
+    """
+    try:
+        if name == "doctor":
+            import adapters.doctor
+        elif name == "livekit":
+            import adapters.livekit
+        elif name == "models":
+            import adapters.models
+        elif name == "pipecat":
+            import adapters.pipecat
+        else:
+            import adapters.testing  # noqa: F401 - the import itself sets the attribute
+    except ImportError as error:
+        raise AttributeError(str(error)) from error
+
+
+def _load_names() -> None:
+    """Import the names that need pydantic; from then on they are ordinary attributes."""
     from adapters.agent import run_turn
     from adapters.config import ProviderConfig, load_config
     from adapters.factory import create_provider, create_provider_from_settings

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from adapters.provider import closing
 from adapters.telemetry import spans
 from adapters.tools.round import ToolRound
 from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
-from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCallDone, ToolResult, ToolsRunning
+from adapters.types import AgentEvent, ResponseDone, TextDelta, TokenUsage, ToolResult, ToolsRunning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from typing import Unpack
 
     from adapters.provider import LLMProvider
-    from adapters.types import Message, StreamEvent
+    from adapters.types import CallOptions, LLMResponse, Message, StreamEvent
 
 __all__ = ["AgentEvent", "AnyTool", "CallTool", "ToolResult", "ToolsRunning", "run_turn"]
-
-AgentEvent: TypeAlias = TextDelta | ToolCallDone | ToolsRunning | ToolResult | ResponseDone
 
 
 async def run_turn(
@@ -38,7 +37,7 @@ async def run_turn(
     context: object = None,
     tool_timeout_s: float = 10.0,
     filler_after_s: float | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[CallOptions],
 ) -> AsyncGenerator[AgentEvent, None]:
     """Answer the last message of a conversation, running tools as the model asks for them.
 
@@ -98,9 +97,7 @@ async def run_turn(
 class _Turn:
     """What a turn has come to: its conversation, its tools and its answers, none of which ``repr`` shows."""
 
-    def __init__(
-        self, provider: LLMProvider, messages: list[Message], toolbox: Toolbox, options: dict[str, Any]
-    ) -> None:
+    def __init__(self, provider: LLMProvider, messages: list[Message], toolbox: Toolbox, options: CallOptions) -> None:
         self._provider = provider
         self._messages = messages
         self._toolbox = toolbox
@@ -148,11 +145,11 @@ class _Turn:
                 self._messages.append({"role": "assistant", "content": "".join(self._said)})
 
     def _ask(self, *, may_call: bool) -> AsyncIterator[StreamEvent]:
-        options = self._options
+        options = self._options.copy()
         if not may_call:
-            options = options | {"tool_choice": "none"}
+            options["tool_choice"] = "none"
         elif self._responses and options.get("tool_choice") not in ("auto", "none"):
-            options = {name: value for name, value in options.items() if name != "tool_choice"}
+            options.pop("tool_choice", None)
         return self.span.opens(self._provider.stream_events(self._messages, self._toolbox.specs, **options))
 
     async def run_tools(self, filler_after_s: float | None) -> AsyncGenerator[ToolResult | ToolsRunning, None]:

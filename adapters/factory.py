@@ -1,30 +1,43 @@
-"""Makes providers: by kind, from a row of YAML, or from CAAL's settings.
+"""Make providers: by kind, from a provider entry of a YAML file, or from CAAL's settings.
 
-What may be set is told by ``adapters.config``; what a provider does lives in ``adapters.client.provider``.
+``adapters.config`` defines the options, ``adapters.client.provider`` implements the provider.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, overload
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, get_args
 
 from adapters.config import KindName, ProviderConfig
 from adapters.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Unpack
+
+    import typing_extensions
 
     from adapters.client.provider import LiteLLMProvider
+    from adapters.config.options import ProviderOptions
     from adapters.fallback import FallbackProvider
     from adapters.local import LocalServer
+    from adapters.provider import LLMProvider
     from adapters.types import Json
 
+    _MadeT = typing_extensions.TypeVar("_MadeT", bound=LLMProvider, default=LiteLLMProvider)
+else:
+    _MadeT = TypeVar("_MadeT")
+
+_MadeT_co = TypeVar("_MadeT_co", bound="LLMProvider", covariant=True)
+_FunctionT = TypeVar("_FunctionT", bound="Callable[..., Any]")
 _ProviderT = TypeVar("_ProviderT", bound="LiteLLMProvider")
 
 _log = logging.getLogger(__name__)
 
-# For each kind: option -> (CAAL's name for it, what CAAL takes if it is not set).
+# For each kind: option -> (CAAL's name for it, CAAL's default).
 _SETTINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     "ollama": {
         "model": ("ollama_model", "qwen3:8b"),
@@ -52,52 +65,71 @@ _SETTINGS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     "local": {"temperature": ("temperature", 0.7)},
 }
 
-_CAAL = {"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title": "CAAL"}  # as CAAL introduces itself there
+_CAAL_HEADERS = {"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title": "CAAL"}  # that CAAL sends itself
 
 
-@overload
-def create_provider(provider_name: str, **options: Any) -> LiteLLMProvider: ...
-@overload
-def create_provider(provider_name: ProviderConfig, **options: Any) -> LiteLLMProvider | FallbackProvider: ...
-def create_provider(provider_name: str | ProviderConfig, **options: Any) -> LiteLLMProvider | FallbackProvider:
+class _Entry(Protocol[_MadeT_co]):
+    """A provider entry, from which type checkers read what ``create_provider`` makes of it.
+
+    Overloads would do the same, but mypy then reports every mistake in a call as "no overload variant matches".
+    """
+
+    def _makes(self) -> _MadeT_co: ...
+
+
+def _with_former_keyword(create: _FunctionT) -> _FunctionT:
+    """Accept ``provider_name``, which was the name of ``kind``."""
+
+    @functools.wraps(create)
+    def create_with_former_keyword(*args: Any, **options: Any) -> object:
+        if "provider_name" in options:
+            warnings.warn("provider_name is now called kind", DeprecationWarning, stacklevel=2)
+            options["kind"] = options.pop("provider_name")
+        return create(*args, **options)
+
+    return create_with_former_keyword  # type: ignore[return-value]  # the same signature, for type checkers
+
+
+@_with_former_keyword
+def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderOptions]) -> _MadeT:
     """Make a provider.
 
     Args:
-        provider_name: ``openai_compatible``, ``openrouter``, ``groq``, ``ollama`` or ``local``, in any case; or a row
-            of ``load_config``.
+        kind: ``openai_compatible``, ``openrouter``, ``groq``, ``ollama`` or ``local``, in any case; or a provider
+            entry of ``load_config``.
         **options: Fields of ``ProviderConfig``: ``model``, ``base_url``, ``api_key``, ``temperature`` … They replace
-            those of a row.
+            those of the entry.
 
     Returns:
-        The provider; for a row with ``fallbacks`` a ``FallbackProvider`` of the row and all that are behind it. No
-        request is made, and nothing is started, before it is first asked.
+        The provider; for an entry with ``fallbacks`` a ``FallbackProvider`` of the entry and all its fallbacks. No
+        request is sent, and no server is started, before the first call.
 
     Raises:
-        ConfigError: If the name or an option is unknown, or something is missing; all problems, one a line.
+        ConfigError: If the kind or an option is unknown, or something is missing; all problems, one a line.
 
     Example:
         >>> provider = create_provider("ollama", model="qwen3:8b", temperature=0.15)
     """
-    if isinstance(provider_name, ProviderConfig):
-        config = provider_name.with_options(**options)
+    if isinstance(kind, ProviderConfig):
+        config = kind.with_options(**options)
     else:
-        config = ProviderConfig.create(_kind_of(provider_name), **options)
-    return with_fallbacks(config, _provider_of)
+        config = ProviderConfig.create(_kind_of(kind), **options)
+    return with_fallbacks(config, _provider_of)  # type: ignore[return-value]  # _Entry promises it for both
 
 
 def with_fallbacks(
     config: ProviderConfig, make: Callable[[ProviderConfig], _ProviderT]
 ) -> _ProviderT | FallbackProvider:
-    """Make the provider of a row, or a group of it and all that are behind it.
+    """Make the provider of an entry, or a group of it and all its fallbacks.
 
     Args:
-        config: The row.
-        make: Makes one provider, of a row whose secrets are looked up.
+        config: The provider entry.
+        make: Makes one provider from an entry whose secrets are resolved.
 
     Raises:
         ConfigError: If something is missing.
     """
-    providers = [make(row) for row in _resolved(config.chain())]
+    providers = [make(entry) for entry in _resolved(config.chain())]
     if len(providers) == 1:
         return providers[0]
     from adapters.fallback import FallbackProvider
@@ -110,12 +142,12 @@ def with_fallbacks(
     )
 
 
-def _resolved(rows: Iterable[ProviderConfig]) -> list[ProviderConfig]:
-    """Look up the secrets of several providers; what is missing is told of all of them at once."""
+def _resolved(entries: Iterable[ProviderConfig]) -> list[ProviderConfig]:
+    """Resolve the secrets of several entries; report all that are missing at once."""
     resolved, problems = [], []
-    for row in rows:
+    for entry in entries:
         try:
-            resolved.append(row.resolved())
+            resolved.append(entry.resolved())
         except ConfigError as error:
             problems.append(str(error))
     if problems:
@@ -142,21 +174,23 @@ def create_provider_from_settings(settings: Mapping[str, Any]) -> LiteLLMProvide
         settings: CAAL's dict: ``llm_provider`` (default ``ollama``) and for each provider its own keys, such as
             ``ollama_model``, ``ollama_host``, ``think``, ``num_ctx``, ``groq_model``, ``groq_api_key``,
             ``openai_model``, ``openai_base_url``, ``openai_api_key``, ``openrouter_model``, ``openrouter_api_key``,
-            and for all ``temperature``. What is missing, None or empty has CAAL's default, keys come from
-            ``GROQ_API_KEY``, ``OPENAI_API_KEY`` and ``OPENROUTER_API_KEY``; all other settings are left alone.
+            and for all ``temperature``. Settings that are missing, None or empty have CAAL's defaults; keys fall back
+            to ``GROQ_API_KEY``, ``OPENAI_API_KEY`` and ``OPENROUTER_API_KEY``. All other settings are ignored.
 
     Returns:
         The provider.
 
     Raises:
-        ConfigError: If the provider is unknown, a required key is missing, or a value is of no use.
+        ConfigError: If the provider is unknown, a required key is missing, or a value is invalid.
     """
     kind = _kind_of(_setting(settings, "llm_provider", "ollama"))
     options = {option: _setting(settings, key, default) for option, (key, default) in _SETTINGS[kind].items()}
     if kind == "openai_compatible" and options["api_key"] is None:
-        # As CAAL does. create_provider does not: it would hand an OpenAI key to whatever server it is pointed at.
+        # Only here, as CAAL does it: create_provider must not send an OpenAI key to any server that it is pointed at.
         options["api_key"] = os.environ.get("OPENAI_API_KEY")
-    return create_provider(kind, headers=_CAAL if kind == "openrouter" else None, **options)
+    if kind == "openrouter":
+        options["headers"] = _CAAL_HEADERS
+    return _provider_of(ProviderConfig.create(kind, **options).resolved())
 
 
 def _setting(settings: Mapping[str, Json], key: str, default: Json) -> Json:
@@ -173,7 +207,7 @@ def _kind_of(name: object) -> str:
 
 
 def server_of(config: ProviderConfig) -> LocalServer | None:
-    """The server that a provider of kind ``local`` will start; None for any other kind."""
+    """Return the server that a provider of kind ``local`` will start; None for any other kind."""
     if config.kind != "local":
         return None
     from adapters.local import LocalServer

@@ -1,7 +1,6 @@
-"""``LLMProvider``: the contract that a voice agent consumes, with the OpenAI message format as default.
+"""``LLMProvider``: the contract between a voice agent and a language model, with messages in OpenAI format.
 
-CAAL and other agents subclass or call this; ``LiteLLMProvider`` and ``FallbackProvider`` implement it. Nothing
-here touches the network.
+Agents call it or subclass it; ``LiteLLMProvider`` and ``FallbackProvider`` implement it. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -18,21 +17,30 @@ from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCall,
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Self, Unpack
 
-    from adapters.types import Message, StreamEvent, TokenUsage, ToolSpec
+    from adapters.types import (
+        BaseCallOptions,
+        CallOptions,
+        Message,
+        ParsedT,
+        ResponseFormat,
+        StreamEvent,
+        TokenUsage,
+        ToolSpec,
+    )
 
 _Item = TypeVar("_Item")
 
 
 @asynccontextmanager
 async def closing(stream: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_Item]]:
-    """Close a stream at the end of the block: only that ends the request behind it when a listener walks away.
+    """Close a stream at the end of the block, which ends the request behind it when the consumer stops early.
 
-    Unlike ``contextlib.aclosing`` it takes iterators that cannot be closed; the contract allows them.
+    Unlike ``contextlib.aclosing``, accept iterators without ``aclose``; the contract allows them.
 
     Args:
-        stream: What ``chat_stream`` or ``stream_events`` returned.
+        stream: A stream of ``chat_stream`` or ``stream_events``.
 
     Yields:
         The same stream.
@@ -45,7 +53,7 @@ async def closing(stream: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_
 
 
 async def whole_answer(events: AsyncIterator[StreamEvent]) -> LLMResponse:
-    """Read a stream of events to its end; returns the answer that its last event holds."""
+    """Read a stream of events to its end and return the response of its last event."""
     response: LLMResponse | None = None
     async with closing(events) as stream:
         async for event in stream:
@@ -55,19 +63,23 @@ async def whole_answer(events: AsyncIterator[StreamEvent]) -> LLMResponse:
     return response
 
 
+def with_response_format(options: Mapping[str, Any], response_format: object) -> dict[str, Any]:
+    """Return the keywords of a call as one mapping; without a response format it has no such key."""
+    return {**options} if response_format is None else {**options, "response_format": response_format}
+
+
 class LLMProvider(ABC):
-    """What an agent may ask of any language model.
+    """The interface of every language model.
 
-    Only ``provider_name``, ``model``, ``chat`` and ``chat_stream`` must be written by a subclass; everything else
-    has a default that works with them. A subclass notes what it learned of each answer in ``_last_usage`` and
-    ``_last_response``.
+    A subclass must implement ``provider_name``, ``model``, ``chat`` and ``chat_stream``; everything else has a default
+    that works with them. A subclass stores the latest response in ``_last_usage`` and ``_last_response``.
 
-    Requests may run at the same time. What belongs to one of them stands in its answer: what ``chat`` returned, or
-    the ``ResponseDone`` of ``stream_events``. ``last_usage`` and ``last_response`` are those of whichever request
-    came last, so they are for agents that ask one question after the other.
+    Calls may run concurrently. Data of one call is part of its response: the return value of ``chat``, or the
+    ``ResponseDone`` of ``stream_events``. ``last_usage`` and ``last_response`` belong to whichever call finished last,
+    so they are for agents that make one call after the other.
     """
 
-    _last_usage: TokenUsage | None = None  # the name is CAAL's: it reads it after chat and after chat_stream
+    _last_usage: TokenUsage | None = None  # CAAL reads it by this name after chat and after chat_stream
     _last_response: LLMResponse | None = None
 
     @property
@@ -87,90 +99,98 @@ class LLMProvider(ABC):
 
     @property
     def last_usage(self) -> TokenUsage | None:
-        """Usage of the latest request, or None if it has not finished or its server sent none."""
+        """Usage of the latest call, or None if it has not finished or its server reported none."""
         return self._last_usage
 
     @property
     def last_response(self) -> LLMResponse | None:
-        """Answer to the latest request, or None if it has not finished; ``finish_reason`` after ``chat_stream``."""
+        """Response of the latest call, or None if it has not finished; after ``chat_stream`` it has the rest."""
         return self._last_response
 
     @abstractmethod
-    async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
-        """Ask once and wait for the whole answer, which may hold tool calls.
+    async def chat(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None = None,
+        *,
+        response_format: ResponseFormat[ParsedT] | None = None,
+        **kwargs: Unpack[BaseCallOptions],
+    ) -> LLMResponse[ParsedT]:
+        """Send one request and return the complete response, which may contain tool calls.
 
         Args:
             messages: The conversation, in OpenAI format.
-            tools: Tools that the model may call, as the agent wrote them; with them ``tool_choice`` is "auto".
-            **kwargs: Sampling parameters of this request alone, such as ``temperature``. ``tool_choice="none"``
-                forbids tool calls, as for ``chat_stream``. ``timeout`` and ``max_retries`` mean what they mean in
-                OpenAI's SDK; a stream may have ``first_token_timeout`` too. ``response_format`` is the form that the
-                answer must have: a class of pydantic, or OpenAI's object (``{"type": "json_schema", …}``).
+            tools: Tools that the model may call, in OpenAI format; with them ``tool_choice`` is "auto".
+            response_format: Required form of the response: a type, or OpenAI's object (``{"type": "json_schema", …}``).
+            **kwargs: Options of this call alone, see ``adapters.types.CallOptions``: ``timeout``, ``max_retries``,
+                ``extra_headers`` and ``extra_body`` as in OpenAI's SDK, and sampling parameters such as
+                ``temperature``. ``tool_choice="none"`` forbids tool calls. Other keywords become fields of the body.
 
         Returns:
-            The answer. In ``parsed`` stands what ``response_format`` made of it: an instance of the class, or JSON.
+            The response. Its ``parsed`` holds the content in the form of ``response_format``.
 
         Raises:
-            APIError: If the request failed or the answer is empty, cut or garbled.
-            BadRequestError: If the server refuses ``response_format``; it is never asked without.
-            IncompleteResponseError: If the answer has another form, also when it was asked for once more.
+            APIError: If the request failed, or the response is empty, truncated or unreadable.
+            BadRequestError: If the server refuses ``response_format``; the request is never sent without it.
+            IncompleteResponseError: If the response does not match ``response_format``, also after another request.
+            ConfigError: If an argument is invalid, or a keyword looks like a misspelling.
         """
 
     @abstractmethod
     def chat_stream(
-        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[str]:
-        """Stream the text of one answer; tool calls are forbidden (``tool_choice`` "none").
+        """Stream the text of one response; tool calls are forbidden (``tool_choice`` "none").
 
         Args:
             messages: The conversation, in OpenAI format.
             tools: Tools that the history mentions. They are sent because some servers check the history against
-                them, and they are not called.
-            **kwargs: Sampling parameters of this request alone.
+                them; they are not called.
+            **kwargs: Options of this call alone, as for ``chat``.
 
         Yields:
             Pieces of text, safe to speak at once.
 
         Raises:
-            APIError: If the request failed, also after some text: what was yielded stays valid.
+            APIError: If the request failed, also after some text: text that was yielded stays valid.
         """
 
     async def stream_events(
-        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[StreamEvent]:
-        """Stream text and tool calls of one answer, from one request.
+        """Stream text and tool calls of one response, from one request.
 
-        The default asks ``chat`` and emits its parts, so that a provider that cannot do better still works. With
-        ``tool_choice`` "none" it asks ``chat_stream``.
+        The default implementation calls ``chat`` and emits the parts of the response; with ``tool_choice`` "none" it
+        calls ``chat_stream``.
 
         Args:
             messages: The conversation, in OpenAI format.
-            tools: Tools that the model may call, as the agent wrote them.
-            **kwargs: Sampling parameters of this request alone. With ``tool_choice="none"`` tool calls are forbidden,
-                as for ``chat_stream``, and there is a ``ResponseDone`` all the same.
+            tools: Tools that the model may call, in OpenAI format.
+            **kwargs: Options of this call alone, as for ``chat``. With ``tool_choice="none"`` tool calls are
+                forbidden, as in ``chat_stream``.
 
         Yields:
-            ``TextDelta`` as it comes, then ``ToolCallDone`` for each call, then one ``ResponseDone``.
+            ``TextDelta`` as it arrives, then ``ToolCallDone`` for each call, then one ``ResponseDone``.
 
         Raises:
-            APIError: If the request failed, also after some text: what was yielded stays valid.
+            APIError: If the request failed, also after some text: text that was yielded stays valid.
         """
         if kwargs.get("tool_choice") == "none":
             del kwargs["tool_choice"]
-            said = []
-            self._last_usage = self._last_response = None  # a subclass that notes nothing has not that of this answer
+            spoken = []
+            self._last_usage = self._last_response = None  # a subclass that stores none would show an earlier call's
             stream = self.chat_stream(messages, tools, **kwargs)
             del messages, tools, kwargs  # tracebacks with the values of variables would show them
             async with closing(stream) as texts:
                 async for text in texts:
-                    said.append(text)
+                    spoken.append(text)
                     yield TextDelta(text)
             known = self.last_response or LLMResponse(None, usage=self.last_usage)
-            yield ResponseDone(replace(known, content="".join(said) or None, tool_calls=[]))
+            yield ResponseDone(replace(known, content="".join(spoken) or None, tool_calls=[]))
             return
-        asking = self.chat(messages, tools, **kwargs)
+        calling = self.chat(messages, tools, **kwargs)
         del messages, tools, kwargs  # as above
-        response = await asking
+        response = await calling
         if response.content:
             yield TextDelta(response.content, response.id)
         for tool_call in response.tool_calls:
@@ -178,13 +198,13 @@ class LLMProvider(ABC):
         yield ResponseDone(response)
 
     async def prewarm(self) -> None:  # noqa: B027 - optional: a provider with nothing to load keeps this
-        """Load what is slow to load and open the connection, so that the first turn is as fast as the rest.
+        """Load slow dependencies and open the connection, so that the first turn is as fast as the others.
 
-        A server that cannot be reached is no error yet: it may be there at the first turn. It is told in the log.
+        A server that cannot be reached is logged and is not an error: it may be up by the first turn.
         """
 
     async def _prewarm(self) -> None:
-        """Do what ``prewarm`` does, and raise what it only logs: for who has another provider to ask.
+        """Do what ``prewarm`` does, but raise what it only logs. Used by ``FallbackProvider``.
 
         Raises:
             APIError: If the server cannot be reached. A subclass whose ``prewarm`` logs that overrides this too.
@@ -197,25 +217,25 @@ class LLMProvider(ABC):
         tools: list[ToolSpec] | None,
         options: Mapping[str, Any],
         *,
-        began: Callable[[], None],  # noqa: ARG002 - for those that know it before their first event
-        first_token_s: float | None,  # noqa: ARG002 - for those that would give up earlier
+        began: Callable[[], None],  # noqa: ARG002 - for overrides that see a token before their first event
+        first_token_s: float | None,  # noqa: ARG002 - for overrides with a shorter limit of their own
     ) -> AsyncIterator[StreamEvent]:
-        """Do what ``stream_events`` does, for who has another provider to ask.
+        """Do what ``stream_events`` does for a group, which has another provider to call.
 
-        A subclass that can tells when its answer has begun, and does not ask again after a timeout.
+        An override reports its first useful token, and does not retry after a timeout.
 
         Args:
             messages: The conversation.
             tools: The tools.
             options: The keywords of the call.
-            began: To be called when something useful has come, which may be long before the first event.
-            first_token_s: Seconds that the caller waits for that. It keeps the time itself; a provider with less
-                patience of its own is to have as much.
+            began: Callback for the first useful token, which may arrive long before the first event.
+            first_token_s: Seconds that the group waits for it. The group enforces the limit; an override raises a
+                shorter limit of its own to it.
         """
         return self.stream_events(messages, tools, **options)
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
-        """Give back connections, and stop a server that this provider started."""
+        """Close the connections, and stop a server that this provider started."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -226,15 +246,15 @@ class LLMProvider(ABC):
         await self.aclose()
 
     def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
-        """Return the tools as this provider wants them; unchanged by default.
+        """Return the tools in the form that this provider needs; unchanged by default.
 
-        A provider calls this itself, once for each request, for the tools that it was given. Who asks a provider, an
-        agent or a ``FallbackProvider``, passes them on as they are.
+        The provider calls this itself, once per call. Callers, also a ``FallbackProvider``, pass tools through
+        unchanged.
         """
         return tools
 
     def parse_tool_arguments(self, arguments: Json) -> dict[str, Json]:
-        """Read a tool call's arguments in every form that servers use; never raises.
+        """Parse a tool call's arguments in every form that servers use; never raise.
 
         Args:
             arguments: A JSON string, an object, None, or anything else.
@@ -245,12 +265,12 @@ class LLMProvider(ABC):
         return read_arguments(arguments)[0]
 
     def format_tool_result(self, content: str, tool_call_id: str | None, tool_name: str | None = None) -> Message:
-        """Build the message that carries a tool's result back to the model.
+        """Build the message that returns a tool's result to the model.
 
         Args:
             content: The result as text.
             tool_call_id: ``ToolCall.id`` of the call.
-            tool_name: ``ToolCall.name`` of the call (Ollama looks it up by name).
+            tool_name: ``ToolCall.name`` of the call (Ollama matches results by name).
 
         Returns:
             A message with role ``tool``.
@@ -258,13 +278,13 @@ class LLMProvider(ABC):
         return {"role": "tool", "tool_call_id": tool_call_id, "name": tool_name, "content": content}
 
     def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
-        """Build the assistant message that says which tools were called.
+        """Build the assistant message that records tool calls.
 
         Gemini rejects a history whose calls lack their thought signatures, and OpenRouter one without
         ``reasoning_details``: the message holds what is in ``ToolCall.provider_fields``.
 
         Args:
-            content: What the model said beside the calls.
+            content: The text beside the calls.
             tool_calls: The calls.
 
         Returns:

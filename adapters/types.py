@@ -1,23 +1,35 @@
-"""The values that cross the library's border: answers, tool calls, usage and stream events.
+"""The public values: responses, tool calls, token usage, stream events, and the typed keywords of a call.
 
-Everything here is frozen and slotted, knows nothing of HTTP, and imports nothing of ours. How an answer is read
-off the wire lives in ``adapters.transport``; how messages are formatted for the next request in ``adapters.provider``.
+All values are frozen and slotted. The module knows nothing of HTTP and imports no other module of the package.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
+    from types import UnionType
+    from typing import _SpecialForm
+
+    import typing_extensions
+
+    ParsedT = typing_extensions.TypeVar("ParsedT", default=Any)
+    ParsedT_co = typing_extensions.TypeVar("ParsedT_co", default=Any, covariant=True)
+else:
+    # Only type checkers need the defaults. Loading typing_extensions for them would slow `import adapters` down.
+    from typing import TypeVar
+
+    ParsedT = TypeVar("ParsedT")
+    ParsedT_co = TypeVar("ParsedT_co", covariant=True)
 
 Json: TypeAlias = Any
-"""JSON of any shape, as a server, a model, an agent or a file wrote it: whoever reads it checks what it is.
+"""JSON of any shape, as a server, a model, an agent or a file wrote it. Readers check its type.
 
-``Any`` and not a recursive type, because each reader narrows it with ``isinstance`` and a recursive type would have
-all of them cast."""
+``Any`` instead of a recursive type, because each reader narrows it with ``isinstance`` and a recursive type would
+require casts everywhere."""
 
 Message: TypeAlias = dict[str, Any]
 """One chat message in OpenAI format: ``{"role": …, "content": …}``, with ``tool_calls`` or ``tool_call_id``."""
@@ -25,22 +37,78 @@ Message: TypeAlias = dict[str, Any]
 ToolSpec: TypeAlias = dict[str, Any]
 """One tool in OpenAI format: ``{"type": "function", "function": {"name": …, "parameters": <JSON schema>}}``."""
 
+ResponseFormat: TypeAlias = "type[ParsedT] | UnionType | _SpecialForm | Mapping[str, Any]"
+"""A required form of a response: a pydantic model, a dataclass, a ``TypedDict``, ``list[X]``, a union or a ``Literal``,
+or OpenAI's object (``{"type": "json_schema", …}``)."""
+
+
+class BaseCallOptions(TypedDict, total=False):
+    """The keywords of one call but for ``response_format``, which decides the type of the response of ``chat``."""
+
+    timeout: float | None
+    max_retries: int | None
+    first_token_timeout: float | None
+    extra_headers: Mapping[str, str] | None
+    extra_body: Mapping[str, Any] | None
+    tool_choice: Literal["auto", "none", "required", "any"] | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    repetition_penalty: float | None
+    logit_bias: Mapping[str, float] | None
+    logprobs: bool | None
+    top_logprobs: int | None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None
+    reasoning: Mapping[str, Any] | None
+    models: Sequence[str] | None
+    user: str | None
+    metadata: Mapping[str, Any] | None
+    service_tier: str | None
+    verbosity: Literal["low", "medium", "high"] | None
+
+
+class CallOptions(BaseCallOptions, total=False):
+    """The keywords of one call, for type checkers and editors.
+
+    The set is closed for type checkers. At run time any other keyword becomes a field of the request's body unless
+    its name resembles one of these; code that is type-checked puts a server's own parameters into ``extra_body``.
+
+    Attributes:
+        timeout: Seconds for the whole call, all attempts included.
+        max_retries: How often a failed request may be sent again.
+        first_token_timeout: Seconds that each request has until its first useful token.
+        extra_headers: Headers of this request.
+        extra_body: Fields that are written into the body last, over all others.
+        response_format: Required form of the response, see ``ResponseFormat``.
+    """
+
+    response_format: ResponseFormat[Any] | None
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call that the model asks for.
+    """One tool call of the model.
 
     Attributes:
-        id: Unique within the answer, never empty; a made one has nine letters or digits (Mistral accepts no other).
-        name: Name of the tool, stripped of white space and of ``functions.``.
+        id: Unique within the response, never empty. Generated ids have nine letters or digits (Mistral accepts no
+            other).
+        name: Name of the tool, without white space and ``functions.``.
         arguments: Always an object; ``{}`` if the model's arguments were empty or unreadable.
-        error: Why the arguments could not be read, or None. A call with an error should not be run: its
-            ``arguments`` are not what the model meant.
-        provider_fields: What the provider wants back with this call, such as a thought signature; empty if nothing.
-            ``LLMProvider.format_tool_call_message`` writes it. It is plain JSON of the form ``{"message": {…},
-            "call": {…}, "function": {…}}``, where a part that is empty is missing: the fields to be added to the
-            assistant message, to its entry for this call, and to the ``function`` of that entry. What belongs to the
-            whole message (``reasoning_content``, ``reasoning_details``) is kept by the first call of an answer alone.
+        error: Why the arguments could not be read, or None. A call with an error must not be run: its ``arguments``
+            are not what the model meant.
+        provider_fields: Fields that the provider needs back with this call, such as a thought signature; empty if none.
+            ``LLMProvider.format_tool_call_message`` writes them. Plain JSON of the form ``{"message": {…}, "call": {…},
+            "function": {…}}``, without empty parts: fields of the assistant message, of its entry for this call, and
+            of the ``function`` of that entry. Fields of the whole message (``reasoning_content``,
+            ``reasoning_details``) are kept by the first call of a response alone.
     """
 
     id: str
@@ -52,14 +120,17 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one request, as the server counted them, and their price; None stands for what it did not say.
+    """Tokens of one or more requests, as the server counted them, and their price; None if it did not report them.
+
+    Usages can be added, also with ``sum()``. An optional field of a sum is None if it is None in any summand: a sum
+    with an unknown part is unknown.
 
     Attributes:
-        prompt_tokens: Tokens of everything that was sent.
-        completion_tokens: Tokens of the answer, reasoning included.
-        cached_tokens: How many of ``prompt_tokens`` the server had kept from an earlier request.
+        prompt_tokens: Tokens of the whole request.
+        completion_tokens: Tokens of the response, reasoning included.
+        cached_tokens: How many of ``prompt_tokens`` came from the server's prefix cache.
         reasoning_tokens: How many of ``completion_tokens`` were reasoning.
-        cost: What the provider says that it charges, in its own currency (OpenRouter: credits, which are US dollars).
+        cost: The price that the provider reports, in its own currency (OpenRouter: credits, which are US dollars).
     """
 
     prompt_tokens: int
@@ -68,33 +139,54 @@ class TokenUsage:
     reasoning_tokens: int | None = None
     cost: Decimal | None = None
 
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        if not isinstance(other, TokenUsage):
+            return NotImplemented
+        return TokenUsage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            _sum(self.cached_tokens, other.cached_tokens),
+            _sum(self.reasoning_tokens, other.reasoning_tokens),
+            None if self.cost is None or other.cost is None else self.cost + other.cost,
+        )
+
+    def __radd__(self, other: int) -> TokenUsage:
+        """Support ``sum()``, which starts with 0."""
+        return self if other == 0 else NotImplemented
+
+
+def _sum(first: int | None, second: int | None) -> int | None:
+    return None if first is None or second is None else first + second
+
 
 @dataclass(frozen=True, slots=True)
-class LLMResponse:
-    """One whole answer.
+class LLMResponse(Generic[ParsedT_co]):
+    """One complete response.
 
-    Two are equal if they say the same. How they came about does not count: ids, seconds, attempts, and who answered.
+    Two responses are equal if they have the same content; ids, times, attempts and the provider do not count.
 
     Attributes:
-        content: What may be spoken, or None if there is nothing to speak.
+        content: Text that may be spoken, or None if there is none.
         tool_calls: The calls to run, in the model's order; empty if there are none.
-        usage: The server's count, or None if it sent none (never zeros in its place).
-        reasoning: What the model thought before it answered, never part of ``content``; None if it did not.
-        finish_reason: The server's word for why it stopped (``stop``, ``length``, ``tool_calls`` …), or None.
+        usage: The server's count, or None if it sent none (never zeros instead).
+        reasoning: The model's reasoning before the answer, never part of ``content``; None if there is none.
+        finish_reason: The server's word for the end of the response (``stop``, ``length``, ``tool_calls`` …), or None.
         model: The model that answered, as the server names it, or None.
         refusal: The words in which the model declined, or None if it did not. They are its ``content``, too.
-        parsed: The answer in the form of ``response_format``: an instance of its class, or the decoded JSON. None
-            if no such form was asked for, or if the model declined or called a tool instead.
+        parsed: The content as ``response_format`` requires it: a value of that type, or the decoded JSON. None without
+            ``response_format``, and if the model declined or called a tool instead.
         logprobs: OpenAI's entry for each token (``{"token": …, "logprob": …}``), or None if the server sent none.
-        native_finish_reason: The word of the provider behind the server (OpenRouter), or None.
-        id: The server's name for this answer, or None.
-        request_id: The server's name for the request, from a header, for its operator; or None.
+        native_finish_reason: The finish reason of the provider behind the server (OpenRouter), or None.
+        id: The server's id of this response, or None.
+        request_id: The server's id of the request, from a header, for its operator; or None.
         provider: Name of the provider that answered, or None.
-        upstream_provider: Who ran the model for the provider (OpenRouter), or None.
-        first_text_s: Seconds from the call to the first text, failed tries included; None if there was no text.
-        total_s: Seconds from the call to the end of the answer, failed tries included, or None.
-        attempts: How many requests that provider was sent for this answer, or None.
-        dropped: Parameters that were asked for and not sent, because the server has refused them.
+        upstream_provider: The provider that ran the model for this one (OpenRouter), or None.
+        time_to_first_text_s: Seconds from the call to the first text, failed attempts included; None without text.
+        time_to_first_token_s: Seconds from the call to the first useful token (text, reasoning, or part of a tool
+            call), failed attempts included; None if unknown.
+        total_s: Seconds from the call to the end of the response, failed attempts included, or None.
+        attempts: How many requests were sent to that provider for this response, or None.
+        dropped: Requested parameters that were not sent, because the server does not accept them.
     """
 
     content: str | None
@@ -104,17 +196,23 @@ class LLMResponse:
     finish_reason: str | None = None
     model: str | None = None
     refusal: str | None = None
-    parsed: Any = None
+    parsed: ParsedT_co | None = None
     logprobs: list[dict[str, Any]] | None = field(default=None, repr=False)
     native_finish_reason: str | None = None
     id: str | None = field(default=None, compare=False)
     request_id: str | None = field(default=None, compare=False)
     provider: str | None = field(default=None, compare=False)
     upstream_provider: str | None = field(default=None, compare=False)
-    first_text_s: float | None = field(default=None, compare=False)
+    time_to_first_text_s: float | None = field(default=None, compare=False)
+    time_to_first_token_s: float | None = field(default=None, compare=False)
     total_s: float | None = field(default=None, compare=False)
     attempts: int | None = field(default=None, compare=False)
     dropped: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def first_text_s(self) -> float | None:
+        """The former name of ``time_to_first_text_s``."""
+        return self.time_to_first_text_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +221,7 @@ class TextDelta:
 
     Attributes:
         text: Never empty.
-        response_id: ``LLMResponse.id`` of the answer that it belongs to, or None; an interrupted answer has no other.
+        response_id: ``LLMResponse.id`` of its response, or None; an interrupted response has no other place for it.
     """
 
     text: str
@@ -132,11 +230,11 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDone:
-    """A call that arrived whole, in a turn that arrived whole.
+    """A complete call of a complete response.
 
     Attributes:
         tool_call: The call.
-        response_id: ``LLMResponse.id`` of the answer that it belongs to, or None.
+        response_id: ``LLMResponse.id`` of its response, or None.
     """
 
     tool_call: ToolCall
@@ -156,12 +254,12 @@ class ResponseDone:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gave back, as the model will read it.
+    """The result of a tool call, as the model will read it.
 
     Attributes:
-        tool_call: The call that it answers.
+        tool_call: The call.
         content: The result, or a sentence that says why there is none.
-        failed: Whether the tool raised, took too long, was interrupted, or was not run because its call could not be
+        failed: Whether the tool raised, timed out or was interrupted, or was not run because its call could not be
             read or does not fit it.
     """
 
@@ -172,11 +270,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ToolsRunning:
-    """The tools of a round take long: time for a word to the person who waits.
+    """The tools of a round are taking long: time for a filler word to the person who waits.
 
     Attributes:
-        names: The tools that still run.
-        waited_s: How long they have run.
+        names: The tools that are still running.
+        waited_s: Seconds since they were started.
     """
 
     names: tuple[str, ...]
@@ -184,3 +282,7 @@ class ToolsRunning:
 
 
 StreamEvent: TypeAlias = TextDelta | ToolCallDone | ResponseDone
+"""An event of ``stream_events``."""
+
+AgentEvent: TypeAlias = TextDelta | ToolCallDone | ToolsRunning | ToolResult | ResponseDone
+"""An event of ``run_turn``."""

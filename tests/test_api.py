@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ PUBLIC = [
     "APIError",
     "APITimeoutError",
     "AdapterError",
+    "AgentEvent",
     "AllProvidersFailedError",
     "AuthenticationError",
     "BadRequestError",
@@ -54,6 +56,8 @@ PUBLIC = [
     "run_turn",
 ]
 
+MODULES = ["doctor", "livekit", "models", "pipecat", "testing"]
+
 PROVIDERS = [
     pytest.param(adapters.LLMProvider, id="LLMProvider"),
     pytest.param(adapters.LiteLLMProvider, id="LiteLLMProvider"),
@@ -85,6 +89,37 @@ def test_version() -> None:
     assert adapters.__version__ == expected
 
 
+def test_dir_lists_what_is_loaded_late() -> None:
+    """``dir`` lists the public names and modules before anything has loaded them."""
+    printed = _run("import json, adapters; print(json.dumps(dir(adapters)))")
+
+    assert {*PUBLIC, *MODULES, "__version__"} <= set(printed)
+    assert printed == sorted(printed)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name != "pipecat"])
+def test_public_modules_are_attributes(name: str) -> None:
+    """A public module is loaded when it is first accessed."""
+    code = f"import json, adapters; before = '{name}' in vars(adapters)\n"
+    code += f"print(json.dumps([before, adapters.{name}.__name__]))"
+
+    assert _run(code) == [False, f"adapters.{name}"]
+
+
+@pytest.mark.parametrize("name", ["livekit", "pipecat"])
+def test_module_whose_library_is_missing(name: str) -> None:
+    """Without its library a module is no attribute, for ``hasattr`` and ``inspect``; the error names the extra."""
+    code = (
+        f"import json, sys; sys.modules['{name}'] = None; import adapters\n"
+        f"try:\n    from adapters import {name}\n"
+        f"except ImportError as error:\n    print(json.dumps([hasattr(adapters, '{name}'), str(error)]))"
+    )
+    has_attribute, text = _run(code)
+
+    assert has_attribute is False
+    assert f"caal-llm-adapters[{name}]" in text or f"[{name}]'" in text
+
+
 def test_unknown_name() -> None:
     """A name that is not there is an AttributeError, as anywhere."""
     with pytest.raises(AttributeError, match="module 'adapters' has no attribute 'create_providers'"):
@@ -95,7 +130,7 @@ def test_unknown_name() -> None:
 @pytest.mark.parametrize(
     ("method", "parameters"),
     [
-        pytest.param("chat", ["self", "messages", "tools=None", "**kwargs"], id="chat"),
+        pytest.param("chat", ["self", "messages", "tools=None", "response_format=None", "**kwargs"], id="chat"),
         pytest.param("chat_stream", ["self", "messages", "tools=None", "**kwargs"], id="chat_stream"),
         pytest.param("stream_events", ["self", "messages", "tools=None", "**kwargs"], id="stream_events"),
         pytest.param("prewarm", ["self"], id="prewarm"),
@@ -127,7 +162,7 @@ def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: st
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        pytest.param(adapters.create_provider, ["provider_name", "**options"], id="create_provider"),
+        pytest.param(adapters.create_provider, ["kind", "**options"], id="create_provider"),
         pytest.param(adapters.create_provider_from_settings, ["settings"], id="create_provider_from_settings"),
         pytest.param(adapters.load_config, ["path=None"], id="load_config"),
         pytest.param(adapters.mcp_tools, ["client", "timeout_s=None"], id="mcp_tools"),
@@ -162,10 +197,15 @@ def _default(parameter: inspect.Parameter) -> str:
     return "" if parameter.default is inspect.Parameter.empty else f"={parameter.default}"
 
 
+def _run(code: str) -> Any:
+    """Return what code prints as JSON in a new process."""
+    command = [sys.executable, "-c", code]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+
+
 def test_import_is_light() -> None:
     """Importing the package imports nothing that is slow to load, and the YAML reader only when a file is read."""
-    code = "import json, sys, adapters; print(json.dumps(sorted(sys.modules)))"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    modules = _run("import json, sys, adapters; print(json.dumps(sorted(sys.modules)))")
     heavy = {
         "aiohttp",
         "click",
@@ -176,11 +216,12 @@ def test_import_is_light() -> None:
         "openai",
         "rich",
         "tenacity",
+        "typing_extensions",
         "xllamacpp",
     }
-    heavy |= {"yaml", "adapters.tools.signature"}
+    heavy |= {"pydantic", "yaml", "adapters.livekit", "adapters.tools.signature"}
 
-    assert heavy & set(json.loads(printed)) == set()
+    assert heavy & set(modules) == set()
 
 
 def test_making_a_provider_loads_no_litellm() -> None:
@@ -191,6 +232,5 @@ def test_making_a_provider_loads_no_litellm() -> None:
         "adapters.load_config()\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
-    assert {"aiohttp", "litellm", "openai", "xllamacpp"} & set(json.loads(printed)) == set()
+    assert {"aiohttp", "litellm", "openai", "xllamacpp"} & set(_run(code)) == set()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from adapters import FallbackProvider, LiteLLMProvider, LLMProvider, create_provider, create_provider_from_settings
 from adapters.config import ProviderConfig, load_config
+from adapters.config.options import (
+    LimitOptions,
+    ProviderOptions,
+    ReasoningOptions,
+    RetryOptions,
+    RoutingOptions,
+    TimeoutOptions,
+)
+from adapters.config.sections import LimitConfig, ReasoningConfig, RetryConfig, RoutingConfig, TimeoutConfig
 from adapters.errors import ConfigError
 from adapters.testing.answers import answer
 from adapters.testing.server import ScriptedServer
@@ -16,6 +26,8 @@ from adapters.testing.server import ScriptedServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from adapters.config import KindName
 
 _HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
 
@@ -35,7 +47,7 @@ async def _ask(provider: LLMProvider, server: ScriptedServer) -> tuple[dict[str,
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("kind", "options"),
     [
         pytest.param("openai_compatible", {}, id="openai_compatible"),
         pytest.param("openai_compatible", {"api_key": "k"}, id="openai_compatible with a key"),
@@ -44,11 +56,11 @@ async def _ask(provider: LLMProvider, server: ScriptedServer) -> tuple[dict[str,
         pytest.param("ollama", {"think": False, "temperature": 0.15}, id="ollama"),
     ],
 )
-async def test_request_of_a_kind(server: ScriptedServer, name: str, options: dict[str, Any]) -> None:
+async def test_request_of_a_kind(server: ScriptedServer, kind: KindName, options: dict[str, Any]) -> None:
     """Each kind asks its server for the bare model, with the key if one was given."""
     base_url = server.add("case", answer("Hi"))
 
-    body, headers = await _ask(create_provider(name, model="m", base_url=base_url, **options), server)
+    body, headers = await _ask(create_provider(kind, model="m", base_url=base_url, **options), server)
 
     assert server.seen["case"].paths == ["/case/v1/chat/completions"]
     assert (body["model"], body["temperature"]) == ("m", options.get("temperature", 0.7))
@@ -99,11 +111,45 @@ def _headers_of(provider: LiteLLMProvider) -> dict[str, str]:
 
 def test_provider_shows_its_options() -> None:
     """What an agent looks for on a provider is what it was made with; the name may be in any case."""
-    provider = create_provider(" Ollama", model="qwen3:8b", base_url=None, think=False, temperature=0.15, num_ctx=8192)
+    provider = create_provider(
+        " Ollama",  # type: ignore[arg-type]  # type checkers know one spelling
+        model="qwen3:8b",
+        base_url=None,
+        think=False,
+        temperature=0.15,
+        num_ctx=8192,
+    )
 
     assert isinstance(provider, LiteLLMProvider)
     assert (provider.provider_name, provider.model) == ("ollama", "qwen3:8b")
     assert (provider.think, provider.temperature, provider.num_ctx) == (False, 0.15, 8192)
+
+
+def test_former_keyword() -> None:
+    """``provider_name`` still names the kind, and says so once for each place in the program."""
+    with pytest.warns(DeprecationWarning, match="provider_name is now called kind") as caught:
+        provider = create_provider(provider_name="ollama", model="m")  # type: ignore[call-arg]  # the former keyword
+
+    assert isinstance(provider, LiteLLMProvider)
+    assert provider.provider_name == "ollama"
+    assert [warning.filename for warning in caught] == [__file__]
+    assert list(inspect.signature(create_provider).parameters) == ["kind", "options"]
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        pytest.param(ProviderOptions, ProviderConfig.model_fields.keys() - {"kind"}, id="provider"),
+        pytest.param(RetryOptions, RetryConfig.model_fields.keys(), id="retry"),
+        pytest.param(TimeoutOptions, TimeoutConfig.model_fields.keys(), id="timeouts"),
+        pytest.param(LimitOptions, LimitConfig.model_fields.keys(), id="limits"),
+        pytest.param(RoutingOptions, RoutingConfig.model_fields.keys(), id="routing"),
+        pytest.param(ReasoningOptions, ReasoningConfig.model_fields.keys(), id="reasoning"),
+    ],
+)
+def test_typed_options_are_those_of_the_configuration(options: Any, fields: set[str]) -> None:
+    """Type checkers know each option of the configuration, and no other."""
+    assert options.__optional_keys__ == fields
 
 
 def test_context_that_ollama_ignores_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -222,7 +268,7 @@ async def test_secret_is_looked_up_when_the_provider_is_made(
 def test_mistakes_are_told(name: str, options: dict[str, Any], told: str) -> None:
     """A provider that cannot work is refused when it is made, as a ValueError that says what to do."""
     with pytest.raises(ConfigError) as caught:
-        create_provider(name, **options)
+        create_provider(cast("KindName", name), **options)
 
     assert str(caught.value) == told
     assert isinstance(caught.value, ValueError)

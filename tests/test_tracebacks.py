@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters import LLMResponse
+    from adapters.config import KindName
     from adapters.testing.answers import Action
 
 _OURS = str(Path(adapters.__file__).parent)
@@ -93,7 +94,7 @@ def closed_port() -> int:
     ],
 )
 async def test_no_frame_shows_a_secret(
-    script: tuple[Action, ...] | None, kind: str, group: bool, way: str, closed_port: int
+    script: tuple[Action, ...] | None, kind: KindName, group: bool, way: str, closed_port: int
 ) -> None:
     """Whatever fails, and however it was asked, the variables of our frames hold neither key nor prompt."""
     async with ScriptedServer() as server:

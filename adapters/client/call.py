@@ -63,7 +63,7 @@ class Call:
         return replace(
             response,
             parsed=parsed,
-            first_text_s=self.first_text_s,
+            time_to_first_text_s=self.first_text_s,
             total_s=time.monotonic() - self.began_s,
             attempts=self.attempts,
             dropped=self.dropped,

@@ -17,10 +17,10 @@ from adapters.client.call import Call
 from adapters.client.retry import with_retries
 from adapters.errors import APIError, IncompleteResponseError, UpstreamError, kind_of
 from adapters.models import find_model
-from adapters.provider import LLMProvider, whole_answer
+from adapters.provider import LLMProvider, whole_answer, with_response_format
 from adapters.request.build import build_request
 from adapters.request.capabilities import ServerCapabilities
-from adapters.request.params import parse_params
+from adapters.request.params import log_unknown_options, parse_params
 from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.request.response_format import SchemaMismatchError
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
@@ -33,11 +33,21 @@ from adapters.types import ResponseDone, TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from typing import Unpack
 
     from adapters.config import ProviderConfig, RetryConfig
     from adapters.local import LocalServer
     from adapters.request.params import RequestParams
-    from adapters.types import LLMResponse, Message, StreamEvent, ToolSpec
+    from adapters.types import (
+        BaseCallOptions,
+        CallOptions,
+        LLMResponse,
+        Message,
+        ParsedT,
+        ResponseFormat,
+        StreamEvent,
+        ToolSpec,
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +66,7 @@ class LiteLLMProvider(LLMProvider):
         self._capabilities = ServerCapabilities(config.name)
         self._provider_fields = ProviderFieldsMemory()
         self._is_rehearsed = False
+        self._logged_options: set[str] = set()
         if config.prewarm:
             self._transport.begin_loading()
 
@@ -92,10 +103,18 @@ class LiteLLMProvider(LLMProvider):
         """Wanted context window in tokens (Ollama), or None."""
         return self._config.num_ctx
 
-    async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
+    async def chat(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None = None,
+        *,
+        response_format: ResponseFormat[ParsedT] | None = None,
+        **kwargs: Unpack[BaseCallOptions],
+    ) -> LLMResponse[ParsedT]:
         """Ask once and wait for the whole answer; see ``LLMProvider.chat``."""
-        call = Call(self._params(messages, tools, kwargs, stream=False))
-        del messages, tools, kwargs  # tracebacks with the values of variables would show them
+        options = with_response_format(kwargs, response_format)
+        call = Call(self._params(messages, tools, options, stream=False))
+        del messages, tools, kwargs, options  # tracebacks with the values of variables would show them
         try:
             return await whole_answer(self._events(call))
         except IncompleteResponseError as error:
@@ -105,7 +124,7 @@ class LiteLLMProvider(LLMProvider):
         return await whole_answer(self._events(call))
 
     async def chat_stream(
-        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[str]:
         """Stream the text of one answer, without calls; see ``LLMProvider.chat_stream``."""
         call = Call(self._params(messages, tools, {**kwargs, "tool_choice": "none"}, stream=True))
@@ -116,10 +135,10 @@ class LiteLLMProvider(LLMProvider):
                     yield event.text
 
     def stream_events(
-        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[StreamEvent]:
         """Stream text and calls of one answer, from one request; see ``LLMProvider.stream_events``."""
-        return self._events(Call(self._params(messages, tools, kwargs, stream=True)))
+        return self._events(Call(self._params(messages, tools, {**kwargs}, stream=True)))
 
     def _stream_for_group(
         self,
@@ -190,7 +209,9 @@ class LiteLLMProvider(LLMProvider):
             options = {name: value for name, value in options.items() if name != "tool_choice"}
         prepared = self.prepare_tools(tools or [])
         messages = self._provider_fields.restore(messages)
-        return parse_params(messages, prepared, tool_choice=choice, stream=stream, options=options)
+        params = parse_params(messages, prepared, tool_choice=choice, stream=stream, options=options)
+        log_unknown_options(self.provider_name, params.options, self._logged_options)
+        return params
 
     def _may_reshape(self, call: Call, error: IncompleteResponseError) -> bool:
         """Whether another answer may have the form that this one has not; who wants no retries gets none."""

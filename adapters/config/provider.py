@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from adapters.client.provider import LiteLLMProvider
+    from adapters.fallback import FallbackProvider
     from adapters.types import Json
 
 from pydantic import (
@@ -114,6 +116,12 @@ class ProviderConfig(Section):
     _source: Source = PrivateAttr()
     _key_variable: str = PrivateAttr(default="")
     _others: tuple[ProviderConfig, ...] = PrivateAttr(default=())
+
+    if TYPE_CHECKING:
+
+        def _makes(self) -> LiteLLMProvider | FallbackProvider:
+            """Declare for type checkers what ``create_provider`` makes of an entry."""
+            raise NotImplementedError
 
     def model_post_init(self, context: Source | None, /) -> None:
         """Remember where the settings stand; pydantic hands on the context that validation was given."""

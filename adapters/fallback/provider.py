@@ -14,15 +14,25 @@ from typing import TYPE_CHECKING, Any
 from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError, kind_of
 from adapters.fallback.cooldown import Cooldowns, is_provider_fault
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
-from adapters.provider import LLMProvider, closing, whole_answer
+from adapters.provider import LLMProvider, closing, whole_answer, with_response_format
 from adapters.request.params import seconds_of
 from adapters.telemetry.spans import opened_after
 from adapters.types import ResponseDone, TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from typing import Unpack
 
-    from adapters.types import LLMResponse, Message, StreamEvent, ToolSpec
+    from adapters.types import (
+        BaseCallOptions,
+        CallOptions,
+        LLMResponse,
+        Message,
+        ParsedT,
+        ResponseFormat,
+        StreamEvent,
+        ToolSpec,
+    )
 
 _logger = logging.getLogger(__name__)
 
@@ -107,12 +117,20 @@ class FallbackProvider(LLMProvider):
         """Wanted context window in tokens of the provider that answered last, or None."""
         return getattr(self._latest, "num_ctx", None)
 
-    async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
+    async def chat(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None = None,
+        *,
+        response_format: ResponseFormat[ParsedT] | None = None,
+        **kwargs: Unpack[BaseCallOptions],
+    ) -> LLMResponse[ParsedT]:
         """Return the whole answer of the first provider that gives one.
 
         Args:
             messages: The conversation, in OpenAI format.
             tools: Tools that the model may call; the provider that is asked prepares them.
+            response_format: Required form of the response, as for ``LLMProvider.chat``.
             **kwargs: Sampling parameters of this request alone. ``timeout`` is for the whole call, whoever answers;
                 ``first_token_timeout`` stands in for ``first_token_s``, and the last provider has no more either.
 
@@ -122,12 +140,12 @@ class FallbackProvider(LLMProvider):
         Raises:
             AllProvidersFailedError: If no provider answered.
         """
-        asked = GroupRequest.of(messages, tools, kwargs)
+        asked = GroupRequest.of(messages, tools, with_response_format(kwargs, response_format))
         del messages, tools, kwargs  # tracebacks with the values of variables would show them
         return await whole_answer(self._events(asked, heard=False))
 
     async def chat_stream(
-        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[str]:
         """Stream the text of the first provider that sends some; arguments and errors as for ``stream_events``."""
         asked = GroupRequest.of(messages, tools, {**kwargs, "tool_choice": "none"})
@@ -138,7 +156,7 @@ class FallbackProvider(LLMProvider):
                     yield event.text
 
     def stream_events(
-        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
+        self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[StreamEvent]:
         """Stream text and tool calls of the first provider that sends some.
 

@@ -6,19 +6,24 @@ How it becomes a request is the business of ``build``.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.config.values import WRITTEN_BY_US
 from adapters.errors import ConfigError
 from adapters.request.response_format import response_format_of
+from adapters.types import CallOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from adapters.request.response_format import ResponseFormat
     from adapters.types import Json, Message, ToolSpec
+
+_logger = logging.getLogger(__name__)
 
 _OF_THE_PROVIDER = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
@@ -37,11 +42,21 @@ _TAKEN: Mapping[str, str] = {
     "headers": "use extra_headers for one request, or set headers where the provider is made",
     "retry": "use max_retries for one request, or set retry where the provider is made",
     "num_retries": "use max_retries",
+    "retries": "use max_retries",
     "timeouts": "use timeout for one request, or set timeouts where the provider is made",
     "request_timeout": "use timeout",
     "stream_timeout": "use first_token_timeout, or timeout for the whole call",
     "stream": "chat waits for the whole answer, chat_stream and stream_events stream it",
 }
+
+_KNOWN = CallOptions.__optional_keys__
+_RESEMBLING_BUT_KNOWN = frozenset(
+    {"logit_bias_mode", "max_new_tokens", "min_tokens", "reasoning_format", "repeat_penalty", "top_a"}
+)
+"""Parameters of servers whose names are near those of other parameters."""
+
+_MIN_SIMILARITY = 0.84  # "retrys" has 0.86 to "retries"; "min_tokens", which vLLM has, 0.80 to "max_tokens"
+_MAX_LOGGED = 100  # names for each provider; their number is the caller's
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,8 @@ def parse_params(
     for name in own:
         if name in _TAKEN:
             raise ConfigError(f"{name} is not an option of a single request: {_TAKEN[name]}.")
+        if name not in _KNOWN:
+            _check_spelling(name)
     timeout_s = seconds_of("timeout", own.pop("timeout", None))
     first_token_s = seconds_of("first_token_timeout", own.pop("first_token_timeout", None))
     if first_token_s is not None and not stream:
@@ -126,13 +143,52 @@ def parse_params(
     max_retries = _max_retries(own.pop("max_retries", None))
     headers = _headers(own.pop("extra_headers", None))
     extra_body = _extra_body(own.pop("extra_body", None))
-    form = None if own.get("response_format") is None else response_format_of(own["response_format"])
+    wanted = own.pop("response_format", None)
+    form = None if wanted is None else response_format_of(wanted)
     if form is not None:
         own["response_format"] = form.body
     for name, value in (own | extra_body).items():
         _check_json(name, value)
     limits = (timeout_s, max_retries, first_token_s)
     return RequestParams(messages, tools or [], stream, tool_choice, own, extra_body, headers, *limits, form)
+
+
+def log_unknown_options(provider: str, options: Iterable[str], logged: set[str]) -> None:
+    """Log keywords that no provider knows by name, each once: they are sent as they are.
+
+    Args:
+        provider: Name of the provider, for the log.
+        options: The keywords of a call.
+        logged: Names that were logged for this provider before; it grows.
+    """
+    for name in options:
+        if name not in _KNOWN and name not in logged and len(logged) < _MAX_LOGGED:
+            logged.add(name)
+            _logger.info("%s: %s is not a known option; it is sent as a field of the request's body", provider, name)
+
+
+def _check_spelling(name: str) -> None:
+    """Refuse a keyword that resembles a known one.
+
+    Raises:
+        ConfigError: If it does.
+    """
+    if name in _RESEMBLING_BUT_KNOWN:
+        return
+    written = _plain(name)
+    for known in (_KNOWN, _TAKEN):
+        spellings = {_plain(each): each for each in known}
+        near = get_close_matches(written, spellings, n=1, cutoff=_MIN_SIMILARITY)
+        near = near or [each for each in spellings if sorted(each) == sorted(written)]  # modle: 0.80 to model
+        if near:
+            raise ConfigError(
+                f"{name} is not a known option. Did you mean {spellings[near[0]]}? Else write it into extra_body."
+            )
+
+
+def _plain(name: str) -> str:
+    """Leave out what spellings of one name differ in: ``maxTokens`` is ``max_tokens``."""
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def seconds_of(name: str, value: Json) -> float | None:

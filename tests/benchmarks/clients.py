@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from adapters.config import KindName
+
 KEY = "sk-test-0123456789"
 
 
@@ -100,7 +102,7 @@ class Adapters(Client):
     title = "adapters"
     library = "adapters"
     distribution = "caal-llm-adapters"
-    kind = "openai_compatible"
+    kind: KindName = "openai_compatible"
 
     def __init__(self, question: Question) -> None:
         from adapters import LiteLLMProvider, LLMProvider, TextDelta, create_provider
@@ -139,7 +141,7 @@ class AdaptersOpenRouter(Adapters):
     """This package, by LiteLLM's other way out."""
 
     title = "adapters, openrouter/"
-    kind = "openrouter"
+    kind: KindName = "openrouter"
 
 
 class OpenAI(Client):

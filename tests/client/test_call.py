@@ -134,7 +134,7 @@ def test_answers_are_compared_by_what_they_say() -> None:
         request_id="req-1",
         provider="home",
         upstream_provider="Azure",
-        first_text_s=0.1,
+        time_to_first_text_s=0.1,
         total_s=0.2,
         attempts=2,
         dropped=("seed",),

@@ -31,6 +31,8 @@ from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
 from tests.patience import LateError, in_time, patient
 
 if TYPE_CHECKING:
+    from adapters.config import KindName
+    from adapters.config.options import LimitOptions, ProviderOptions, RetryOptions
     from adapters.provider import LLMProvider
     from adapters.testing import ScriptedServer
     from adapters.testing.server import Step
@@ -246,7 +248,7 @@ async def test_a_rehearsal_that_fails_is_no_failure(
 ) -> None:
     """It only saves time: where the limits allow no answer, the first request tells so, and warming up goes on."""
     base_url = scripted_server.add("warm", reply({}))
-    limits = {"event_bytes": 1, "answer_bytes": 1}
+    limits: LimitOptions = {"event_bytes": 1, "answer_bytes": 1}
 
     with caplog.at_level("INFO", logger="adapters"):
         async with create_provider("openai_compatible", model="m", base_url=base_url, limits=limits) as provider:
@@ -268,7 +270,7 @@ async def test_an_event_that_is_no_json_is_passed_over(scripted_server: Scripted
 # How often, and for how long, a question is asked.
 
 _OOPS = reply({"error": {"message": "Oops"}}, "500 Oops")
-_AT_ONCE = {"initial_wait_s": 0.0, "max_wait_s": 0.0}
+_AT_ONCE: RetryOptions = {"initial_wait_s": 0.0, "max_wait_s": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -281,7 +283,7 @@ _AT_ONCE = {"initial_wait_s": 0.0, "max_wait_s": 0.0}
     ],
 )
 async def test_how_often_a_question_is_asked(
-    scripted_server: ScriptedServer, retry: dict[str, int], options: dict[str, Any], requests: int
+    scripted_server: ScriptedServer, retry: RetryOptions, options: dict[str, Any], requests: int
 ) -> None:
     """The policy says how often, unless the call says it itself; ``max_retries`` counts as in the SDK."""
     base_url = scripted_server.add("often", _OOPS)
@@ -442,7 +444,7 @@ async def test_warming_up_reads_what_openrouter_says_of_the_model(
     """Before the first question it is known what the model heeds; more than a warning is left to OpenRouter."""
     listed = reply({"data": [{"id": "maker/model", **entry}]})
     base_url = scripted_server.add("warm", listed, reply(_ANSWER))
-    options = {"name": "shop", "model": model, "base_url": base_url, "api_key": "k"}
+    options: ProviderOptions = {"name": "shop", "model": model, "base_url": base_url, "api_key": "k"}
 
     with caplog.at_level(logging.WARNING, logger="adapters"):
         async with create_provider("openrouter", **options) as provider:
@@ -468,7 +470,9 @@ async def test_models_in_reserve_are_not_judged(scripted_server: ScriptedServer)
 
 @pytest.mark.parametrize("way", ["chat", "stream_events"])
 @pytest.mark.parametrize("kind", ["openai_compatible", "openrouter"])
-async def test_a_good_answer_leaves_nothing_to_collect(scripted_server: ScriptedServer, kind: str, way: str) -> None:
+async def test_a_good_answer_leaves_nothing_to_collect(
+    scripted_server: ScriptedServer, kind: KindName, way: str
+) -> None:
     """What an answer was made of is gone with it, body and connection included, and waits for no collection."""
     base_url = scripted_server.add("light", *[answer("Hi")] * 4)
     async with create_provider(kind, model="m", base_url=base_url, api_key="key") as provider:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from adapters.testing.answers import SSE_END, answer, http_chunk
 from adapters.testing.case import CHAT, STREAM_EVENTS
 
 if TYPE_CHECKING:
+    from adapters.config import KindName
     from adapters.testing import Step
     from adapters.testing.answers import Script
 
@@ -79,7 +80,7 @@ def _asked_for_text(name: str) -> WireCase:
 async def _problems(case: WireCase, server: ScriptedServer) -> list[str]:
     base_url = server.add(case.id, *case.steps)
     async with create_provider(
-        case.kind, model="m", base_url=base_url, api_key=KEY, **case.provider_options
+        cast("KindName", case.kind), model="m", base_url=base_url, api_key=KEY, **case.provider_options
     ) as provider:
         return check(case, await play(provider, case), server.seen[case.id])
 

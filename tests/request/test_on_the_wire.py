@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from adapters.client.provider import LiteLLMProvider
+    from adapters.config import KindName
     from adapters.testing import ScriptedServer
     from adapters.types import Json
 
@@ -122,7 +123,7 @@ async def test_nothing_of_the_prompt_hangs_on_an_error(scripted_server: Scripted
 
 
 @pytest.mark.parametrize("kind", ["openai_compatible", "openrouter"])
-async def test_what_an_agent_gave_stays_its_own(scripted_server: ScriptedServer, kind: str) -> None:
+async def test_what_an_agent_gave_stays_its_own(scripted_server: ScriptedServer, kind: KindName) -> None:
     """Messages and tools are the same after they were sent: an agent keeps them for the next turn."""
     base_url = scripted_server.add("own", answer("Hi there"))
     call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Oslo"}'}}
@@ -142,3 +143,27 @@ async def test_what_an_agent_gave_stays_its_own(scripted_server: ScriptedServer,
 
     assert (messages, tools) == before
     assert len(scripted_server.seen["own"].bodies[0]["messages"]) == len(messages)
+
+
+async def test_a_keyword_that_only_the_server_knows(
+    scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a field of the body of each request, and logged once for each provider; a misspelling is not sent."""
+    own: dict[str, Any] = {"guided_choice": ["yes", "no"]}
+    base_url = scripted_server.add("own", *[answer("Hi")] * 3)
+
+    with caplog.at_level("INFO", logger="adapters.request"):
+        for kind in ("openai_compatible", "openrouter"):
+            async with create_provider(kind, model="m", base_url=base_url, api_key=KEY) as provider:
+                for _ in range(2 if kind == "openrouter" else 1):
+                    await provider.chat(list(ASK), **own)
+                with pytest.raises(
+                    ConfigError, match=r"^temprature is not a known option\. Did you mean temperature\?"
+                ):
+                    await provider.chat(list(ASK), temprature=0.2)  # type: ignore[call-arg]  # the mistake
+
+    assert [body["guided_choice"] for body in scripted_server.seen["own"].bodies] == [["yes", "no"]] * 3
+    assert [message.partition(" is ")[0] for message in caplog.messages] == [
+        "openai_compatible: guided_choice",
+        "openrouter: guided_choice",
+    ]

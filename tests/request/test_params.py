@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from adapters.config import ProviderConfig
 from adapters.errors import ConfigError
-from adapters.request.params import RequestParams, parse_params
+from adapters.request.params import RequestParams, log_unknown_options, parse_params
+from adapters.types import CallOptions
 
 _TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}}]
 _MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -192,3 +194,92 @@ def test_what_is_wanted() -> None:
     assert RequestParams(_MESSAGES, [], stream=False, tool_choice="none").wants_text
     assert _asked(tool_choice="none").wants_text
     assert not _asked(tool_choice="auto").wants_text
+
+
+_SERVER_PARAMETERS = """
+    add_generation_prompt add_special_tokens allowed_token_ids audio bad_words best_of cache_prompt cache_salt
+    chat_template chat_template_kwargs citation_options compound_custom continue_final_message custom_logit_processor
+    debug disable_tool_validation documents do_sample draft_model dry_allowed_length dry_base dry_multiplier
+    dry_penalty_last_n dry_sequence_breakers dynatemp_exponent dynatemp_range ebnf echo enable_search enable_thinking
+    exclude_domains format function_call functions grammar guardrails guided_choice guided_decoding_backend
+    guided_grammar guided_json guided_regex guided_whitespace_pattern id_slot ignore_eos image_config include_domains
+    include_reasoning include_stop_str_in_output incremental_output json_schema keep_alive kv_transfer_params
+    length_penalty logit_bias_mode logits_processors lora lora_path max_new_tokens max_price min_keep min_tokens
+    mirostat mirostat_eta mirostat_tau mm_processor_kwargs modalities n n_indent n_keep n_predict n_probs no_stop_trim
+    num_draft_tokens num_keep num_predict options partial penalize_nl plugins post_sampling_probs prediction prefix
+    preset priority prompt_cache_key prompt_cache_retention prompt_logprobs prompt_mode provider random_seed raw
+    reasoning_format regex repeat_last_n repeat_penalty request_id result_format return_tokens
+    return_tokens_as_token_ids rid route safe_prompt safety_identifier samplers search_settings separate_reasoning
+    session_id session_params skip_special_tokens spaces_between_special_tokens stop_token_ids store stream_options
+    stream_reasoning structural_tag structured_outputs t_max_predict_ms template thinking thinking_budget
+    timings_per_token tool_stream top_a trace transforms truncate_prompt_tokens ttl typical_p usage use_beam_search
+    vllm_xargs watermark web_search_options xtc_probability xtc_threshold
+""".split()  # noqa: SIM905 - a list of this many strings would be a page
+
+
+@pytest.mark.parametrize("name", _SERVER_PARAMETERS)
+def test_a_parameter_of_some_server_goes_into_the_body(name: str) -> None:
+    """Parameters that vLLM, SGLang, llama.cpp, Ollama, OpenRouter, Groq or Mistral have are no misspellings."""
+    assert _asked(**{name: 1}).options == {name: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("temprature", "temperature"),
+        ("Temperature", "temperature"),
+        ("temperatur", "temperature"),
+        ("topP", "top_p"),
+        ("top-p", "top_p"),
+        ("maxTokens", "max_tokens"),
+        ("max_token", "max_tokens"),
+        ("max_completion_token", "max_completion_tokens"),
+        ("max_retrys", "max_retries"),
+        ("max_retires", "max_retries"),
+        ("timout", "timeout"),
+        ("time_out", "timeout"),
+        ("timeout_s", "timeout"),
+        ("first_token_timout", "first_token_timeout"),
+        ("extra_header", "extra_headers"),
+        ("extrabody", "extra_body"),
+        ("respose_format", "response_format"),
+        ("tool_choise", "tool_choice"),
+        ("paralel_tool_calls", "parallel_tool_calls"),
+        ("presense_penalty", "presence_penalty"),
+        ("resoning_effort", "reasoning_effort"),
+        ("logprob", "logprobs"),
+        ("sede", "seed"),
+        ("stops", "stop"),
+        ("apikey", "api_key"),
+        ("modle", "model"),
+        ("base_ur", "base_url"),
+    ],
+)
+def test_misspelled_keyword(name: str, meant: str) -> None:
+    """A keyword that resembles a known one is refused, with the known one and the way to send it all the same."""
+    with pytest.raises(ConfigError) as caught:
+        _asked(**{name: 1})
+
+    assert str(caught.value) == f"{name} is not a known option. Did you mean {meant}? Else write it into extra_body."
+    assert _asked(extra_body={name: 1}).extra_body == {name: 1}
+
+
+def test_every_known_option_is_spelled_right() -> None:
+    """No option that type checkers know is taken for a misspelling of another one."""
+    for name in CallOptions.__optional_keys__:
+        _asked(**{name: None})
+
+
+def test_unknown_keywords_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Each keyword that is no known option is logged once for each provider, at INFO, and a bounded number of them."""
+    logged: set[str] = set()
+
+    with caplog.at_level(logging.INFO, logger="adapters"):
+        for _ in range(2):
+            log_unknown_options("home", ["guided_choice", "temperature", "top_k"], logged)
+        log_unknown_options("home", [f"x{number}" for number in range(1000)], logged)
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records][:1] == [
+        ("INFO", "home: guided_choice is not a known option; it is sent as a field of the request's body")
+    ]
+    assert len(caplog.records) == len(logged) == 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from adapters import (
     AdapterError,
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from adapters import LLMResponse
+    from adapters.config.options import RetryOptions, TimeoutOptions
     from tests.soak.plans import Asked, End, Kind
 
     Verdict = Literal["good", "lost", "mixed", "unexpected"]
 
 _CANCEL_AFTER_MS = 7  # at most; from before the request leaves until the middle of the answer
-_PATIENT = {"attempts": 100, "initial_wait_s": 0.05, "max_wait_s": 0.2, "deadline_s": 60.0}
-_QUICK = {"attempts": 3, "initial_wait_s": 0.02, "max_wait_s": 0.2, "deadline_s": 60.0}
+_PATIENT: RetryOptions = {"attempts": 100, "initial_wait_s": 0.05, "max_wait_s": 0.2, "deadline_s": 60.0}
+_QUICK: RetryOptions = {"attempts": 3, "initial_wait_s": 0.02, "max_wait_s": 0.2, "deadline_s": 60.0}
 _CALM = {"connect_s": 30.0, "first_token_s": 60.0, "stall_s": 60.0, "total_s": 120.0}  # a busy machine is no fault
 _TOOLS = [
     {
@@ -54,13 +55,12 @@ def providers_for(steady: int, restarting: int, proxy: int) -> dict[Asked, LLMPr
         proxy: Port of the proxy that cuts.
     """
 
-    def at(port: int, retry: dict[str, Any], model: str = "m", **timeouts: float) -> LLMProvider:
+    def at(port: int, retry: RetryOptions, model: str = "m", **timeouts: float) -> LLMProvider:
         base_url = f"http://127.0.0.1:{port}/v1"
-        return create_provider(
-            "openai_compatible", model=model, base_url=base_url, retry=retry, timeouts={**_CALM, **timeouts}
-        )
+        within = cast("TimeoutOptions", {**_CALM, **timeouts})
+        return create_provider("openai_compatible", model=model, base_url=base_url, retry=retry, timeouts=within)
 
-    once = {"attempts": 1}
+    once: RetryOptions = {"attempts": 1}
     group = [at(steady, once, FAILING), at(restarting, once), at(steady, _QUICK)]
     return {
         "one": at(steady, _QUICK),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from adapters.client.provider import LiteLLMProvider
+    from adapters.config import KindName
     from adapters.testing import ScriptedServer, Way, WireCase
     from adapters.testing.answers import Script
 
@@ -31,7 +32,7 @@ def _warm(scripted_server: ScriptedServer) -> None:
     """Load LiteLLM before the first case is timed."""
     base_url = scripted_server.add("warm", answer("Hi there"))
 
-    async def warm(kind: str) -> None:
+    async def warm(kind: KindName) -> None:
         async with create_provider(kind, model="m", base_url=base_url, api_key=KEY) as provider:
             await provider.prewarm()
 
@@ -41,7 +42,7 @@ def _warm(scripted_server: ScriptedServer) -> None:
 
 def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:
     url = case.url.format(base=base_url)
-    return create_provider(case.kind, model="m", base_url=url, api_key=KEY, **case.provider_options)
+    return create_provider(cast("KindName", case.kind), model="m", base_url=url, api_key=KEY, **case.provider_options)
 
 
 @patient
@@ -89,7 +90,7 @@ async def test_provider_makes_of_each_server_what_the_case_says(
     ],
 )
 async def test_what_a_provider_wants_back_comes_back(
-    way: Way, kind: str, extras: dict[str, Any], where: Callable[[Any], bool], scripted_server: ScriptedServer
+    way: Way, kind: KindName, extras: dict[str, Any], where: Callable[[Any], bool], scripted_server: ScriptedServer
 ) -> None:
     """Signatures beside a call are remembered by its id and sent with it in the next turn."""
     base_url = scripted_server.add("extras", answer(**extras), answer("Done."))

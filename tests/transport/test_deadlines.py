@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from tests.transport.servers import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from adapters.config.options import TimeoutOptions
     from adapters.testing.answers import Script
     from tests.transport.servers import Counting
 
@@ -380,7 +381,8 @@ ALLOWED_S = 0.1
 async def took(base_url: str, timeouts: dict[str, float], *, stream: bool = True, **options: Any) -> tuple[float, str]:
     """How long a question takes until it fails, or until it ends, and what was heard."""
     heard = ""
-    all_timeouts = {"connect_s": 20, "first_token_s": 20, "stall_s": 20, "total_s": 20, **timeouts}
+    long = {"connect_s": 20, "first_token_s": 20, "stall_s": 20, "total_s": 20}
+    all_timeouts = cast("TimeoutOptions", {**long, **timeouts})
     async with create_provider(
         "openai_compatible", model="m", base_url=base_url, timeouts=all_timeouts, retry={"attempts": 1}
     ) as provider:

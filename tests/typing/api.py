@@ -7,14 +7,16 @@ into ``Any`` or ``Unknown``, is seen here first.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, assert_type
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, assert_type
 
 from pydantic import BaseModel
 
 from adapters import (
     AdapterError,
+    AgentEvent,
     AllProvidersFailedError,
     APIConnectionError,
     APIError,
@@ -54,10 +56,14 @@ from adapters import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from typing import Unpack
 
     import mcp
 
     from adapters.agent import AnyTool
+    from adapters.config import KindName
+    from adapters.config.options import ProviderOptions
+    from adapters.types import BaseCallOptions, CallOptions, Message, ParsedT, ResponseFormat, ToolSpec
 
 
 def make_providers() -> list[LLMProvider]:
@@ -119,6 +125,7 @@ def describe_journey(response: LLMResponse) -> str:
     assert_type(response.native_finish_reason, str | None)
     assert_type((response.id, response.request_id), tuple[str | None, str | None])
     assert_type((response.provider, response.upstream_provider), tuple[str | None, str | None])
+    assert_type((response.time_to_first_text_s, response.time_to_first_token_s), tuple[float | None, float | None])
     assert_type((response.first_text_s, response.total_s), tuple[float | None, float | None])
     assert_type(response.attempts, int | None)
     if (usage := response.usage) is not None:
@@ -127,10 +134,102 @@ def describe_journey(response: LLMResponse) -> str:
     return ", ".join(assert_type(response.dropped, tuple[str, ...]))
 
 
-async def ask_in_a_form(provider: LLMProvider) -> str | None:
-    """Ask for an instance of a class, and look which it is."""
-    response = await provider.chat([{"role": "user", "content": "How is the weather?"}], response_format=Weather)
-    return response.parsed.city if isinstance(response.parsed, Weather) else None
+@dataclass
+class Place:
+    """Another form of a response."""
+
+    name: str
+
+
+class Forecast(TypedDict):
+    """Another form of a response."""
+
+    days: list[str]
+
+
+async def ask_in_a_form(provider: LiteLLMProvider | FallbackProvider | LLMProvider) -> str | None:
+    """Require responses in forms of all kinds."""
+    messages = [{"role": "user", "content": "How is the weather?"}]
+    response = assert_type(await provider.chat(messages, response_format=Weather), LLMResponse[Weather])
+    assert_type(response.parsed, Weather | None)
+    assert_type(await provider.chat(messages, response_format=Place), LLMResponse[Place])
+    assert_type(await provider.chat(messages, response_format=Forecast), LLMResponse[Forecast])
+    assert_type(await provider.chat(messages, response_format=list[Place]), LLMResponse[list[Place]])
+    assert_type(await provider.chat(messages, response_format=Literal["yes", "no"]), LLMResponse)
+    either: LLMResponse[Place | Weather] = await provider.chat(messages, response_format=Place | Weather)
+    assert_type(either.parsed, Place | Weather | None)
+    as_json = assert_type(await provider.chat(messages, response_format={"type": "json_object"}), LLMResponse)
+    assert_type(as_json.parsed, Any | None)
+    return response.parsed.city if response.parsed else None
+
+
+class OwnProvider(LLMProvider):
+    """A provider as CAAL writes its own."""
+
+    @property
+    def provider_name(self) -> str:
+        """Name of the provider."""
+        return "own"
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return "m"
+
+    async def chat(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> LLMResponse:
+        """Return the same response to every call."""
+        return LLMResponse(f"{messages} {tools} {kwargs}")
+
+    async def chat_stream(
+        self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None, **kwargs: Any
+    ) -> AsyncIterator[str]:
+        """Stream the same response to every call."""
+        yield f"{messages} {tools} {kwargs}"
+
+
+class OtherProvider(LLMProvider):
+    """A provider with the keywords of this library."""
+
+    async def chat(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None = None,
+        *,
+        response_format: ResponseFormat[ParsedT] | None = None,
+        **kwargs: Unpack[BaseCallOptions],
+    ) -> LLMResponse[ParsedT]:
+        """Pass a call on."""
+        return await OwnProvider().chat(messages, tools, response_format=response_format, **kwargs)
+
+
+async def ask_with_options(provider: LLMProvider, options: CallOptions, server_options: dict[str, Any]) -> None:
+    """Pass options of a call, and parameters that only one server has."""
+    messages = [{"role": "user", "content": "Hello"}]
+    await provider.chat(
+        messages,
+        timeout=3,
+        max_retries=0,
+        extra_headers={"X-Turn": "7"},
+        extra_body={"guided_choice": ["yes", "no"]},
+        tool_choice={"type": "function", "function": {"name": "clock"}},
+        top_p=0.9,
+        top_k=5,
+        seed=None,
+        stop=["."],
+        reasoning_effort="low",
+    )
+    await provider.chat(messages, **options)
+    await provider.chat(messages, **server_options)
+    provider.stream_events(messages, first_token_timeout=2.5, **server_options)
+
+
+def make_with_options(kind: KindName, options: ProviderOptions, other: dict[str, Any]) -> list[LLMProvider]:
+    """Pass options on."""
+    provider = create_provider(kind, **options)
+    assert_type(provider, LiteLLMProvider)
+    return [provider, create_provider("groq", **other)]
 
 
 async def stream(provider: LLMProvider) -> AsyncIterator[str]:
@@ -189,8 +288,19 @@ async def turn(provider: LLMProvider, client: mcp.Client) -> AsyncIterator[str]:
             case _:
                 yield describe(event)
     await events.aclose()
-    async for event in run_turn(provider, messages):
-        yield type(event).__name__
+    async for event in run_turn(provider, messages, timeout=5, response_format=Weather):
+        yield name_of(event)
+
+
+def name_of(event: AgentEvent) -> str:
+    """Tell an event of a turn."""
+    return type(event).__name__
+
+
+def total(responses: list[LLMResponse]) -> TokenUsage:
+    """Add usages."""
+    usages = [response.usage for response in responses if response.usage is not None]
+    return assert_type(sum(usages[1:], usages[0]), TokenUsage)
 
 
 async def live(provider: LLMProvider) -> tuple[str, str, bool, TokenUsage | None]:
