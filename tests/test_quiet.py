@@ -31,7 +31,8 @@ async def main():
         assert (await picky.chat(ASK)).content == "Hi."
         long = provider("long", answer("Hi." * 1000), limits={"answer_bytes": 500})
         many = provider("many", answer(calls=[call("get_weather", "{}", each) for each in "ab"]), limits={"calls": 1})
-        cut = provider("cut", answer("Hi.", calls=[call("get_weather", '{"city": ')], finish="length"))
+        halves = [call("get_weather", '{"city": "Oslo"}'), call("get_weather", '{"city": ', "b")]
+        cut = provider("cut", answer("Hi.", calls=halves, finish="length"))
         assert (await cut.chat(ASK, TOOLS)).content == "Hi."
         away = create_provider("openai_compatible", model="m", base_url="http://127.0.0.1:9/v1")
         await away.prewarm()

@@ -56,13 +56,13 @@ async def attempt(
             payloads = await body.read()
             text = _take(payloads, answer, deadlines, body)
             trouble = _trouble_of(body, answer)
-            if text:
+            if text and not body.is_whole:
                 deadlines.pause()
                 yield TextDelta(text, answer.id)
                 deadlines.resume()
             if not payloads:
                 break
-        for event in _end(answer, trouble):
+        for event in _end(answer, trouble, whole=body is not None and body.is_whole):
             yield event
     finally:
         if body is not None and answer.is_over:
@@ -89,7 +89,7 @@ def _trouble_of(body: ResponseBody, answer: ResponseAssembler) -> APIError | Non
     if body.trouble is None:
         if body.has_ended:
             answer.end()
-        return answer.failed() if answer.finish_reason == "error" else None
+        return answer.failed() if answer.has_failed else None
     if answer.is_over and isinstance(body.trouble, APIConnectionError):
         return None  # it had said before that it was finished
     return _unless_rescued(body.trouble, answer)
@@ -101,18 +101,26 @@ def _unless_rescued(error: APIError, answer: ResponseAssembler) -> APIError | No
     return None if isinstance(cause, UpstreamError) and answer.recover(cause) else error
 
 
-def _end(answer: ResponseAssembler, trouble: APIError | None) -> Iterator[StreamEvent]:
+def _end(answer: ResponseAssembler, trouble: APIError | None, *, whole: bool) -> Iterator[StreamEvent]:
     """The end of the answer: what was held back, then the calls and the whole, or the error.
 
-    Before the first text, words that are held back are not worth more than another try.
+    Before the first text is given out, another try is worth more than words that are held back.
+
+    Args:
+        answer: The answer, which takes no more chunks.
+        trouble: Why nothing more came, or None.
+        whole: Whether it came in one piece. Then its text is given out only if all of it is good.
     """
-    if trouble is not None and not answer.has_text:
+    if trouble is not None and (whole or not answer.has_text):
         raise trouble
-    if text := answer.flush():
+    text = answer.flush()
+    if text and not whole:
         yield TextDelta(text, answer.id)
     if trouble is not None:
         raise trouble
     response = answer.build().response
+    if whole and response.content:
+        yield TextDelta(response.content, answer.id)
     for tool_call in response.tool_calls:
         yield ToolCallDone(tool_call, answer.id)
     yield ResponseDone(response)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adapters.response.chunks import text_or_none
+from adapters.response.finish_reasons import CALLING, GOOD, ending_of, log_unknown
 from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.leaked_call_parser import finished_calls
 from adapters.response.reasoning import MOST_REASONING_CHARS, Reasoning
@@ -22,6 +23,7 @@ from adapters.types import LLMResponse
 if TYPE_CHECKING:
     from adapters.errors import APIError, UpstreamError
     from adapters.response.chunks import Chunk
+    from adapters.response.finish_reasons import Ending
     from adapters.response.tool_calls import FinishedCall, Tools
     from adapters.transport.endpoint import Endpoint
     from adapters.types import TokenUsage, ToolCall
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _COMES_BACK = ("reasoning_content", "reasoning")  # DeepSeek, Kimi, MiniMax, GLM and gpt-oss servers ask for them
-_CUT = ("length", "max_tokens", "model_length")  # OpenAI's word and two of others
+_OUT_OF_CONTEXT = "context"  # in the finish reasons of models whose context window is full
 
 
 class CallInsteadOfTextError(Exception):
@@ -96,6 +98,8 @@ class ResponseAssembler:
         self._model: str | None = None
         self._upstream_provider: str | None = None
         self._native_finish_reason: str | None = None
+        self._ending: Ending = "good"
+        self._lost_call = False
         self._has_choices = False
         self.id: str | None = None
         self.request_id: str | None = None
@@ -121,7 +125,12 @@ class ResponseAssembler:
     @property
     def is_cut(self) -> bool:
         """Whether the response ended at a length limit."""
-        return self.finish_reason in _CUT
+        return self._ending == "cut"
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the finish reason is a failure of the server, so that nothing that came is a good response."""
+        return self._ending == "failed"
 
     def feed(self, chunk: Chunk, *, whole: bool = False) -> str:
         """Take one chunk and return the text that can be spoken now.
@@ -184,8 +193,9 @@ class ResponseAssembler:
         return True
 
     def failed(self) -> APIError:
-        """Return the error for a response whose finish reason is ``error`` and that gives no other reason."""
-        if "FUNCTION" in (self._native_finish_reason or "").upper():
+        """Return the error for a response that ``has_failed`` and gives no other reason."""
+        reasons = f"{self.finish_reason} {self._native_finish_reason}".lower()
+        if "function" in reasons or "tool" in reasons:  # Google's and Bedrock's words for a call that is not valid
             return failures.incomplete(NO_CALL, self._endpoint)
         return failures.incomplete("failed in the middle of its answer. Please ask again.", self._endpoint)
 
@@ -199,6 +209,8 @@ class ResponseAssembler:
             text = self._emit(self._filter.finish() + self._recovered_text)
             if self._calls or self._filter.leaks or self._recovered:
                 text += self._finish_calls()
+            elif self.finish_reason in CALLING:
+                self._lost_call = bool(self._tools)
         except TooManyCalls:
             raise self._too_many_calls() from None
         return text
@@ -212,10 +224,10 @@ class ResponseAssembler:
         """
         content = "".join(self._texts) or None
         calls = [] if self._wants_text else self._finished
-        if not self.is_over or (content is None and not calls):
+        if not self.is_over or (content is None and not calls) or (self._lost_call and not self._wants_text):
             if self._wants_text and content is None and self._began_call:
                 raise CallInsteadOfTextError
-            raise self._empty() if self.is_over else self._interrupted()
+            raise self._useless() if self.is_over else self._interrupted()
         reasoning = self._reasoning
         response = LLMResponse(
             content=content,
@@ -255,8 +267,19 @@ class ResponseAssembler:
         self.id = self.id or text_or_none(envelope.get("id"))
         self._model = self._model or text_or_none(envelope.get("model"))
         self._upstream_provider = self._upstream_provider or text_or_none(envelope.get("provider"))
-        self.finish_reason = chunk.finish_reason or self.finish_reason
-        self._native_finish_reason = chunk.native_finish_reason or self._native_finish_reason
+        if chunk.finish_reason:
+            self.finish_reason = chunk.finish_reason
+            self._ending = "good" if chunk.finish_reason in GOOD else self._classify(chunk.finish_reason)
+        if chunk.native_finish_reason:
+            self._native_finish_reason = chunk.native_finish_reason
+            if chunk.native_finish_reason not in GOOD and ending_of(chunk.native_finish_reason) == "failed":
+                self._ending = "failed"  # OpenRouter turns words that it does not know into "stop"
+
+    def _classify(self, finish_reason: str) -> Ending:
+        ending = ending_of(finish_reason)
+        if ending == "unknown":
+            log_unknown(self._endpoint.provider, finish_reason)
+        return ending
 
     def _add_reasoning(self, chunk: Chunk) -> None:
         if self._reasoning is None:
@@ -278,16 +301,18 @@ class ResponseAssembler:
 
     def _finish_calls(self) -> str:
         """Collect the calls of all origins; return the text of calls that only carry text."""
-        calls = self._calls.finish(cut=self.is_cut) if self._calls else []
+        strict = self._ending != "good"
+        calls = self._calls.finish(cut=strict) if self._calls else []
         known = [(call.tool_call.name, call.tool_call.arguments) for call in calls]  # vLLM may send one both ways
         for leak in self._filter.leaks:
-            if leak.is_whole or not self.is_cut:
+            if leak.is_whole or not strict:
                 leaked = finished_calls(leak.text, self._tools)
                 calls += [call for call in leaked if (call.tool_call.name, call.tool_call.arguments) not in known]
         calls += self._recovered
         if len(calls) > self._most_calls:
             raise TooManyCalls
         self._finished, text = without_pseudo_tools(calls, self._tools)
+        self._lost_call = not calls and (self._calls is not None or bool(self._tools))
         return "" if self.has_text else self._emit(text)
 
     @property
@@ -301,28 +326,33 @@ class ResponseAssembler:
         return failures.incomplete(says, self._endpoint)
 
     def _interrupted(self) -> APIError:
+        """Return the error for a response that is not finished."""
+        reason = "sent an empty answer. Please ask again."
         if self.has_text:
-            return failures.incomplete("broke off in the middle of its answer. Please ask again.", self._endpoint)
-        if self._began_call:
-            return failures.incomplete(f"broke off and {NO_CALL}", self._endpoint)
-        if self._has_thought:
-            return failures.incomplete("stopped before giving an answer. Please ask again.", self._endpoint)
-        return failures.incomplete("sent an empty answer. Please ask again.", self._endpoint)
+            reason = "broke off in the middle of its answer. Please ask again."
+        elif self._began_call:
+            reason = f"broke off and {NO_CALL}"
+        elif self._has_thought:
+            reason = "stopped before giving an answer. Please ask again."
+        return failures.incomplete(reason, self._endpoint)
 
-    def _empty(self) -> APIError:
-        if self._began_call:
-            hint = " Its answer was cut by max_tokens." if self.is_cut else ""
-            return failures.incomplete(f"{NO_CALL}{hint}", self._endpoint)
-        if self.finish_reason == "content_filter":
+    def _useless(self) -> APIError:
+        """Return the error for a response that is finished, but without text, or without the call it announced."""
+        if self._ending == "filtered":
             return failures.filtered(self._endpoint)
-        if self._has_thought:
+        reason = "sent an empty answer. Please ask again."
+        if self._lost_call or self._began_call:
+            reason = f"{NO_CALL} Its answer was cut by max_tokens." if self.is_cut else NO_CALL
+        elif self.is_cut and _OUT_OF_CONTEXT in str(self.finish_reason).lower():
+            reason = "had no room for an answer. The conversation is too long."
+        elif self._has_thought:
             advice = "Please raise max_tokens or turn thinking off." if self.is_cut else "Please ask again."
-            return failures.incomplete(f"produced reasoning but no answer. {advice}", self._endpoint)
-        if self.is_cut:
-            return failures.incomplete("used up max_tokens before its answer began. Please raise it.", self._endpoint)
-        if not self._has_choices:
-            return failures.incomplete("sent nothing that is an answer. Please ask again.", self._endpoint)
-        return failures.incomplete("sent an empty answer. Please ask again.", self._endpoint)
+            reason = f"produced reasoning but no answer. {advice}"
+        elif self.is_cut:
+            reason = "used up max_tokens before its answer began. Please raise it."
+        elif not self._has_choices:
+            reason = "sent nothing that is an answer. Please ask again."
+        return failures.incomplete(reason, self._endpoint)
 
     @property
     def _has_thought(self) -> bool:

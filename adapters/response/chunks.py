@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "tool_calls", "function_call"})
 _CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
+_NO_FINISH_REASON = ("null", "None")  # DashScope and its relays write the null of their language as text
 _NOTHING: dict[str, Any] = {}
 _FUNCTION_FIELDS = {"name", "arguments", "description", "parameters"}  # TGI repeats the tool's own
 
@@ -127,7 +128,8 @@ def _first_choice(choices: Json) -> dict[str, Json] | None:
 
 
 def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
-    if (finish_reason := choice.get("finish_reason")) is not None:
+    finish_reason = choice.get("finish_reason")
+    if finish_reason is not None and finish_reason not in _NO_FINISH_REASON:
         chunk.finish_reason = text_or_none(finish_reason)
     if (native_finish_reason := choice.get("native_finish_reason")) is not None:
         chunk.native_finish_reason = text_or_none(native_finish_reason)

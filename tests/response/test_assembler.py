@@ -109,13 +109,6 @@ def test_thinking_is_seen_until_the_first_text() -> None:
         pytest.param(
             [_delta(_CALL), _delta(finish="length")], None, [_OSLO], None, id="whole-leaked-call-of-a-cut-answer"
         ),
-        pytest.param(
-            [_delta("Hm", tool_calls=[_tool_call('{"city":')], finish="length")],
-            "Hm",
-            [],
-            None,
-            id="text-and-a-cut-call",
-        ),
         pytest.param([_delta("[1"), _delta(finish="stop")], "[1", [], None, id="text-that-was-held-back"),
         pytest.param(
             [_delta(tool_calls=[_tool_call('{"message": "Hi"}', "answer")], finish="stop")],
@@ -218,6 +211,13 @@ def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> No
             "could not use a tool: Failed to call a function. Please ask again. Its answer was cut by max_tokens",
             id="cut-call",
         ),
+        pytest.param(
+            _delta("Hm", "length", tool_calls=[_tool_call('{"city":')]),
+            "could not use a tool: .* cut by max_tokens",
+            id="text-and-a-cut-call",
+        ),
+        pytest.param(_delta("Hm", "tool_calls"), "could not use a tool: .* ask again.$", id="call-that-never-came"),
+        pytest.param(_delta(finish="model_context_window_exceeded"), "had no room for an answer", id="no-room"),
         pytest.param(_delta(_CALL[:40], "length"), "could not use a tool: .* cut by max_tokens", id="cut-leaked-call"),
         pytest.param(_delta("<tool_call>x y", "stop"), "could not use a tool: .* ask again.$", id="garbled-call"),
         pytest.param(_delta(tool_calls=[_tool_call("{}", " ")], finish="stop"), "could not use a tool", id="no-name"),
@@ -232,6 +232,45 @@ def test_answer_without_use(payload: dict[str, Any], says: str) -> None:
     with pytest.raises(IncompleteResponseError, match=f"^The server {says}") as raised:
         answer.build()
     assert raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("finish", "native", "says"),
+    [
+        pytest.param("error", None, "failed in the middle of its answer", id="error"),
+        pytest.param("abort", None, "failed in the middle of its answer", id="abort"),
+        pytest.param("error", "MALFORMED_FUNCTION_CALL", "could not use a tool", id="native"),
+        pytest.param("stop", "MALFORMED_FUNCTION_CALL", "could not use a tool", id="native-beside-stop"),
+        pytest.param("function_call_filter: UNEXPECTED_TOOL_CALL", None, "could not use a tool", id="Gemini"),
+    ],
+)
+def test_failed_answer(finish: str, native: str | None, says: str) -> None:
+    """A finish reason of failure makes an error of whatever came."""
+    answer = _answer()
+    answer.feed(parse_chunk(_choice({"content": "Hi"}, finish_reason=finish, native_finish_reason=native)))
+
+    assert answer.has_failed
+    assert str(answer.failed()).startswith(f"The server {says}")
+
+
+@pytest.mark.parametrize("native", ["STOP", "MAX_TOKENS", "anything", None])
+def test_native_finish_reason_that_is_no_failure(native: str | None) -> None:
+    """Only failures among native finish reasons count."""
+    response = _outcome(_choice({"content": "Hi"}, finish_reason="stop", native_finish_reason=native)).response
+
+    assert (response.content, response.finish_reason) == ("Hi", "stop")
+
+
+def test_unknown_finish_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A finish reason that is not known keeps the text and is logged once, without its tail."""
+    word = f"surprise {'x' * 200}"
+
+    for _ in range(3):
+        assert _outcome(_delta("Hi", word)).response.finish_reason == word
+
+    (record,) = caplog.records
+    assert "'surprise xxx" in record.message
+    assert len(record.message) < 150
 
 
 def test_filtered_answer() -> None:

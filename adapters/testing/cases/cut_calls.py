@@ -61,10 +61,15 @@ CASES: Final = (
     ),
     WireCase(
         "length-cuts-call-after-text",
-        "the text stays, the half call does not",
+        "the call that the text announces is lost; the text alone is no answer",
         [answer("Let me look.", calls=[call("get_weather", _HALF)], finish="length")],
-        Success(text="Let me look."),
-        ways=CALLING,
+        Failure(
+            "IncompleteResponseError",
+            after="Let me look.",
+            retryable=True,
+            says=("Failed to call a function", "max_tokens"),
+        ),
+        ways=STREAM_EVENTS,
         tools=True,
     ),
     WireCase(

@@ -1,0 +1,38 @@
+"""``adapters.response.finish_reasons``: what the servers' finish reasons mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.response.finish_reasons import CALLING, GOOD, ending_of
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "ending"),
+    [
+        pytest.param("stop", "good", id="OpenAI"),
+        pytest.param("STOP", "good", id="upper-case"),
+        pytest.param("tool-calls", "good", id="hyphen"),
+        pytest.param("FINISH_REASON_STOP", "good", id="name-of-an-enumeration"),
+        pytest.param("FinishReason.MAX_TOKENS", "cut", id="member-of-an-enumeration"),
+        pytest.param("length", "cut", id="length"),
+        pytest.param("model_context_window_exceeded", "cut", id="context"),
+        pytest.param("sensitive", "filtered", id="Z.ai"),
+        pytest.param("content_filter: SAFETY", "filtered", id="two-words"),
+        pytest.param("function_call_filter: MALFORMED_FUNCTION_CALL", "failed", id="Gemini"),
+        pytest.param("stop: error", "failed", id="the-worst-counts"),
+        pytest.param("abort", "failed", id="vLLM"),
+        pytest.param("insufficient_system_resource", "failed", id="DeepSeek"),
+        pytest.param("whatever", "unknown", id="unknown"),
+        pytest.param("", "unknown", id="empty"),
+    ],
+)
+def test_ending(finish_reason: str, ending: str) -> None:
+    """Words are known in each spelling; of several, the worst counts."""
+    assert ending_of(finish_reason) == ending
+
+
+def test_every_word_has_one_meaning() -> None:
+    """No word is in two of the lists, and words that announce a call are good."""
+    assert all(ending_of(word) == "good" for word in GOOD)
+    assert CALLING < GOOD
