@@ -1,7 +1,7 @@
 """``LLM``: any provider as the language model of a LiveKit agent (the extra ``livekit``).
 
-The only import of livekit. It translates values, limits and errors and nothing else. The provider alone repeats a
-request: with LiveKit's own loop around it, one bad minute of a server would cost a dozen.
+The only module that imports livekit. It converts values, limits and errors. Only the provider retries: with LiveKit's
+own retry loop around it, one failing server would get a dozen requests for one answer.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never
 
+from adapters._call_ids import make_call_id
 from adapters._install import install_command
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
-from adapters.provider import with_extras
+from adapters.provider import with_formatted_calls
 from adapters.types import ResponseDone, TextDelta
 
 try:
@@ -24,26 +25,33 @@ except ImportError as error:
     raise ImportError(text) from error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from adapters.provider import LLMProvider
     from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
 
-_ARGUMENTS = {"messages": "chat_ctx", "tools": "tools"}  # what a provider takes as such -> what it is called here
-_CLIENT_CLOSED_REQUEST = 499  # LiveKit takes this status for an answer that nobody waits for, and ends without error
+_ARGUMENTS = {"messages": "chat_ctx", "tools": "tools"}  # a provider's argument -> its name in ``chat``
+_CLIENT_CLOSED_REQUEST = 499  # for LiveKit this status is an abandoned request, which ends without an error
+_OUR_EXTRA = "adapters"
+"""The key of ``FunctionCall.extra`` under which ``ToolCall.provider_fields`` is kept."""
+_LIVEKIT_EXTRAS = ("google", "xai")
+"""Fields of ``extra_content`` that LiveKit's own plug-ins keep in ``FunctionCall.extra`` under the same keys."""
 
 
-class LLM(llm.LLM[Never]):  # no events but LiveKit's own
-    """A LiveKit language model that asks a provider.
+class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
+    """A LiveKit language model that sends its requests through a provider.
 
     ::
 
         session = AgentSession(llm=LLM(create_provider("openrouter", model="…")), …)
 
+    What a provider wants back with a tool call (a thought signature, reasoning) is kept in ``FunctionCall.extra``. So
+    it survives a handoff to another ``LLM``, and a chat context that is stored and restored.
+
     Args:
-        provider: Who answers. It is closed with this object.
-        strict_tool_schema: Whether tools are sent with OpenAI's strict schemas, as LiveKit's own plug-in sends them:
-            servers that know them hold the arguments to the schema. Others may refuse them.
+        provider: The provider. It is closed with this object.
+        strict_tool_schema: Whether tools are sent with OpenAI's strict schemas, as LiveKit's own plug-in sends them.
+            Servers that support them hold the arguments to the schema; others may reject them.
     """
 
     def __init__(self, provider: LLMProvider, *, strict_tool_schema: bool = False) -> None:
@@ -72,22 +80,22 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
         response_format: agents.NotGivenOr[type[Any] | dict[str, Any]] = agents.NOT_GIVEN,
         extra_kwargs: agents.NotGivenOr[dict[str, Any]] = agents.NOT_GIVEN,
     ) -> llm.LLMStream:
-        """Start one answer.
+        """Start one request.
 
         Args:
             chat_ctx: The conversation.
             tools: Tools that the model may call; LiveKit runs them.
-            conn_options: What differs from LiveKit's default counts: ``timeout`` is the time that each try of the
-                provider has until its first useful token, ``max_retry`` how often it tries again. The default leaves
-                both to the provider, and so are the waits between tries.
+            conn_options: A value that differs from LiveKit's default is obeyed: ``timeout`` is the time until the
+                first useful token of each attempt, ``max_retry`` the number of retries. A default value leaves it to
+                the provider, as does the wait between attempts.
             parallel_tool_calls: Whether the model may call several tools at once.
             tool_choice: "auto", "required", "none" or one function.
-            response_format: A class of pydantic or an object in OpenAI format. An answer in another form is an error
-                at its end; reading it is up to the agent, for LiveKit knows text alone.
-            extra_kwargs: Sampling parameters of this request alone, in OpenAI format.
+            response_format: A pydantic class or an object in OpenAI format. A response that does not match it is an
+                error at its end. The agent parses the text itself, because LiveKit passes on text only.
+            extra_kwargs: Sampling parameters of this request, in OpenAI format.
 
         Returns:
-            The running answer.
+            The stream of the response.
 
         Raises:
             ConfigError: If one of ``extra_kwargs`` cannot be sent.
@@ -97,7 +105,7 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
             _check_extra(name, value)
         if utils.is_given(parallel_tool_calls) and tools:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
-        if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # which providers do anyway
+        if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # "auto" is the default of providers
             kwargs["tool_choice"] = tool_choice
         kwargs = _limits(conn_options) | kwargs
         if utils.is_given(response_format):
@@ -123,7 +131,7 @@ class LLM(llm.LLM[Never]):  # no events but LiveKit's own
 
 
 class _Stream(llm.LLMStream):
-    """One running answer; LiveKit calls ``_run`` in a task of its own and cancels that when the person interrupts."""
+    """One request and its response; LiveKit runs ``_run`` as a task and cancels it when the user interrupts."""
 
     def __init__(
         self,
@@ -140,72 +148,99 @@ class _Stream(llm.LLMStream):
         self._kwargs = kwargs
         self._strict = strict
         self._chunk_id = utils.shortuuid("chatcmpl_")
+        # LiveKit drops all but the latest of several calls with one id, and some servers use the same ids in each turn.
+        self._taken_ids = {item.call_id for item in chat_ctx.items if isinstance(item, llm.FunctionCall)}
         super().__init__(owner, chat_ctx=chat_ctx, tools=tools, conn_options=conn_options)
 
     async def _run(self) -> None:
         started = False
         try:
-            # No need to close the stream: this waits nowhere but inside it, so that a cancellation goes through it.
+            # Closing the stream is not needed: the only wait is inside it, so a cancellation passes through it.
             async for event in self._events():
-                self._event_ch.send_nowait(_chunk(self._chunk_id, event))
+                self._event_ch.send_nowait(self._chunk(event))
                 started = True
         except APIError as error:
-            # Without the cause: LiveKit would append its text to ours, and ours is made to be spoken.
-            raise _translated(error, started=started) from None
+            # Without the cause, whose text LiveKit would append to a message that is meant to be spoken.
+            raise _convert_error(error, started=started) from None
 
     def _events(self) -> AsyncIterator[StreamEvent]:
-        messages: list[Message] = self.chat_ctx.to_provider_format("openai")[0]
-        messages = [with_extras(self._provider, message) for message in messages]
         specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=self._strict)
-        return self._provider.stream_events(messages, specs or None, **self._kwargs)
+        return self._provider.stream_events(_messages(self.chat_ctx, self._provider), specs or None, **self._kwargs)
+
+    def _chunk(self, event: StreamEvent) -> llm.ChatChunk:
+        """Convert an event; the id is the server's own if there is one, for LiveKit's metrics and traces."""
+        if isinstance(event, ResponseDone):
+            return llm.ChatChunk(id=event.response.id or self._chunk_id, usage=_usage(event.response.usage))
+        if isinstance(event, TextDelta):
+            delta = llm.ChoiceDelta(role="assistant", content=event.text)
+        else:
+            delta = llm.ChoiceDelta(role="assistant", tool_calls=[self._call(event.tool_call)])
+        return llm.ChatChunk(id=event.response_id or self._chunk_id, delta=delta)
+
+    def _call(self, tool_call: ToolCall) -> llm.FunctionToolCall:
+        # Arguments that are a list make LiveKit refuse the call and send the list to the model as the reason.
+        arguments = tool_call.arguments if tool_call.error is None else [tool_call.error]
+        return llm.FunctionToolCall(
+            name=tool_call.name,
+            arguments=json.dumps(arguments, ensure_ascii=False),
+            call_id=make_call_id() if tool_call.id in self._taken_ids else tool_call.id,
+            extra=_extra(tool_call.provider_fields),
+        )
+
+
+def _messages(chat_ctx: llm.ChatContext, provider: LLMProvider) -> list[Message]:
+    """The conversation in OpenAI format, with the provider fields of its calls."""
+    kept = {
+        (item.call_id, item.name, item.arguments): item.extra.get(_OUR_EXTRA)
+        for item in chat_ctx.items
+        if isinstance(item, llm.FunctionCall)
+    }
+    messages: list[Message] = []
+    for message in chat_ctx.to_provider_format("openai")[0]:
+        fields = [
+            kept.get((call["id"], call["function"]["name"], call["function"]["arguments"]))
+            for call in message.get("tool_calls", [])
+        ]
+        messages.append(
+            with_formatted_calls(provider, message, [part if isinstance(part, dict) else {} for part in fields])
+        )
+    return messages
+
+
+def _extra(provider_fields: Mapping[str, Json]) -> dict[str, Any] | None:
+    """What LiveKit keeps beside a call: our fields, and those that its own plug-ins look for."""
+    if not provider_fields:
+        return None
+    content = provider_fields.get("call", {}).get("extra_content")
+    known = {key: content[key] for key in _LIVEKIT_EXTRAS if key in content} if isinstance(content, dict) else {}
+    return {**known, _OUR_EXTRA: provider_fields}
 
 
 def _limits(conn_options: agents.APIConnectOptions) -> dict[str, Any]:
-    """What the caller wants otherwise than LiveKit does by itself, whose default would be too short for some models."""
-    usual = agents.DEFAULT_API_CONNECT_OPTIONS
+    """The limits that the caller changed: LiveKit's defaults are too short for some models."""
+    defaults = agents.DEFAULT_API_CONNECT_OPTIONS
     limits: dict[str, Any] = {}
-    if conn_options.timeout != usual.timeout:
+    if conn_options.timeout != defaults.timeout:
         limits["first_token_timeout"] = conn_options.timeout
-    if conn_options.max_retry != usual.max_retry:
+    if conn_options.max_retry != defaults.max_retry:
         limits["max_retries"] = conn_options.max_retry
     return limits
 
 
 def _check_extra(name: str, value: Json) -> None:
-    """Refuse what would fail deep inside a request, far from where it was written.
+    """Reject a value here that would fail later, inside the request.
 
     Raises:
-        ConfigError: If it is an argument of the call, or no JSON.
+        ConfigError: If it is an argument of ``chat``, or not JSON.
     """
     if name in _ARGUMENTS:
-        raise ConfigError(f"{name} is no option of extra_kwargs: it is an argument of chat ({_ARGUMENTS[name]}).")
+        raise ConfigError(f"{name} is not an option of extra_kwargs: it is an argument of chat ({_ARGUMENTS[name]}).")
     try:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-        message = (
-            f"{name} in extra_kwargs is no JSON but {found}. Write it in OpenAI format, as a dict or a plain value."
-        )
-        raise ConfigError(message) from error
-
-
-def _chunk(made_id: str, event: StreamEvent) -> llm.ChatChunk:
-    """The chunk of an event, under the server's own id if it told one: LiveKit puts it into metrics and traces."""
-    if isinstance(event, ResponseDone):
-        return llm.ChatChunk(id=event.response.id or made_id, usage=_usage(event.response.usage))
-    if isinstance(event, TextDelta):
-        delta = llm.ChoiceDelta(role="assistant", content=event.text)
-    else:
-        delta = llm.ChoiceDelta(role="assistant", tool_calls=[_call(event.tool_call)])
-    return llm.ChatChunk(id=event.response_id or made_id, delta=delta)
-
-
-def _call(tool_call: ToolCall) -> llm.FunctionToolCall:
-    # A list is no arguments: LiveKit does not run the call and tells the model what it reads there.
-    arguments = tool_call.arguments if tool_call.error is None else [tool_call.error]
-    return llm.FunctionToolCall(
-        name=tool_call.name, arguments=json.dumps(arguments, ensure_ascii=False), call_id=tool_call.id
-    )
+        advice = "Write it in OpenAI format, as a dict or a plain value."
+        raise ConfigError(f"{name} in extra_kwargs is {found}, which is not JSON. {advice}") from error
 
 
 def _usage(usage: TokenUsage | None) -> llm.CompletionUsage | None:
@@ -220,11 +255,11 @@ def _usage(usage: TokenUsage | None) -> llm.CompletionUsage | None:
     )
 
 
-def _translated(error: APIError, *, started: bool) -> agents.APIError:
-    """Return LiveKit's error for ours; nothing that was started may be asked for again."""
+def _convert_error(error: APIError, *, started: bool) -> agents.APIError:
+    """Return LiveKit's error for ours; a response that has started is not retryable."""
     message = str(error)
     retryable = not started and error.retryable
-    if isinstance(error, AllProvidersFailedError):  # no status speaks for several servers
+    if isinstance(error, AllProvidersFailedError):  # several servers have no common status
         return agents.APIError(message, retryable=retryable)
     if isinstance(error, APITimeoutError):
         return agents.APITimeoutError(message, retryable=retryable)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from adapters import errors
-from adapters.provider import closing, with_extras
+from adapters.provider import closing, with_formatted_calls
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
 try:
@@ -190,7 +190,7 @@ class LLMService(llm_service.LLMService):
         tools = asked["tools"] or None
         if tools and is_given(context.tool_choice) and context.tool_choice != "auto":  # which providers do anyway
             options["tool_choice"] = context.tool_choice
-        return [with_extras(self._provider, message) for message in asked["messages"]], tools, options
+        return [with_formatted_calls(self._provider, message) for message in asked["messages"]], tools, options
 
     async def _run(self, calls: list[ToolCall], context: LLMContext) -> None:
         """Have pipecat run the calls; one that could not be read is answered in its place, so that the model knows."""

@@ -318,34 +318,45 @@ def add_provider_fields(message: Message, provider_fields: Iterable[Mapping[str,
     """
     for call, fields in zip(message["tool_calls"], provider_fields, strict=True):
         for target, part in ((message, "message"), (call, "call"), (call["function"], "function")):
-            for name, value in fields.get(part, {}).items():
-                target.setdefault(name, value)
+            if isinstance(values := fields.get(part), dict):  # a store may have changed it
+                for name, value in values.items():
+                    target.setdefault(name, value)
     return message
 
 
-def with_extras(provider: LLMProvider, message: Message) -> Message:
-    """Put back what must go with the calls of a message, such as thought signatures; frameworks keep little of it.
+def with_formatted_calls(
+    provider: LLMProvider, message: Message, provider_fields: Sequence[Mapping[str, Json]] | None = None
+) -> Message:
+    """Write the calls of a message that a framework made as the provider formats them.
 
     Args:
-        provider: Who made the calls, and is asked next.
-        message: A message in OpenAI format, as an agent's framework wrote it; it is not changed.
+        provider: The provider that is asked next.
+        message: A message in OpenAI format; it is not changed.
+        provider_fields: ``ToolCall.provider_fields`` of each call, if the framework has kept them.
 
     Returns:
-        The message as the provider wants it back. Arguments stay as they were written if they can be read: other
-        white space would cost the server what it has cached.
+        The formatted message. Arguments stay as they were written if they can be read: other white space would cost
+        the server what it has cached.
     """
     if not (calls := message.get("tool_calls")):
         return message
     tool_calls = [
-        ToolCall(call["id"], call["function"]["name"], provider.parse_tool_arguments(call["function"]["arguments"]))
-        for call in calls
+        ToolCall(
+            call["id"],
+            call["function"]["name"],
+            provider.parse_tool_arguments(call["function"]["arguments"]),
+            provider_fields=fields,
+        )
+        for call, fields in zip(calls, provider_fields or [{}] * len(calls), strict=True)
     ]
     formatted = provider.format_tool_call_message(message.get("content"), tool_calls)
     merged = [
-        {**old, **new, "function": _function(old, new)} for old, new in zip(calls, formatted["tool_calls"], strict=True)
+        {**old, **new, "function": _merged_function(old["function"], new["function"])}
+        for old, new in zip(calls, formatted["tool_calls"], strict=True)
     ]
     return {**message, **formatted, "tool_calls": merged}
 
 
-def _function(old: Json, new: Json) -> Json:
-    return old["function"] if is_whole(old["function"]["arguments"]) else new["function"]
+def _merged_function(old: dict[str, Json], new: dict[str, Json]) -> dict[str, Json]:
+    arguments = old["arguments"] if is_whole(old["arguments"]) else new["arguments"]
+    return {**old, **new, "arguments": arguments}

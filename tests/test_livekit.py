@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from adapters.errors import (
 from adapters.factory import create_provider
 from adapters.livekit import LLM
 from adapters.provider import LLMProvider
-from adapters.testing.answers import answer
+from adapters.testing.answers import Answer, answer, call
 from adapters.testing.server import ScriptedServer
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from adapters.types import Message, StreamEvent, ToolSpec
 
+_HI = answer("Hi.")
 _CALL = ToolCall("abcDEF123", "get_weather", {"city": "Zürich"})
 
 
@@ -58,8 +60,11 @@ class Scripted(LLMProvider):
     provider_name = "scripted"
     model = "tiny"
 
-    def __init__(self, *scripts: Sequence[str | ToolCall | Exception], usage: TokenUsage | None = None) -> None:
+    def __init__(
+        self, *scripts: Sequence[str | ToolCall | Exception], usage: TokenUsage | None = None, plain: bool = False
+    ) -> None:
         self._scripts = list(scripts)
+        self._plain = plain
         self._usage = usage
         self.asked: list[tuple[list[Message], list[ToolSpec] | None, dict[str, Any]]] = []
         self.stopped = self.closed = False
@@ -103,6 +108,8 @@ class Scripted(LLMProvider):
     def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
         """Add what this provider wants back with its calls."""
         message = super().format_tool_call_message(content, tool_calls)
+        if self._plain:
+            return message
         message["reasoning_details"] = [{"type": "reasoning.encrypted"}]
         message["tool_calls"][0]["signature"] = "c2ln"
         return message
@@ -239,23 +246,23 @@ class _Weather(BaseModel):
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        pytest.param({"tools": []}, "tools is no option of extra_kwargs: it is an argument of chat", id="tools"),
+        pytest.param({"tools": []}, "tools is not an option of extra_kwargs: it is an argument of chat", id="tools"),
         pytest.param(
             {"messages": []},
-            "messages is no option of extra_kwargs: it is an argument of chat (chat_ctx)",
+            "messages is not an option of extra_kwargs: it is an argument of chat (chat_ctx)",
             id="messages",
         ),
         pytest.param(
             {"response_format": _Weather},
-            "response_format in extra_kwargs is no JSON but the class _Weather. Write it in OpenAI format, as a dict",
+            "response_format in extra_kwargs is the class _Weather, which is not JSON. Write it in OpenAI format",
             id="a class",
         ),
         pytest.param(
             {"temperature": 0, "stop": {"."}},
-            "stop in extra_kwargs is no JSON but a set. Write it in OpenAI format",
+            "stop in extra_kwargs is a set, which is not JSON. Write it in OpenAI format",
             id="a set",
         ),
-        pytest.param({"user": lambda: "me"}, "user in extra_kwargs is no JSON but a function.", id="a function"),
+        pytest.param({"user": lambda: "me"}, "user in extra_kwargs is a function, which is not JSON.", id="a function"),
     ],
 )
 async def test_extra_kwargs_that_cannot_be_sent(extra: dict[str, Any], told: str) -> None:
@@ -530,7 +537,7 @@ _COUNT = {
 async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) -> None:
     """In a session, too: the server's id of the answer, its cached tokens, its reasoning; nothing that it left out."""
     step = answer("It is ", "12 C.", usage=_COUNT)
-    model = await _warm(server.add("counted", step))
+    model = await _warm(server, "counted", step)
     metrics: list[Any] = []
     model.on("metrics_collected", metrics.append)
 
@@ -548,10 +555,11 @@ async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) 
     assert [(used.type, used.input_tokens, used.input_cached_tokens) for used in spent] == [("llm_usage", 30, 24)]
 
 
-async def _warm(base_url: str, **options: Any) -> LLM:
+async def _warm(server: ScriptedServer, name: str, *steps: Answer, **options: Any) -> LLM:
     """A model that is warm before its session warms it up, so that closing it breaks off nothing of LiteLLM's."""
-    provider = create_provider("openai_compatible", model="m", base_url=base_url)
+    provider = create_provider("openai_compatible", model="m", base_url=server.add(name, *steps))
     await provider.prewarm()
+    server.add(name, *steps)  # the list of models took the first step
     return LLM(provider, **options)
 
 
@@ -576,7 +584,7 @@ class _Reporter(agents.Agent):
 
 async def _reported(server: ScriptedServer, *pieces: str) -> tuple[Any, dict[str, Any]]:
     """What a session with a form makes of an answer: a text or an error; and what was sent."""
-    model = await _warm(server.add("formed", answer(*pieces)))
+    model = await _warm(server, "formed", answer(*pieces))
     failed: list[llm.LLMError] = []
     model.on("error", failed.append)
 
@@ -616,7 +624,7 @@ async def test_a_session_is_told_of_an_answer_in_another_form(server: ScriptedSe
 @pytest.mark.parametrize("strict", [False, True])
 async def test_a_session_sends_strict_tools_if_asked(server: ScriptedServer, *, strict: bool) -> None:
     """Then objects are closed and all arguments are required; without, tools are sent as they were written."""
-    model = await _warm(server.add("strict", answer("Hi.")), strict_tool_schema=strict)
+    model = await _warm(server, "strict", answer("Hi."), strict_tool_schema=strict)
 
     async with agents.AgentSession(llm=model) as session:
         await session.start(_Guide())
@@ -663,6 +671,128 @@ async def test_a_call_that_could_not_be_read_is_not_run() -> None:
     result = provider.asked[1][0][-1]
     assert result["role"] == "tool"
     assert "cut off" in result["content"]
+
+
+def _thoughtful(person: str, *, calls: int = 1) -> Answer:
+    """Calls with ids that every conversation has, and what must go back with them."""
+    signed = {"google": {"thought_signature": person}, "other": person}
+    made = [
+        call("get_weather", '{"city": "Oslo"}', f"functions.get_weather:{number}", extra_content=signed)
+        for number in range(calls)
+    ]
+    return answer(calls=made, reasoning_content=f"{person} has a secret.")
+
+
+def _came_back(body: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The thoughts and signatures of each message with calls."""
+    return [
+        (message.get("reasoning_content"), *(made.get("extra_content") for made in message["tool_calls"]))
+        for message in body["messages"]
+        if "tool_calls" in message
+    ]
+
+
+def _from(person: str) -> tuple[Any, ...]:
+    return (f"{person} has a secret.", {"google": {"thought_signature": person}, "other": person})
+
+
+async def _call_tools(model: LLM, context: llm.ChatContext) -> list[llm.FunctionToolCall]:
+    """One request of a session, its calls run and written as LiveKit does both."""
+    response = await model.chat(chat_ctx=context, tools=[get_weather]).collect()
+    for tool_call in response.tool_calls:
+        result = await llm.execute_function_call(tool_call, llm.ToolContext([get_weather]))
+        assert result.fnc_call_out is not None
+        context.insert([result.fnc_call, result.fnc_call_out])
+    return response.tool_calls
+
+
+async def test_conversations_on_one_model_keep_their_state_apart(server: ScriptedServer) -> None:
+    """Two conversations with equal calls, and 500 calls of others in between: each gets its own thought back."""
+    others = [_thoughtful(f"caller {number}", calls=50) for number in range(10)]
+    model = await _warm(server, "state", _thoughtful("Anna"), _thoughtful("Bob"), *others, _HI)
+    anna, bob = _context(), _context()
+    await _call_tools(model, anna)
+    await _call_tools(model, bob)
+    for _ in others:
+        assert len(await _call_tools(model, _context())) == 50
+
+    await model.chat(chat_ctx=bob).collect()
+    await model.chat(chat_ctx=anna).collect()
+    await model.aclose()
+
+    for_bob, for_anna = _chats(server, "state")[-2:]
+    assert _came_back(for_bob) == [_from("Bob")]
+    assert _came_back(for_anna) == [_from("Anna")]
+
+
+async def test_a_stored_conversation_goes_on_with_another_model(server: ScriptedServer) -> None:
+    """What came with a call is in the chat context, so that it survives JSON and a handoff."""
+    model, another = await _warm(server, "first", _thoughtful("Anna")), await _warm(server, "second", _HI)
+    context = _context()
+    [tool_call] = await _call_tools(model, context)
+    restored = llm.ChatContext.from_dict(json.loads(json.dumps(context.to_dict())))
+
+    await another.chat(chat_ctx=restored).collect()
+    await model.aclose()
+    await another.aclose()
+
+    assert _came_back(_chats(server, "second")[0]) == [_from("Anna")]
+    assert tool_call.extra is not None
+    assert tool_call.extra["google"] == {"thought_signature": "Anna"}  # where LiveKit's own plug-ins look for it
+    assert tool_call.extra.keys() == {"google", "adapters"}
+
+
+async def test_a_real_session_sends_thoughts_back() -> None:
+    """The request with the result holds what came with the call, on the way through LiveKit's own loop."""
+    fields = {"message": {"reasoning": "Hm."}, "call": {"signature": "s"}}
+    thoughtful = ToolCall("functions.get_weather:0", "get_weather", {"city": "Zürich"}, provider_fields=fields)
+    provider = Scripted([thoughtful], ["It is 12 C."], plain=True)
+
+    async with agents.AgentSession(llm=LLM(provider)) as session:
+        await session.start(_Guide())
+        await session.run(user_input="How warm is it?")
+
+    message = provider.asked[1][0][2]
+    assert (message["reasoning"], message["tool_calls"][0]["signature"]) == ("Hm.", "s")
+
+
+async def test_ids_that_come_again_in_a_conversation(server: ScriptedServer) -> None:
+    """LiveKit keeps only the latest of two calls with one id, so the second gets an id of its own."""
+    model = await _warm(server, "again", _thoughtful("first"), _thoughtful("second"), _HI)
+    context = _context()
+    [first] = await _call_tools(model, context)
+    [second] = await _call_tools(model, context)
+
+    await model.chat(chat_ctx=context).collect()
+    await model.aclose()
+
+    assert first.call_id == "functions.get_weather:0"
+    assert second.call_id != first.call_id
+    assert _came_back(_chats(server, "again")[-1]) == [_from("first"), _from("second")]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        pytest.param("x", id="no object"),
+        pytest.param({"message": "x", "call": ["x"], "function": None}, id="no objects inside"),
+        pytest.param({"message": {"role": "user", "content": "x"}, "call": {"id": "x"}}, id="fields of ours"),
+    ],
+)
+async def test_a_stored_extra_that_makes_no_sense(stored: Any) -> None:
+    """A context comes from a store that others write; what is no provider field is not sent."""
+    provider, context = Scripted(["Hi."], plain=True), _context()
+    made = llm.FunctionCall(call_id="abcDEF123", name="get_weather", arguments="{}", extra={"adapters": stored})
+    context.insert([made, llm.FunctionCallOutput(call_id=made.call_id, output="20 C", is_error=False)])
+
+    await LLM(provider).chat(chat_ctx=context).collect()
+
+    function = {"name": "get_weather", "arguments": "{}"}
+    assert provider.asked[0][0][2] == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "abcDEF123", "type": "function", "function": function}],
+    }
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
