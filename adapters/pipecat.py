@@ -1,16 +1,19 @@
 """``LLMService``: any provider as the language model of a pipecat pipeline (the extra ``pipecat``).
 
-The only import of pipecat. It translates frames, values and errors and nothing else: the provider owns timeouts and
-retries, pipecat runs the tools. When a person interrupts, pipecat cancels the task that reads the answer, which closes
-the request at once.
+The only module that imports pipecat. It converts frames, values and errors: the provider owns timeouts and retries,
+pipecat runs the tools. When the user interrupts, pipecat cancels the task that reads the response, which closes the
+request at once.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from adapters import errors
+from adapters._call_ids import make_call_id
 from adapters.provider import closing, with_formatted_calls
+from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
 try:
@@ -38,35 +41,39 @@ if TYPE_CHECKING:
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "top_k", "frequency_penalty", "presence_penalty", "seed")
 
 _CATEGORIES: tuple[tuple[type[errors.APIError], ErrorCategory], ...] = (
-    (errors.AllProvidersFailedError, ErrorCategory.UNKNOWN),  # no server's reason is that of all
+    (errors.AllProvidersFailedError, ErrorCategory.UNKNOWN),  # several servers have no common reason
     (errors.AuthenticationError, ErrorCategory.AUTHENTICATION),
     (errors.PermissionDeniedError, ErrorCategory.AUTHORIZATION),
     (errors.NotFoundError, ErrorCategory.INVALID_REQUEST),
     (errors.PaymentRequiredError, ErrorCategory.QUOTA),
     (errors.RateLimitError, ErrorCategory.RATE_LIMIT),
     (errors.APIConnectionError, ErrorCategory.CONNECTIVITY),
-    # Of this one request, and not of the service: pipecat would ask it no more after an "invalid request".
+    # Only this request is wrong. After INVALID_REQUEST pipecat would not use the service again.
     (errors.BadRequestError, ErrorCategory.APPLICATION),
 )
-"""Why a request failed, in pipecat's words; the first class that fits. Anything else is the server's fault."""
+"""Error class -> pipecat's category; the first class that fits. Every other error is the server's."""
 
 
 class LLMService(llm_service.LLMService):
-    """A pipecat LLM service that asks a provider.
+    """A pipecat LLM service that sends its requests through a provider.
 
     ::
 
         llm = LLMService(create_provider("openrouter", model="…"))
         pipeline = Pipeline([transport.input(), stt, user_aggregator, llm, tts, …])
 
-    Text, tools (``register_function``, or handlers in the context), interruption, and metrics of usage and first
-    token work as with pipecat's own services. An ``ErrorFrame`` holds one or two sentences that can be spoken. A key,
-    a permission or a model that is wrong makes the service unusable, as pipecat has it; no other error does.
+    Text, tools (``register_function``, or handlers in the context), interruption, and metrics of usage and time to
+    first token work as with pipecat's own services. An ``ErrorFrame`` holds one or two sentences that can be spoken.
+    After an error about the key, its permissions or the model's name, pipecat does not use the service again; after
+    any other error it does.
+
+    Pipecat's context has no place for what a provider wants back with a tool call (a thought signature, reasoning).
+    The service remembers it for its own pipeline; another service that continues the context does not have it.
 
     Args:
-        provider: Who answers. It is warmed up when the pipeline starts, and closed with it.
-        settings: Sampling parameters and the system instruction; what is not given here the provider decides. Its
-            ``model`` is what metrics show, the provider knows whom it asks.
+        provider: The provider. It is warmed up when the pipeline starts, and closed with it.
+        settings: Sampling parameters and the system instruction; the provider decides what is not given here. Its
+            ``model`` is shown in metrics and does not change which model is used.
         **kwargs: Arguments of pipecat's ``LLMService``.
     """
 
@@ -74,7 +81,7 @@ class LLMService(llm_service.LLMService):
     supports_response_schema = True
 
     def __init__(self, provider: LLMProvider, *, settings: LLMSettings | None = None, **kwargs: Any) -> None:
-        wanted = LLMSettings(
+        merged = LLMSettings(
             model=provider.model,
             system_instruction=None,
             filter_incomplete_user_turns=False,
@@ -83,33 +90,34 @@ class LLMService(llm_service.LLMService):
             **dict.fromkeys(_PARAMETERS),
         )
         if settings is not None:
-            wanted.apply_update(settings)
-        super().__init__(settings=wanted, **kwargs)
+            merged.apply_update(settings)
+        super().__init__(settings=merged, **kwargs)
         self._provider = provider
-        self._warming: asyncio.Task[None] | None = None
+        self._provider_fields = ProviderFieldsMemory()
+        self._prewarming: asyncio.Task[None] | None = None
 
     def can_generate_metrics(self) -> bool:
-        """Whether there are metrics: yes, of usage, processing and first token."""
+        """Return True: there are metrics of usage, processing and time to first token."""
         return True
 
     async def start(self, frame: frames.StartFrame) -> None:
-        """Begin to warm the provider up, beside the rest of the pipeline."""
+        """Begin to warm the provider up while the rest of the pipeline starts."""
         await super().start(frame)
-        self._warming = self.create_task(self._provider.prewarm())
+        self._prewarming = self.create_task(self._provider.prewarm())
 
     async def cleanup(self) -> None:
         """Stop a running prewarm and close the provider."""
         await super().cleanup()
-        if self._warming is not None:
-            await self.cancel_task(self._warming)
+        if self._prewarming is not None:
+            await self.cancel_task(self._prewarming)
         await self._provider.aclose()
 
     async def process_frame(self, frame: frames.Frame, direction: FrameDirection) -> None:
-        """Answer a conversation; all other frames go on their way.
+        """Answer a conversation; pass every other frame on.
 
         Args:
             frame: The frame.
-            direction: Where it goes.
+            direction: Its direction.
         """
         await super().process_frame(frame, direction)
         if isinstance(frame, frames.LLMContextFrame):
@@ -124,21 +132,21 @@ class LLMService(llm_service.LLMService):
         system_instruction: str | None = None,
         response_schema: dict[str, Any] | None = None,
     ) -> str | None:
-        """Ask once, beside the pipeline; pipecat sums long conversations up with it.
+        """Send one request outside the pipeline; pipecat summarizes long conversations with it.
 
         Args:
             context: The conversation.
             max_tokens: Limit of this request, or None for that of the settings.
-            system_instruction: In place of that of the settings, or None.
-            response_schema: JSON schema of the answer, or None.
+            system_instruction: Replaces that of the settings, unless None.
+            response_schema: JSON schema of the response, or None.
 
         Returns:
-            The text of the answer, or None if it has none.
+            The text of the response, or None if it has none.
 
         Raises:
             APIError: If the request failed.
         """
-        messages, tools, options = await self._question(context, system_instruction)
+        messages, tools, options = await self._request(context, system_instruction)
         if max_tokens is not None:
             options["max_tokens"] = max_tokens
         if response_schema is not None:
@@ -159,8 +167,8 @@ class LLMService(llm_service.LLMService):
             await self.push_frame(frames.LLMFullResponseEndFrame())
 
     async def _stream(self, context: LLMContext) -> None:
-        """Push the texts of an answer as they come, then have pipecat run its calls."""
-        messages, tools, options = await self._question(context)
+        """Push the texts of a response as they arrive, then have pipecat run its calls."""
+        messages, tools, options = await self._request(context)
         calls: list[ToolCall] = []
         await self.start_ttfb_metrics()
         async with closing(self._provider.stream_events(messages, tools, **options)) as events:
@@ -173,13 +181,15 @@ class LLMService(llm_service.LLMService):
                     calls.append(event.tool_call)
                 elif event.response.usage is not None:
                     await self.start_llm_usage_metrics(_usage(event.response.usage))
+        calls = _with_new_ids(calls, messages)
+        self._provider_fields.remember(messages, calls)
         await self._run(calls, context)
 
-    async def _question(
+    async def _request(
         self, context: LLMContext, system_instruction: str | None = None
     ) -> tuple[list[Message], list[ToolSpec] | None, dict[str, Json]]:
         """Messages, tools and options of a request, in OpenAI format."""
-        asked = await self.get_llm_adapter().get_llm_invocation_params(
+        converted = await self.get_llm_adapter().get_llm_invocation_params(
             context,
             system_instruction=system_instruction or self._settings.system_instruction,
             convert_developer_to_user=False,
@@ -187,37 +197,38 @@ class LLMService(llm_service.LLMService):
         settings = {name: getattr(self._settings, name) for name in _PARAMETERS}
         options = {name: value for name, value in settings.items() if is_given(value) and value is not None}
         options |= self._settings.extra
-        tools = asked["tools"] or None
-        if tools and is_given(context.tool_choice) and context.tool_choice != "auto":  # which providers do anyway
+        tools = converted["tools"] or None
+        if tools and is_given(context.tool_choice) and context.tool_choice != "auto":  # the default of providers
             options["tool_choice"] = context.tool_choice
-        return [with_formatted_calls(self._provider, message) for message in asked["messages"]], tools, options
+        restored = self._provider_fields.restore(converted["messages"])
+        return [with_formatted_calls(self._provider, message) for message in restored], tools, options
 
     async def _run(self, calls: list[ToolCall], context: LLMContext) -> None:
-        """Have pipecat run the calls; one that could not be read is answered in its place, so that the model knows."""
-        asked = {
+        """Have pipecat run the calls. A call that could not be parsed gets a result that tells the model why."""
+        pending = {
             call.id: frames.FunctionCallFromLLM(
                 function_name=call.name, tool_call_id=call.id, arguments=call.arguments, context=context
             )
             for call in calls
         }
-        unreadable = [call for call in calls if call.error is not None]
-        for call in unreadable:
-            is_last = len(unreadable) == len(calls) and call is unreadable[-1]
-            await self._refuse(call, asked.pop(call.id), ask_again=is_last)
-        await self.run_function_calls(list(asked.values()))
+        invalid = [call for call in calls if call.error is not None]
+        for call in invalid:
+            is_last = len(invalid) == len(calls) and call is invalid[-1]
+            await self._reject(call, pending.pop(call.id), run_llm=is_last)
+        await self.run_function_calls(list(pending.values()))
 
-    async def _refuse(self, call: ToolCall, asked: frames.FunctionCallFromLLM, *, ask_again: bool) -> None:
-        """Tell the conversation why a call was not run; the model is asked again by the last result of a round."""
+    async def _reject(self, call: ToolCall, pending: frames.FunctionCallFromLLM, *, run_llm: bool) -> None:
+        """Write into the conversation why a call was not run; the last result of a round starts the next request."""
         named = {"function_name": call.name, "tool_call_id": call.id, "arguments": call.arguments}
         reason = f"The tool {call.name} was not run: {call.error}"
-        await self.broadcast_frame(frames.FunctionCallsStartedFrame, function_calls=[asked])
+        await self.broadcast_frame(frames.FunctionCallsStartedFrame, function_calls=[pending])
         await self.broadcast_frame(frames.FunctionCallInProgressFrame, **named, cancel_on_interruption=True)
         await self.broadcast_frame(
-            frames.FunctionCallResultFrame, **named, result=reason, run_llm=ask_again, error=call.error
+            frames.FunctionCallResultFrame, **named, result=reason, run_llm=run_llm, error=call.error
         )
 
     async def _fail(self, context: LLMContext, error: errors.AdapterError | LLMContextConversionError) -> None:
-        """Push an error upstream; a file that may have caused it is taken out, or every later turn would fail too."""
+        """Push an error upstream; a file that may have caused it is removed, or every later turn would fail too."""
         message = str(error)
         if isinstance(error, LLMContextConversionError):
             message = "A file in the conversation could not be sent."
@@ -226,6 +237,15 @@ class LLMService(llm_service.LLMService):
         if isinstance(error, errors.APITimeoutError):
             await self._call_event_handler("on_completion_timeout")
         await self.push_error(message, error, category=_category(error))
+
+
+def _with_new_ids(calls: list[ToolCall], messages: list[Message]) -> list[ToolCall]:
+    """Give an id of its own to each call whose id is in the conversation already.
+
+    Some servers use the same ids in each turn, and pipecat writes a result to every call with its id.
+    """
+    taken = {call.get("id") for message in messages for call in message.get("tool_calls") or []}
+    return [replace(call, id=make_call_id()) if call.id in taken else call for call in calls]
 
 
 def _category(error: errors.AdapterError | LLMContextConversionError) -> ErrorCategory:

@@ -335,16 +335,17 @@ def with_formatted_calls(
         provider_fields: ``ToolCall.provider_fields`` of each call, if the framework has kept them.
 
     Returns:
-        The formatted message. Arguments stay as they were written if they can be read: other white space would cost
-        the server what it has cached.
+        The formatted message; the same one if it has no calls, or anything else among them. Arguments stay as they
+        were written if they can be read: other white space would cost the server what it has cached.
     """
-    if not (calls := message.get("tool_calls")):
+    calls = message.get("tool_calls")
+    if not calls or not all(_is_call(call) for call in calls):
         return message
     tool_calls = [
         ToolCall(
-            call["id"],
+            call.get("id") or "",
             call["function"]["name"],
-            provider.parse_tool_arguments(call["function"]["arguments"]),
+            provider.parse_tool_arguments(call["function"].get("arguments")),
             provider_fields=fields,
         )
         for call, fields in zip(calls, provider_fields or [{}] * len(calls), strict=True)
@@ -358,5 +359,10 @@ def with_formatted_calls(
 
 
 def _merged_function(old: dict[str, Json], new: dict[str, Json]) -> dict[str, Json]:
-    arguments = old["arguments"] if is_whole(old["arguments"]) else new["arguments"]
-    return {**old, **new, "arguments": arguments}
+    arguments = old.get("arguments")
+    return {**old, **new, "arguments": arguments if is_whole(arguments) else new["arguments"]}
+
+
+def _is_call(call: Json) -> bool:
+    function = call.get("function") if isinstance(call, dict) else None
+    return isinstance(function, dict) and isinstance(function.get("name"), str)

@@ -135,9 +135,9 @@ async def conversation(
     await runner.add_workers(running.worker)
     task = asyncio.create_task(runner.run())
     try:
-        await running.after.until(lambda: running.llm._warming)
-        assert running.llm._warming is not None
-        await running.llm._warming
+        await running.after.until(lambda: running.llm._prewarming)
+        assert running.llm._prewarming is not None
+        await running.llm._prewarming
         yield running
         await running.worker.queue_frame(EndFrame())
         await asyncio.wait_for(task, PATIENCE_S)
@@ -220,6 +220,85 @@ async def test_a_tool_is_run_by_pipecat_and_the_model_asked_again(scripted_serve
     assert first["tools"][0]["function"]["name"] == "get_weather"
     assert [message["role"] for message in second["messages"]] == ["user", "assistant", "tool"]
     assert second["messages"][-1]["content"] == '{"degrees": 5}'
+
+
+def thoughtful(person: str, number: int = 0) -> Step:
+    """A call with an id that every conversation has, and what must go back with it."""
+    made = call("get_weather", '{"city": "Oslo"}', f"functions.get_weather:{number}", extra_content={"google": person})
+    return answer(calls=[made], reasoning_content=f"{person} has a secret.")
+
+
+async def tell_weather(params: FunctionCallParams) -> None:
+    """The tool of the conversations below."""
+    await params.result_callback({"degrees": 5})
+
+
+def came_back(body: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """The thought and the signature of each message with a call."""
+    return [
+        (message.get("reasoning_content"), message["tool_calls"][0].get("extra_content"))
+        for message in body["messages"]
+        if "tool_calls" in message
+    ]
+
+
+def came_with(person: str) -> tuple[Any, Any]:
+    """What is sent back if nothing is lost or confused."""
+    return (f"{person} has a secret.", {"google": person})
+
+
+async def test_conversations_on_one_provider_keep_their_state_apart(scripted_server: ScriptedServer) -> None:
+    """Two pipelines with equal words and calls on one provider, and calls of others: each gets its own thought back."""
+    others = [answer(calls=[call("f", "{}", f"f:{number}") for number in range(100)]) for _ in range(5)]
+    steps = thoughtful("Anna"), thoughtful("Bob"), *others, answer("Warm."), answer("Warm.")
+    provider = provider_of(scripted_server, reply({"data": []}), *steps)  # both pipelines warm it up
+    released = asyncio.Event()
+
+    async def wait_for_others(params: FunctionCallParams) -> None:
+        await released.wait()
+        await params.result_callback({"degrees": 5})
+
+    async with conversation(provider, tools=TOOLS) as anna, conversation(provider, tools=TOOLS) as bob:
+        for running in (anna, bob):
+            running.llm.register_function("get_weather", wait_for_others)
+            await running.ask()
+        for number in range(len(others)):
+            await provider.chat([{"role": "user", "content": f"caller {number}"}])
+        released.set()
+        await anna.after.until(lambda: anna.said)
+        await bob.after.until(lambda: bob.said)
+
+    for_anna, for_bob = sorted(bodies_of(scripted_server)[-2:], key=lambda body: "Bob" in str(body))
+    assert came_back(for_anna) == [came_with("Anna")]
+    assert came_back(for_bob) == [came_with("Bob")]
+
+
+async def test_ids_that_come_again_in_a_conversation(scripted_server: ScriptedServer) -> None:
+    """Pipecat writes a result to each call with its id, so a second call with it gets an id of its own."""
+    results = iter(["5 degrees", "6 degrees"])
+
+    async def get_weather(params: FunctionCallParams) -> None:
+        await params.result_callback(next(results))
+
+    steps = thoughtful("first"), thoughtful("second"), answer("Warm.")
+    async with conversation(provider_of(scripted_server, *steps), tools=TOOLS) as running:
+        running.llm.register_function("get_weather", get_weather)
+        await running.ask(answers=3)
+
+    body = bodies_of(scripted_server)[-1]
+    assert came_back(body) == [came_with("first"), came_with("second")]
+    assert [each["content"] for each in body["messages"] if each["role"] == "tool"] == ['"5 degrees"', '"6 degrees"']
+
+
+async def test_a_context_with_calls_that_are_none(scripted_server: ScriptedServer) -> None:
+    """A context may come from anywhere; a call without a name or arguments does not stop the pipeline."""
+    calls: list[Any] = [{"id": "a", "function": {"name": "get_weather"}}, {"function": {}}]
+    async with conversation(provider_of(scripted_server, answer("Hi."))) as running:
+        running.context.add_message({"role": "assistant", "tool_calls": calls[:1]})
+        running.context.add_message({"role": "assistant", "tool_calls": calls})
+        await running.ask()
+
+    assert running.said == ["Hi."]
 
 
 @pytest.mark.parametrize("beside", [[], [WEATHER | {"id": "call00002"}]], ids=["alone", "beside a good one"])
@@ -385,7 +464,7 @@ async def test_the_provider_is_warmed_up_and_closed_with_the_pipeline(scripted_s
     provider = provider_of(scripted_server, answer("Hi."))
     async with conversation(provider) as running:
         await running.ask()
-        assert running.llm._warming is not None
+        assert running.llm._prewarming is not None
 
     await LLMService(provider_of(scripted_server, answer("Hi."), name="idle")).cleanup()
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
