@@ -90,7 +90,7 @@ async def run_turn(
                 async for result in results:
                     yield result
                     del result
-        turn.span.answers(whole := turn.summary())
+        turn.span.complete(whole := turn.summary())
         yield ResponseDone(whole)
 
 
@@ -104,7 +104,7 @@ class _Turn:
         self._options = options
         self._responses: list[LLMResponse] = []
         self._said: list[str] = []  # in the current answer
-        self.span = spans.Turn()
+        self.span = spans.TurnSpan()
 
     @property
     def rounds(self) -> int:

@@ -15,7 +15,7 @@ from adapters._arguments import is_whole, read_arguments
 from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -61,6 +61,15 @@ async def whole_answer(events: AsyncIterator[StreamEvent]) -> LLMResponse:
                 response = event.response
     assert response is not None  # noqa: S101 - every stream of events ends with it, or raises
     return response
+
+
+async def texts_of(events: AsyncIterator[StreamEvent]) -> AsyncGenerator[str, None]:
+    """Yield the texts of a stream of events, and close it at the end."""
+    async with closing(events) as stream:
+        async for event in stream:
+            if isinstance(event, TextDelta):
+                yield event.text
+            del event  # an error tracker that records variables must not see it
 
 
 def with_response_format(options: Mapping[str, Any], response_format: object) -> dict[str, Any]:
@@ -217,21 +226,24 @@ class LLMProvider(ABC):
         tools: list[ToolSpec] | None,
         options: Mapping[str, Any],
         *,
-        began: Callable[[], None],  # noqa: ARG002 - for overrides that see a token before their first event
-        first_token_s: float | None,  # noqa: ARG002 - for overrides with a shorter limit of their own
+        on_request_sent: Callable[[], None],
+        on_first_token: Callable[[], None],  # noqa: ARG002 - for providers that know it before their first event
+        first_token_s: float | None,  # noqa: ARG002 - for providers with a limit of their own
     ) -> AsyncIterator[StreamEvent]:
-        """Do what ``stream_events`` does for a group, which has another provider to call.
+        """Do what ``stream_events`` does, and report progress to a ``FallbackProvider``.
 
-        An override reports its first useful token, and does not retry after a timeout.
+        A provider that overrides this does not repeat a request that timed out: the group asks another provider.
 
         Args:
             messages: The conversation.
             tools: The tools.
-            options: The keywords of the call.
-            began: Callback for the first useful token, which may arrive long before the first event.
-            first_token_s: Seconds that the group waits for it. The group enforces the limit; an override raises a
-                shorter limit of its own to it.
+            options: The keyword arguments of the call.
+            on_request_sent: Is to be called when a request leaves: the clocks of the group start then.
+            on_first_token: Is to be called at the first useful token, which may be long before the first event.
+            first_token_s: Seconds that the group waits for that token, or None. The group enforces the limit; a
+                provider with a shorter limit of its own must extend it to this one.
         """
+        on_request_sent()
         return self.stream_events(messages, tools, **options)
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this

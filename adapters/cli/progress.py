@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.client.provider import LiteLLMProvider
 from adapters.factory import server_of, with_fallbacks
@@ -10,10 +10,9 @@ from adapters.transport import litellm_bridge
 from adapters.transport.endpoint import endpoint_for
 
 if TYPE_CHECKING:
+    from adapters.client.call import ProviderCall
     from adapters.config import ProviderConfig
     from adapters.provider import LLMProvider
-    from adapters.request.params import RequestParams
-    from adapters.response.assembler import ResponseAssembler
 
 
 class Progress:
@@ -62,14 +61,14 @@ class _WatchedProvider(LiteLLMProvider):
         super().__init__(config, server=self._own_server)
         self._prefix = endpoint_for(config).prefix
         self._preparing = ""
-        self._answer: ResponseAssembler | None = None
+        self._latest: ProviderCall | None = None
 
     @property
     def phase(self) -> str:
         """What it is doing beside waiting for an answer, or ""."""
         if self._preparing:
             return self._preparing
-        if self._answer is not None and self._answer.is_reasoning:
+        if self._latest is not None and self._latest.is_reasoning:
             return f"{self.model} is thinking"
         return ""
 
@@ -84,6 +83,6 @@ class _WatchedProvider(LiteLLMProvider):
         finally:
             self._preparing = ""
 
-    def _new_answer(self, params: RequestParams) -> ResponseAssembler:
-        self._answer = super()._new_answer(params)
-        return self._answer
+    def _call(self, *args: Any, **kwargs: Any) -> ProviderCall:
+        self._latest = super()._call(*args, **kwargs)
+        return self._latest

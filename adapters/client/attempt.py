@@ -1,10 +1,10 @@
-"""One try: send the request, turn payloads into events, and end well or with the error that says why not."""
+"""One attempt: send the request, turn payloads into events, and end with the response or with the error."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.errors import APIConnectionError, APIError, UpstreamError
+from adapters.errors import APIConnectionError, APIError
 from adapters.response.chunks import parse_chunk
 from adapters.transport.endpoint import RedactedDict
 from adapters.types import ResponseDone, TextDelta, ToolCallDone
@@ -21,106 +21,114 @@ if TYPE_CHECKING:
 
 
 async def attempt(
-    connection: ProviderTransport, request: ChatRequest, answer: ResponseAssembler, deadlines: Deadlines
+    transport: ProviderTransport, request: ChatRequest, assembler: ResponseAssembler, deadlines: Deadlines
 ) -> AsyncGenerator[StreamEvent, None]:
-    """Send one request and read its answer.
+    """Send one request and read its response.
 
     Args:
-        connection: The way to the server.
-        request: What is sent.
-        answer: Grows with what comes; good for one try.
-        deadlines: The clock of this try.
+        transport: The connections to the server.
+        request: The request.
+        assembler: Collects the response; used for one attempt.
+        deadlines: The time limits of the attempt.
 
     Yields:
-        ``TextDelta`` as it comes, then ``ToolCallDone`` for each call, then one ``ResponseDone``. Texts that arrived
-        together are one.
+        ``TextDelta`` as text arrives, then ``ToolCallDone`` for each call, then one ``ResponseDone``. Texts that
+        arrived together are one event.
 
     Raises:
-        CallInsteadOfText: If text was wanted, and the model wants to call a tool instead; before any event.
-        APIError: If it failed, also after some text.
+        CallInsteadOfTextError: If calls are forbidden and the model calls a tool; before any event.
+        APIError: If the attempt failed, possibly after some text.
     """
     body: ResponseBody | None = None
-    trouble: APIError | None = None
+    error: APIError | None = None
     try:
         try:
-            body = await connection.ask(
+            body = await transport.ask(
                 RedactedDict({"messages": request.messages, **request.body}),
                 RedactedDict(request.headers),
                 stream=request.stream,
                 deadlines=deadlines,
             )
-            answer.request_id = body.request_id
-        except APIError as error:
-            trouble = _unless_rescued(error, answer)
-        while body is not None and trouble is None and not answer.has_ended:
+            assembler.request_id = body.request_id
+        except APIError as failed:
+            error = _unless_recovered(failed, assembler)
+        while body is not None and error is None and not assembler.has_ended:
             payloads = await body.read()
-            text = _take(payloads, answer, deadlines, body)
-            trouble = _trouble_of(body, answer)
+            is_end = not payloads
+            text = _feed(payloads, assembler, deadlines, body)
+            error = _error_of(body, assembler)
             if text and not body.is_whole:
                 deadlines.pause()
-                yield TextDelta(text, answer.id)
+                yield TextDelta(text, assembler.id)
                 deadlines.resume()
-            if not payloads:
+            del text  # an error tracker that records variables must not see the response
+            if is_end:
                 break
-        for event in _end(answer, trouble, whole=body is not None and body.is_whole):
+        for event in _finish(assembler, error, whole=body is not None and body.is_whole):
             yield event
     finally:
-        if body is not None and answer.is_over:
+        if body is not None and assembler.is_over:
             body.release()
         elif body is not None:
             body.close()
 
 
-def _take(payloads: list[Json], answer: ResponseAssembler, deadlines: Deadlines, body: ResponseBody) -> str:
-    """Feed the answer with what the body has brought; returns the text that it may speak now."""
+def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlines, body: ResponseBody) -> str:
+    """Feed payloads to the assembler and return the text that may be spoken now."""
     texts = []
-    for payload in payloads:
-        chunk = parse_chunk(payload)
-        texts.append(answer.feed(chunk, whole=body.is_whole))
-        if chunk.is_useful:
-            deadlines.token_received()
-    if answer.is_over and not body.has_ended:
+    try:
+        for chunk in map(parse_chunk, payloads):
+            texts.append(assembler.feed(chunk, whole=body.is_whole))
+            if chunk.is_useful:
+                deadlines.token_received()
+    except APIError:
+        payloads.clear()  # an error tracker that records variables must not see the response
+        texts.clear()
+        raise
+    if assembler.is_over and not body.has_ended:
         deadlines.response_complete()
     return "".join(texts)
 
 
-def _trouble_of(body: ResponseBody, answer: ResponseAssembler) -> APIError | None:
-    """The error that what was read last amounts to, or None if it is, or may become, a good answer."""
+def _error_of(body: ResponseBody, assembler: ResponseAssembler) -> APIError | None:
+    """Return the error after the last read, or None if the response is good or may still become so."""
     if body.trouble is None:
         if body.has_ended:
-            answer.end()
-        return answer.failed() if answer.has_failed else None
-    if answer.is_over and isinstance(body.trouble, APIConnectionError):
-        return None  # it had said before that it was finished
-    return _unless_rescued(body.trouble, answer)
+            assembler.end()
+        return assembler.failed() if assembler.has_failed else None
+    if assembler.is_over and isinstance(body.trouble, APIConnectionError):
+        return None  # the response was complete before the connection broke
+    return _unless_recovered(body.trouble, assembler)
 
 
-def _unless_rescued(error: APIError, answer: ResponseAssembler) -> APIError | None:
-    """The error, unless the server put into it what the model wrote and it could not read (Groq)."""
-    cause = error.__cause__
-    return None if isinstance(cause, UpstreamError) and answer.recover(cause) else error
+def _unless_recovered(error: APIError, assembler: ResponseAssembler) -> APIError | None:
+    """Return the error, or None if it quotes a generation that can be used (Groq's ``tool_use_failed``)."""
+    upstream = error._upstream
+    return None if upstream is not None and assembler.recover(upstream) else error
 
 
-def _end(answer: ResponseAssembler, trouble: APIError | None, *, whole: bool) -> Iterator[StreamEvent]:
-    """The end of the answer: what was held back, then the calls and the whole, or the error.
+def _finish(assembler: ResponseAssembler, error: APIError | None, *, whole: bool) -> Iterator[StreamEvent]:
+    """Yield held-back text, the calls and the response, or raise the error.
 
-    Before the first text is given out, another try is worth more than words that are held back.
+    Held-back text is not emitted before an error if there was no text yet: another attempt is worth more. For the same
+    reason the text of a response that came in one piece is emitted only if all of it is good.
 
     Args:
-        answer: The answer, which takes no more chunks.
-        trouble: Why nothing more came, or None.
-        whole: Whether it came in one piece. Then its text is given out only if all of it is good.
+        assembler: The response, which takes no more chunks.
+        error: Why nothing more came, or None.
+        whole: Whether the response came in one piece.
     """
-    if trouble is not None and (whole or not answer.has_text):
-        raise trouble
-    text = answer.flush()
+    if error is not None and (whole or not assembler.has_text):
+        raise error
+    text = assembler.flush()
     if text and not whole:
-        yield TextDelta(text, answer.id)
-    if trouble is not None:
-        raise trouble
-    response = answer.build().response
+        yield TextDelta(text, assembler.id)
+    del text  # an error tracker that records variables must not see it
+    if error is not None:
+        raise error
+    response = assembler.build().response
     if whole and response.content:
-        yield TextDelta(response.content, answer.id)
+        yield TextDelta(response.content, assembler.id)
     for tool_call in response.tool_calls:
-        yield ToolCallDone(tool_call, answer.id)
+        yield ToolCallDone(tool_call, assembler.id)
     yield ResponseDone(response)

@@ -1,107 +1,54 @@
-"""When a failed request is sent again; the only import of tenacity.
+"""Decide whether a failed attempt is repeated, and after which pause. The only import of tenacity.
 
-One owner of retries: LiteLLM and the client below it are told to try once, so one try here is one request on the
-wire. Whether an error is worth a retry is the error's own knowledge (``APIError.retryable``).
+Retries have one owner: LiteLLM and the HTTP client below it are configured for a single try, so one attempt is one
+request on the wire. Whether an error is worth another attempt is part of the error (``APIError.retryable``).
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import tenacity
 
-from adapters.errors import APIError, APITimeoutError, kind_of
-from adapters.transport.deadlines import DeadlineExceeded
+from adapters.errors import APITimeoutError, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from adapters.config import RetryConfig
+    from adapters.errors import APIError
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
+_logger = logging.getLogger(__name__)
 
 
-async def with_retries(
-    policy: RetryConfig, attempt: Callable[[int], Awaitable[T]], *, after_timeouts: bool = True
-) -> T:
-    """Call until it succeeds, the policy is used up, or the error says that trying again is of no use.
+def pause_before_retry_s(
+    policy: RetryConfig, error: APIError, attempt: int, elapsed_s: float, *, retry_timeouts: bool = True
+) -> float | None:
+    """Return how long to wait before the next attempt, in seconds, or None if there must be none.
 
-    A wait that the server asks for (``Retry-After``) is kept. If it is longer than ``max_wait_s`` or than what is
-    left of ``deadline_s``, the error is raised at once: asking earlier would fail, and nobody waits that long.
+    The pause grows exponentially, with jitter so that agents that failed together do not retry together. A
+    ``Retry-After`` of the server is obeyed. If it exceeds ``max_wait_s``, or if the pause would end after
+    ``deadline_s``, there is no retry: an earlier request would fail, and a listener does not wait that long.
 
     Args:
-        policy: How often, how long between, and until when a new try may begin.
-        attempt: Makes one try; it is told which, from 1.
-        after_timeouts: Whether a server that did not answer in time is asked again; who has another one to ask does
-            not wait twice.
-
-    Returns:
-        What the first successful try returned.
-
-    Raises:
-        APIError: What the last try raised that was not cut off by ``deadline_s``.
+        policy: Number of attempts, pauses, and the time after which no attempt may begin.
+        error: Why the last attempt failed.
+        attempt: Number of the last attempt, from 1.
+        elapsed_s: Seconds since the call began.
+        retry_timeouts: Whether to repeat an attempt that timed out.
     """
-    began_s = time.monotonic()
-    try:
-        return await attempt(1)  # nearly always there is no other, and preparing for one costs a tenth of a call
-    except APIError as error:
-        failed = error
-    left_s = policy.deadline_s - (time.monotonic() - began_s)
-    retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(lambda error: _is_worth_it(error, policy, after_timeouts=after_timeouts)),
-        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(left_s),
-        wait=_wait_for(policy),
-        before_sleep=_log,
-        reraise=True,
-    )
-    numbers = itertools.count(1)
-
-    async def numbered() -> T:
-        nonlocal failed
-        number = next(numbers)
-        if number == 1:
-            raise failed from failed.__cause__
-        try:
-            return await attempt(number)
-        except APIError as error:
-            if _was_cut_off(error):
-                raise failed from failed.__cause__  # what went wrong is told by the try before
-            failed = error
-            raise
-
-    return await retrying(numbered)
-
-
-def _was_cut_off(error: APIError) -> bool:
-    """Whether a try ended because the time for repeating was over."""
-    return isinstance(error.__cause__, DeadlineExceeded) and error.__cause__.limit == "deadline_s"
-
-
-def _is_worth_it(error: BaseException, policy: RetryConfig, *, after_timeouts: bool) -> bool:
-    if isinstance(error, APITimeoutError) and not after_timeouts:
-        return False
-    return isinstance(error, APIError) and error.retryable and (error.retry_after_s or 0) <= policy.max_wait_s
-
-
-def _wait_for(policy: RetryConfig) -> Callable[[tenacity.RetryCallState], float]:
-    """Exponential with jitter, so that agents that failed together do not come back together."""
+    asked_s = error.retry_after_s or 0.0
+    if (
+        not error.retryable
+        or asked_s > policy.max_wait_s
+        or (isinstance(error, APITimeoutError) and not retry_timeouts)
+    ):
+        return None
+    state = tenacity.RetryCallState(tenacity.AsyncRetrying(), None, (), {})
+    state.attempt_number = attempt
     backoff = tenacity.wait_exponential(multiplier=policy.initial_wait_s, max=policy.max_wait_s)
     jitter = tenacity.wait_random(0, policy.initial_wait_s)
-
-    def wait_s(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        asked_s = error.retry_after_s if isinstance(error, APIError) else None
-        return max(min(backoff(state) + jitter(state), policy.max_wait_s), asked_s or 0.0)
-
-    return wait_s
-
-
-def _log(state: tenacity.RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome is not None else None
-    who = f"{error.provider} ({kind_of(error)})" if isinstance(error, APIError) else ""
-    logger.info("Try %d failed, next in %.2f s: %s", state.attempt_number, state.upcoming_sleep, who)
+    pause_s = max(min(backoff(state) + jitter(state), policy.max_wait_s), asked_s)
+    if tenacity.stop_after_attempt(policy.attempts)(state) or elapsed_s + pause_s >= policy.deadline_s:
+        return None
+    _logger.info("Attempt %d failed, next in %.2f s: %s (%s)", attempt, pause_s, error.provider, kind_of(error))
+    return pause_s

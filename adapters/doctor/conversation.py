@@ -1,7 +1,7 @@
-"""What a server makes of questions: one answer, a tool call, a text where no call is wanted.
+"""What a server makes of a few calls: a text, a tool call, a text where no tool may be called.
 
-A question goes the way that every question goes (``attempt``), but only once, and what an ordinary call mends in
-silence is noted here: calls that come as text, parameters that are refused, ``tool_choice`` that is not heeded.
+Each is a ``ProviderCall`` like any other, without retries. What it repairs on the way is reported here: calls that come
+as text, rejected parameters, a ``tool_choice`` that has no effect.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from adapters.client.attempt import attempt
-from adapters.errors import APIConnectionError, APIError, UpstreamError
-from adapters.request.build import build_request
-from adapters.request.params import parse_params
-from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
-from adapters.transport.deadlines import Deadlines
+from adapters.client.call import ProviderCall
+from adapters.errors import APIConnectionError, APIError
+from adapters.request.params import CallArguments, parse_params
+from adapters.telemetry import spans
+from adapters.telemetry.semconv import of_target
 from adapters.types import ResponseDone
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.request.capabilities import ServerCapabilities
-    from adapters.request.chat_request import ChatRequest
-    from adapters.response.chunks import Chunk
     from adapters.transport.provider_transport import ProviderTransport
     from adapters.types import LLMResponse, ToolSpec
 
@@ -42,17 +39,17 @@ TOOLS: list[ToolSpec] = [
 
 
 @dataclass(slots=True)
-class Heard:
-    """What came of a question.
+class CallOutcome:
+    """What came of a call.
 
     Attributes:
-        response: The whole answer, or None.
+        response: The response, or None.
         error: Why there is none, or None.
-        called_instead: Whether there was a call where none was allowed.
-        sent_calls: Whether calls came as calls; those that came as text do not count.
-        first_s: Seconds from the question to the first text or call, or None if there was none.
-        total_s: Seconds from the question to the end.
-        refused: Parameters that the server did not take.
+        called_instead: Whether the model called a tool although calls were forbidden.
+        sent_calls: Whether calls came as structured calls; calls that came as text do not count.
+        first_s: Seconds from the call to the first text or tool call, or None if there was none.
+        total_s: Seconds from the call to the end.
+        rejected: Fields of the request that the server did not accept.
     """
 
     response: LLMResponse | None = None
@@ -61,77 +58,56 @@ class Heard:
     sent_calls: bool = False
     first_s: float | None = None
     total_s: float = 0
-    refused: tuple[str, ...] = ()
-
-
-class _Watched(ResponseAssembler):
-    """An answer that also notes what came for calls."""
-
-    sent_calls = False
-
-    def feed(self, chunk: Chunk, *, whole: bool = False) -> str:
-        """Take one chunk and return what may be spoken now."""
-        self.sent_calls |= bool(chunk.calls)
-        return super().feed(chunk, whole=whole)
+    rejected: tuple[str, ...] = ()
 
 
 async def ask(
-    connection: ProviderTransport,
+    transport: ProviderTransport,
     config: ProviderConfig,
     capabilities: ServerCapabilities,
     text: str,
     tool_choice: Literal["auto", "none"] | None = None,
-) -> Heard:
-    """Ask one streamed question; without what the server refuses by name it is asked again.
+) -> CallOutcome:
+    """Make one streamed call. What the server rejects by name is left out and the request is sent again.
 
     Args:
-        connection: The way to the server.
+        transport: The connections to the server.
         config: The provider.
-        learned: What the server does not take; more is learned.
-        text: The question.
+        capabilities: What the server accepts; updated by rejections.
+        text: The user's message.
         tool_choice: Whether the tool may be called; None offers none.
     """
+    outcome = await _once(transport, config, capabilities, text, tool_choice)
+    if type(outcome.error) is APIConnectionError:  # a kept connection that the server had just closed
+        outcome = await _once(transport, config, capabilities, text, tool_choice)
+    return outcome
+
+
+async def _once(
+    transport: ProviderTransport,
+    config: ProviderConfig,
+    capabilities: ServerCapabilities,
+    text: str,
+    tool_choice: Literal["auto", "none"] | None,
+) -> CallOutcome:
     tools = None if tool_choice is None else TOOLS
-    message = {"role": "user", "content": text}
-    question = parse_params([message], tools, tool_choice=tool_choice or "auto", stream=True, options={})
-    first = request = build_request(question, config, capabilities)
-    may_repeat = True
-    while True:
-        answer = _Watched(
-            connection.endpoint,
-            question.schemas,
-            wants_text=question.wants_text,
-            reasoning_first=capabilities.reasoning_first,
-        )
-        heard = await _hear(connection, config, request, answer)
-        if type(heard.error) is APIConnectionError and may_repeat:
-            may_repeat = False  # a kept connection that the server had just closed; every call is sent again then
-            continue
-        heard.refused = tuple(name for name in first.body if name not in request.body)
-        cause = heard.error.__cause__ if heard.error is not None else None
-        if not isinstance(cause, UpstreamError):
-            return heard
-        capabilities.learn_from_refusal(cause, request)
-        refused, request = request, build_request(question, config, capabilities)
-        if request == refused:
-            return heard
-
-
-async def _hear(connection: ProviderTransport, config: ProviderConfig, request: ChatRequest, answer: _Watched) -> Heard:
-    heard = Heard()
+    arguments = CallArguments([{"role": "user", "content": text}], tools, {"max_retries": 0})
+    params = parse_params(arguments, stream=True, wants_text=tool_choice == "none")
+    call = ProviderCall(params, config, transport, capabilities, of_target(config.kind, config.model, config.base_url))
+    outcome = CallOutcome()
     began_s = time.monotonic()
     try:
-        deadlines = Deadlines(config.timeouts, streamed=True)
-        async with aclosing(attempt(connection, request, answer, deadlines)) as events:
-            async for event in events:
-                if heard.first_s is None:
-                    heard.first_s = time.monotonic() - began_s
-                if isinstance(event, ResponseDone):
-                    heard.response = event.response
-    except CallInsteadOfTextError:
-        heard.called_instead = True
+        with spans.suppressed():
+            async with aclosing(call.events()) as events:
+                async for event in events:
+                    if outcome.first_s is None:
+                        outcome.first_s = time.monotonic() - began_s
+                    if isinstance(event, ResponseDone):
+                        outcome.response = event.response
     except APIError as error:
-        heard.error = error
-    heard.total_s = time.monotonic() - began_s
-    heard.sent_calls = answer.sent_calls
-    return heard
+        outcome.error = error
+    outcome.total_s = time.monotonic() - began_s
+    outcome.called_instead = call.called_instead_of_text
+    outcome.sent_calls = call.assembler is not None and call.assembler.has_structured_calls
+    outcome.rejected = call.rejected
+    return outcome

@@ -122,7 +122,7 @@ async def _conversation(config: ProviderConfig, server: Server, tell: Tell) -> N
         tell(verdicts.tool_called(call, server))
         text = await ask(connection, config, capabilities, WEATHER, "none")
         tell(verdicts.choice_respected(text))
-        tell(verdicts.parameters_taken({*cold.refused, *call.refused, *text.refused}))
+        tell(verdicts.parameters_taken({*cold.rejected, *call.rejected, *text.rejected}))
         warm = await ask(connection, config, capabilities, HELLO)
         tell(verdicts.first_words(cold, warm, server))
     finally:

@@ -11,7 +11,7 @@ from adapters.transport.errors.redact import plain, shorten
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
-    from adapters.doctor.conversation import Heard
+    from adapters.doctor.conversation import CallOutcome
     from adapters.doctor.servers import Server
     from adapters.types import Json, LLMResponse
 
@@ -53,11 +53,11 @@ def key_refused(config: ProviderConfig, status: int) -> Finding:
     return Finding("key accepted", "failed", f"it refuses the key (status {status})", f"Correct {config.key_name}.")
 
 
-def answered(heard: Heard) -> Finding:
+def answered(outcome: CallOutcome) -> Finding:
     """Whether there was an answer at all."""
-    if heard.response is None:
-        return Finding("answer", "failed", str(heard.error), "The lines above, or the server's log, may tell more.")
-    return Finding("answer", "ok", f"“{_few_words(heard.response.content)}”", seconds=heard.total_s)
+    if outcome.response is None:
+        return Finding("answer", "failed", str(outcome.error), "The lines above, or the server's log, may tell more.")
+    return Finding("answer", "ok", f"“{_few_words(outcome.response.content)}”", seconds=outcome.total_s)
 
 
 def usage_counted(response: LLMResponse) -> Finding:
@@ -69,27 +69,27 @@ def usage_counted(response: LLMResponse) -> Finding:
     return Finding("usage", "ok", f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out")
 
 
-def tool_called(heard: Heard, server: Server) -> Finding:
+def tool_called(outcome: CallOutcome, server: Server) -> Finding:
     """Whether the model called the tool that it was told to use."""
-    if heard.response is None:
-        return Finding("tool call", "failed", str(heard.error), server.tools_advice)
-    if not heard.response.tool_calls:
-        said = _few_words(heard.response.content)
+    if outcome.response is None:
+        return Finding("tool call", "failed", str(outcome.error), server.tools_advice)
+    if not outcome.response.tool_calls:
+        said = _few_words(outcome.response.content)
         return Finding("tool call", "warning", f"the model answered without the tool: “{said}”", server.tools_advice)
-    call = heard.response.tool_calls[0]
-    if not heard.sent_calls:
+    call = outcome.response.tool_calls[0]
+    if not outcome.sent_calls:
         detail = f"{call.name} came as text; it is read back, but not every form of it can be"
         return Finding("tool call", "warning", detail, server.tools_advice)
-    return Finding("tool call", "ok", f"{call.name} was called", seconds=heard.first_s)
+    return Finding("tool call", "ok", f"{call.name} was called", seconds=outcome.first_s)
 
 
-def choice_respected(heard: Heard) -> Finding:
+def choice_respected(outcome: CallOutcome) -> Finding:
     """Whether ``tool_choice`` "none" keeps the model from calling."""
-    if heard.called_instead or heard.sent_calls:
+    if outcome.called_instead or outcome.sent_calls:
         return Finding("tool_choice none", "warning", "the model called a tool all the same", _NOTHING_TO_DO)
-    if heard.response is None:
-        return Finding("tool_choice none", "failed", str(heard.error), "Look at the server's log.")
-    if _TOOL_FIELDS & set(heard.refused):
+    if outcome.response is None:
+        return Finding("tool_choice none", "failed", str(outcome.error), "Look at the server's log.")
+    if _TOOL_FIELDS & set(outcome.rejected):
         return Finding("tool_choice none", "warning", "the server refuses it", _NOTHING_TO_DO)
     return Finding("tool_choice none", "ok", "the answer was text")
 
@@ -103,7 +103,7 @@ def parameters_taken(refused: set[str]) -> Finding:
     return Finding("parameters", "ok", "none was refused")
 
 
-def first_words(cold: Heard, warm: Heard, server: Server) -> Finding:
+def first_words(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:
     """How long a person waits for the first word."""
     if cold.first_s is None or warm.first_s is None:
         return Finding("first word", "failed", f"the same question failed: {warm.error}", "Look at the server's log.")

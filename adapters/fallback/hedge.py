@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapters.errors import AllProvidersFailedError, APIError
-from adapters.request.params import seconds_of
+from adapters.request.params import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
@@ -49,8 +49,8 @@ class GroupRequest:
             ConfigError: If a time is of no use.
         """
         own = dict(options)
-        first_token_s = seconds_of("first_token_timeout", own.pop("first_token_timeout", None))
-        timeout_s = seconds_of("timeout", own.get("timeout"))
+        first_token_s = parse_seconds("first_token_timeout", own.pop("first_token_timeout", None))
+        timeout_s = parse_seconds("timeout", own.get("timeout"))
         return cls(messages, tools, own, first_token_s, None if timeout_s is None else time.monotonic() + timeout_s)
 
     def of_one(
@@ -59,8 +59,17 @@ class GroupRequest:
         """Open the stream of one provider, which has what is left of the time for the whole call."""
         left = {} if self.until_s is None else {"timeout": max(self.until_s - time.monotonic(), 0.001)}
         return provider._stream_for_group(  # noqa: SLF001 - the class is their own base
-            self.messages, self.tools, {**self.options, **left}, began=began, first_token_s=first_token_s
+            self.messages,
+            self.tools,
+            {**self.options, **left},
+            on_request_sent=_nothing,
+            on_first_token=began,
+            first_token_s=first_token_s,
         )
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)

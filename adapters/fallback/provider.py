@@ -15,7 +15,7 @@ from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, 
 from adapters.fallback.cooldown import Cooldowns, is_provider_fault
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
 from adapters.provider import LLMProvider, closing, whole_answer, with_response_format
-from adapters.request.params import seconds_of
+from adapters.request.params import parse_seconds
 from adapters.telemetry.spans import opened_after
 from adapters.types import ResponseDone, TextDelta
 
@@ -81,7 +81,7 @@ class FallbackProvider(LLMProvider):
         if hedge_after_s is not None and not 0 <= hedge_after_s < math.inf:
             raise ConfigError("hedge_after_s must be a number of seconds, 0 or more.")
         self._providers = tuple(providers)
-        self._first_token_s = seconds_of("first_token_s", first_token_s)
+        self._first_token_s = parse_seconds("first_token_s", first_token_s)
         self._hedge_after_s = hedge_after_s
         self._cooldowns = Cooldowns(self._providers, cooldown_s)
         self._latest = self._providers[0]
@@ -177,10 +177,12 @@ class FallbackProvider(LLMProvider):
         tools: list[ToolSpec] | None,
         options: Mapping[str, Any],
         *,
-        began: Callable[[], None],
+        on_request_sent: Callable[[], None],
+        on_first_token: Callable[[], None],
         first_token_s: float | None,  # noqa: ARG002 - the group outside keeps it; ours have their own
     ) -> AsyncIterator[StreamEvent]:
-        return self._events(GroupRequest.of(messages, tools, options), began=began)
+        on_request_sent()
+        return self._events(GroupRequest.of(messages, tools, options), began=on_first_token)
 
     async def prewarm(self) -> None:
         """Prewarm all providers at once; one that cannot be reached rests, and is told in the log."""

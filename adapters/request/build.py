@@ -1,10 +1,9 @@
-"""The one place where a request is made: from the question, the configuration and what the server has taught us."""
+"""Build the request of a call from its parameters, the configuration and the capabilities of the server."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.errors import ConfigError
 from adapters.request import history
 from adapters.request.chat_request import ChatRequest
 
@@ -15,27 +14,20 @@ if TYPE_CHECKING:
     from adapters.types import Json
 
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "stop", "seed", "reasoning_effort")
-"""The settings of a provider that are parameters of each request, under the same names."""
-
-_MESSAGE = '{"role": "user", "content": "Hello"}'
-_TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
+"""Settings of a provider that every request carries as fields of the same name."""
 
 
 def build_request(params: RequestParams, config: ProviderConfig, capabilities: ServerCapabilities) -> ChatRequest:
-    """Make the request that asks a question.
+    """Build the request for a call.
 
-    It is a function of its arguments alone: asked again after something was learned, the request differs exactly if
-    what was learned touches it. A provider asks again for as long as it does.
+    The result depends on the arguments alone. After the capabilities have changed, the request differs exactly if the
+    change affects it, and the call is sent again for as long as it differs.
 
     Args:
-        question: What is asked; it is not changed.
-        config: The provider: its defaults.
-        learned: What its server does not take.
-
-    Raises:
-        ConfigError: If the messages or the tools are no messages or tools.
+        params: The parameters of the call.
+        config: The provider, for its defaults.
+        capabilities: What the server accepts.
     """
-    _check(params)
     wants_text, body = params.wants_text, _body(params, config)
     return ChatRequest(
         capabilities.shape_messages(history.mend(params.messages), wants_text=wants_text),
@@ -47,20 +39,11 @@ def build_request(params: RequestParams, config: ProviderConfig, capabilities: S
     )
 
 
-def _check(params: RequestParams) -> None:
-    messages: Json = params.messages
-    tools: Json = params.tools
-    if not isinstance(messages, list | tuple) or not all(isinstance(each, dict) for each in messages):
-        raise ConfigError(f"messages must be a list of messages, such as [{_MESSAGE}].")
-    if not isinstance(tools, list | tuple) or not all(isinstance(each, dict) for each in tools):
-        raise ConfigError(f"tools must be a list of tools, such as [{_TOOL}].")
-
-
 def _body(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
-    """The fields of the body, before the server has its say.
+    """Return the fields of the body before the capabilities of the server are applied.
 
-    The caller's options win over the provider's ``extra_body``, both over its defaults, and the caller's
-    ``extra_body`` over all of them. A parameter that is None is not sent, except in the caller's ``extra_body``.
+    Precedence, lowest first: the defaults of the provider, its ``extra_body``, the options of the call, the
+    ``extra_body`` of the call. None removes a field, except in the ``extra_body`` of the call.
     """
     body: dict[str, Json] = {} if config.think is None else _thinking(config.kind, think=config.think)
     if config.kind == "openrouter":
@@ -78,7 +61,7 @@ def _body(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
 
 
 def _openrouter_fields(config: ProviderConfig, reasoning: dict[str, Json]) -> dict[str, Json]:
-    """What OpenRouter alone knows: ``reasoning`` says more than ``think``, and wins over it."""
+    """Return the fields that only OpenRouter has; ``reasoning`` overrides ``think``."""
     if config.reasoning is not None:
         reasoning = reasoning | config.reasoning.model_dump(exclude_none=True)
     routing = None if config.routing is None else config.routing.model_dump(exclude_none=True)
@@ -86,9 +69,9 @@ def _openrouter_fields(config: ProviderConfig, reasoning: dict[str, Json]) -> di
 
 
 def _thinking(kind: str, *, think: bool) -> dict[str, Json]:
-    """The fields that switch thinking on or off: each service has its own."""
+    """Return the fields that switch thinking on or off, by kind of service."""
     if kind == "openrouter":
         return {"reasoning": {"enabled": think}}
     if kind in ("ollama", "groq"):
-        return {} if think else {"reasoning_effort": "none"}  # models that can think do so by default
+        return {} if think else {"reasoning_effort": "none"}  # these models think by default
     return {"chat_template_kwargs": {"enable_thinking": think}}  # vLLM, SGLang, llama.cpp

@@ -1,4 +1,4 @@
-"""One request, as a value: what is sent, and nothing of how it came about."""
+"""One chat completion request, as a value."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request, as it is sent; two that are equal get the same answer from a server that refuses one.
+    """One chat completion request as it is sent. The ``repr`` hides everything that the caller wrote.
 
-    Its ``repr`` shows nothing that the caller wrote.
+    Requests are compared by value: after a rejection, an equal request would be rejected again.
 
     Attributes:
-        messages: The conversation, as this server takes it.
-        body: All other fields but ``model`` and ``stream``.
-        stream: Whether the answer is streamed.
-        wants_text: Whether the answer must be text.
+        messages: The conversation in the shape that the server accepts.
+        body: All other fields, except ``model`` and ``stream``.
+        stream: Whether the response is streamed.
+        wants_text: Whether tool calls are forbidden.
         headers: Headers of this request alone.
-        dropped: Fields that were to be sent, and are not because the server refuses them.
+        dropped: Fields that were requested and are not sent because the server does not accept them.
     """
 
     messages: list[Message] = field(repr=False)

@@ -1,6 +1,6 @@
-"""What is asked: one question to a provider, read from what the caller wrote.
+"""The validated parameters of one call, parsed from the arguments that the caller passed.
 
-How it becomes a request is the business of ``build``.
+``build`` makes a request of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from adapters.config.values import WRITTEN_BY_US
 from adapters.errors import ConfigError
 from adapters.request.response_format import response_format_of
+from adapters.transport.endpoint import RedactedDict
 from adapters.types import CallOptions
 
 if TYPE_CHECKING:
@@ -25,29 +26,32 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_OF_THE_PROVIDER = (
+_MESSAGE = '{"role": "user", "content": "Hello"}'
+_TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
+_PROVIDER_SETTINGS = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
     *("organization", "project", "default_headers", "limits", "prewarm", "routing"),
 )
-_TAKEN: Mapping[str, str] = {
-    **dict.fromkeys(_OF_THE_PROVIDER, "set it where the provider is made"),
-    **dict.fromkeys(("api_base", "api_version", "azure_endpoint"), "set base_url where the provider is made"),
-    **dict.fromkeys(("messages", "tools"), "it is an argument of its own, before the options"),
-    **dict.fromkeys(("extra_query", "query"), "write it into base_url where the provider is made"),
-    **dict.fromkeys(("client", "http_client"), "the provider makes its own connections"),
-    **dict.fromkeys(("fallbacks", "context_window_fallbacks"), "put providers into a FallbackProvider"),
-    **dict.fromkeys(("hedge_after_s", "cooldown_s"), "set it where the FallbackProvider is made"),
+_NOT_PER_CALL: Mapping[str, str] = {
+    **dict.fromkeys(_PROVIDER_SETTINGS, "set it where the provider is created"),
+    **dict.fromkeys(("api_base", "api_version", "azure_endpoint"), "set base_url where the provider is created"),
+    **dict.fromkeys(("messages", "tools"), "pass it as a positional argument"),
+    **dict.fromkeys(("extra_query", "query"), "write it into base_url where the provider is created"),
+    **dict.fromkeys(("client", "http_client"), "the provider opens its own connections"),
+    **dict.fromkeys(("fallbacks", "context_window_fallbacks"), "use a FallbackProvider"),
+    **dict.fromkeys(("hedge_after_s", "cooldown_s"), "set it where the FallbackProvider is created"),
     "first_token_s": "use first_token_timeout",
-    "custom_llm_provider": "choose a kind where the provider is made",
-    "headers": "use extra_headers for one request, or set headers where the provider is made",
-    "retry": "use max_retries for one request, or set retry where the provider is made",
+    "custom_llm_provider": "choose a kind where the provider is created",
+    "headers": "use extra_headers for one request, or set headers where the provider is created",
+    "retry": "use max_retries for one request, or set retry where the provider is created",
     "num_retries": "use max_retries",
     "retries": "use max_retries",
-    "timeouts": "use timeout for one request, or set timeouts where the provider is made",
+    "timeouts": "use timeout for one request, or set timeouts where the provider is created",
     "request_timeout": "use timeout",
     "stream_timeout": "use first_token_timeout, or timeout for the whole call",
-    "stream": "chat waits for the whole answer, chat_stream and stream_events stream it",
+    "stream": "chat is not streamed, chat_stream and stream_events are",
 }
+
 
 _KNOWN = CallOptions.__optional_keys__
 _RESEMBLING_BUT_KNOWN = frozenset(
@@ -60,22 +64,39 @@ _MAX_LOGGED = 100  # names for each provider; their number is the caller's
 
 
 @dataclass(frozen=True, slots=True)
-class RequestParams:
-    """One question to a provider. Its ``repr`` shows nothing that the caller wrote.
+class CallArguments:
+    """The arguments of one call, as the caller passed them. The ``repr`` hides them.
+
+    An error in an argument is raised while frames of the package hold it; packed, none of the values is a variable of
+    a frame, and error trackers that record variables do not see the conversation.
 
     Attributes:
         messages: The conversation.
-        tools: The tools that are offered, or mentioned; empty if there are none.
-        stream: Whether the answer is streamed.
-        tool_choice: ``none`` if the answer must be text.
-        options: Sampling parameters of this request alone.
-        extra_body: Fields that are put into the body last, over all others.
-        headers: Headers of this request alone.
-        timeout_s: Seconds for the whole call with all its tries, or None.
-        max_retries: How often a failed try may be repeated, or None if the provider's policy decides.
-        first_token_s: Seconds that each try has until the first useful piece of a stream, or None if the provider's
-            timeouts decide.
-        response_format: The form that the answer must have, or None; ``options`` holds its field.
+        tools: The tools, or None.
+        options: The keyword arguments.
+    """
+
+    messages: list[Message] = field(repr=False)
+    tools: list[ToolSpec] | None = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestParams:
+    """The validated parameters of one call. The ``repr`` hides everything that the caller wrote.
+
+    Attributes:
+        messages: The conversation.
+        tools: The tools that are offered, or that the history mentions; empty if there are none.
+        stream: Whether the response is streamed.
+        tool_choice: ``none`` if the response must be text.
+        options: Fields of the body for this call alone, such as sampling parameters.
+        extra_body: Fields that are merged into the body last and override all others.
+        headers: Headers of this call alone.
+        timeout_s: Seconds for the whole call with all attempts, or None for the provider's setting.
+        max_retries: Number of retries after the first attempt, or None for the provider's setting.
+        first_token_s: Seconds per attempt until the first useful token, or None for the provider's setting.
+        response_format: The schema of the response, or None; ``options`` holds the field of the body.
     """
 
     messages: list[Message] = field(repr=False)
@@ -92,12 +113,12 @@ class RequestParams:
 
     @property
     def wants_text(self) -> bool:
-        """Whether tool calls are forbidden, by the way of asking or by the caller's own ``tool_choice``."""
+        """Whether tool calls are forbidden, by the method or by the caller's ``tool_choice``."""
         return self.tool_choice == "none" or self.options.get("tool_choice") == "none"
 
     @property
     def schemas(self) -> dict[str, dict[str, Any]]:
-        """Name of each tool -> JSON schema of each of its parameters."""
+        """Map the name of each tool to the JSON schemas of its parameters."""
         schemas = {}
         for tool in self.tools:
             function = tool.get("function")
@@ -108,49 +129,48 @@ class RequestParams:
         return schemas
 
 
-def parse_params(
-    messages: list[Message],
-    tools: list[ToolSpec] | None,
-    *,
-    tool_choice: Literal["auto", "none"],
-    stream: bool,
-    options: Mapping[str, Json],
-) -> RequestParams:
-    """Read a question from the arguments of a call.
+def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = False) -> RequestParams:
+    """Validate the arguments of a call.
 
     Args:
-        messages: The conversation.
-        tools: The tools that are offered, or mentioned.
-        tool_choice: ``none`` if the way of asking wants text.
-        stream: Whether the answer is streamed.
-        options: The caller's keywords. ``timeout``, ``max_retries``, ``extra_headers`` and ``extra_body`` mean what
-            they mean in OpenAI's SDK, ``first_token_timeout`` is ours, ``response_format`` may be a class of pydantic;
-            all others are fields of the body.
+        arguments: What the caller passed. Among the options, ``timeout``, ``max_retries``, ``extra_headers`` and
+            ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout`` is this library's own,
+            ``response_format`` may be a pydantic class; all others become fields of the body.
+        stream: Whether the response is streamed.
+        wants_text: Whether the method forbids tool calls.
 
     Raises:
-        ConfigError: If a keyword belongs to the provider or to the call, or its value is of no use.
+        ConfigError: If an argument has the wrong type, an option belongs to the provider, or a value cannot be sent.
     """
-    own = dict(options)
+    _check_list("messages", arguments.messages, _MESSAGE)
+    _check_list("tools", arguments.tools or (), _TOOL)
+    parsed: dict[str, Any] = {"tool_choice": "none"} if wants_text else {}
+    if not arguments.options:
+        return RequestParams(arguments.messages, arguments.tools or [], stream, **parsed)
+    own = RedactedDict(arguments.options)
     for name in own:
-        if name in _TAKEN:
-            raise ConfigError(f"{name} is not an option of a single request: {_TAKEN[name]}.")
+        if name in _NOT_PER_CALL:
+            raise ConfigError(f"{name} is not an option of a single request: {_NOT_PER_CALL[name]}.")
         if name not in _KNOWN:
             _check_spelling(name)
-    timeout_s = seconds_of("timeout", own.pop("timeout", None))
-    first_token_s = seconds_of("first_token_timeout", own.pop("first_token_timeout", None))
-    if first_token_s is not None and not stream:
-        raise ConfigError("first_token_timeout is for streams; use timeout with chat, which waits for a whole answer.")
-    max_retries = _max_retries(own.pop("max_retries", None))
-    headers = _headers(own.pop("extra_headers", None))
+    if own.get("tool_choice") == "none" or wants_text:
+        own.pop("tool_choice", None)
+        parsed["tool_choice"] = "none"
+    parsed["timeout_s"] = parse_seconds("timeout", own.pop("timeout", None))
+    parsed["first_token_s"] = parse_seconds("first_token_timeout", own.pop("first_token_timeout", None))
+    parsed["max_retries"] = _max_retries(own.pop("max_retries", None))
+    parsed["headers"] = _headers(own.pop("extra_headers", None))
     extra_body = _extra_body(own.pop("extra_body", None))
     wanted = own.pop("response_format", None)
-    form = None if wanted is None else response_format_of(wanted)
-    if form is not None:
-        own["response_format"] = form.body
-    for name, value in (own | extra_body).items():
-        _check_json(name, value)
-    limits = (timeout_s, max_retries, first_token_s)
-    return RequestParams(messages, tools or [], stream, tool_choice, own, extra_body, headers, *limits, form)
+    if wanted is not None:
+        schema = response_format_of(wanted)
+        parsed["response_format"], own["response_format"] = schema, schema.body
+    fields = RedactedDict(own | extra_body)
+    for name in fields:
+        _check_json(name, fields)
+    return RequestParams(
+        arguments.messages, arguments.tools or [], stream, options=own, extra_body=extra_body, **parsed
+    )
 
 
 def log_unknown_options(provider: str, options: Iterable[str], logged: set[str]) -> None:
@@ -176,10 +196,12 @@ def _check_spelling(name: str) -> None:
     if name in _RESEMBLING_BUT_KNOWN:
         return
     written = _plain(name)
-    for known in (_KNOWN, _TAKEN):
-        spellings = {_plain(each): each for each in known}
+    for known in (_KNOWN, _NOT_PER_CALL):
+        spellings = {_plain(option): option for option in known}
         near = get_close_matches(written, spellings, n=1, cutoff=_MIN_SIMILARITY)
-        near = near or [each for each in spellings if sorted(each) == sorted(written)]  # modle: 0.80 to model
+        near = near or [
+            spelling for spelling in spellings if sorted(spelling) == sorted(written)
+        ]  # modle: 0.80 to model
         if near:
             raise ConfigError(
                 f"{name} is not a known option. Did you mean {spellings[near[0]]}? Else write it into extra_body."
@@ -191,21 +213,30 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def seconds_of(name: str, value: Json) -> float | None:
-    """Read a limit on time, or None if there is none.
+def parse_seconds(name: str, value: Json) -> float | None:
+    """Validate a limit on time; None means no limit.
 
     Args:
-        name: What the caller calls it.
-        value: What the caller wrote.
+        name: Name of the argument.
+        value: What the caller passed.
 
     Raises:
-        ConfigError: If it is no number above 0.
+        ConfigError: If it is not a finite number above 0.
     """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"{name} must be a number of seconds above 0.")
     return float(value)
+
+
+def _check_list(name: str, value: Json, example: str) -> None:
+    if not isinstance(value, list | tuple) or not all(map(_is_dict, value)):
+        raise ConfigError(f"{name} must be a list of {name}, such as [{example}].")
+
+
+def _is_dict(item: Json) -> bool:
+    return isinstance(item, dict)
 
 
 def _max_retries(value: Json) -> int | None:
@@ -221,7 +252,7 @@ def _headers(value: Json) -> dict[str, str]:
         isinstance(text, str) and text.isprintable() and text.isascii() for pair in headers.items() for text in pair
     ):
         raise ConfigError('extra_headers must be an object of plain texts, such as {"X-Request-Id": "7"}.')
-    return dict(headers)
+    return RedactedDict(headers)
 
 
 def _extra_body(value: Json) -> dict[str, Json]:
@@ -229,18 +260,18 @@ def _extra_body(value: Json) -> dict[str, Json]:
     if not isinstance(body, dict):
         raise ConfigError('extra_body must be an object of fields, such as {"top_k": 5}.')
     if taken := sorted(WRITTEN_BY_US & body.keys()):
-        raise ConfigError(f"{taken[0]} cannot stand in extra_body: the provider writes it.")
-    return dict(body)
+        raise ConfigError(f"{taken[0]} cannot be set in extra_body: the provider writes it.")
+    return RedactedDict(body)
 
 
-def _check_json(name: Json, value: Json) -> None:
-    """Refuse what cannot be written into a body."""
+def _check_json(name: Json, fields: Mapping[str, Json]) -> None:
+    """Raise ``ConfigError`` if a field cannot be encoded as JSON."""
     try:
-        json.dumps({name: value}, allow_nan=False)
+        json.dumps({name: fields[name]}, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        writable = False
+        is_json = False
     else:
-        writable = isinstance(name, str)
-    if not writable:
-        kind = "class" if isinstance(value, type) else type(value).__name__
-        raise ConfigError(f"{name} holds a {kind}, which is no JSON.")
+        is_json = isinstance(name, str)
+    if not is_json:
+        kind = "class" if isinstance(fields[name], type) else type(fields[name]).__name__
+        raise ConfigError(f"{name} holds a {kind}, which is not JSON.")

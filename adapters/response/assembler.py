@@ -113,6 +113,11 @@ class ResponseAssembler:
         return bool(self._texts)
 
     @property
+    def has_structured_calls(self) -> bool:
+        """Whether the server sent tool calls as such, and not as text."""
+        return self._calls is not None
+
+    @property
     def is_reasoning(self) -> bool:
         """Whether there is reasoning and no text yet."""
         return self._reasoning is not None and not self._texts

@@ -1,14 +1,12 @@
-"""What OpenTelemetry's GenAI conventions call what we know: attributes of requests and answers, parts of messages.
+"""Attribute names and message formats of OpenTelemetry's GenAI semantic conventions.
 
-Names alone: who writes them down, and when, is the business of ``telemetry``.
+``spans`` records them.
 """
 
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ _KNOWN_SERVERS = {
     "api.perplexity.ai": "perplexity",
     "api.x.ai": "x_ai",
 }
-"""Whom the conventions know by a name of their own, and we only by the address."""
+"""Servers for which the conventions have a provider name, by host name."""
 
 _PARAMETERS: Mapping[str, tuple[str, type[int | float]]] = {
     "frequency_penalty": ("gen_ai.request.frequency_penalty", float),
@@ -39,38 +37,14 @@ _PARAMETERS: Mapping[str, tuple[str, type[int | float]]] = {
 }
 
 
-class Target(Protocol):
-    """Whom a request asks."""
-
-    @property
-    @abstractmethod
-    def provider(self) -> str:
-        """The provider's name."""
-
-    @property
-    @abstractmethod
-    def model(self) -> str:
-        """The model that is asked."""
-
-    @property
-    @abstractmethod
-    def base_url(self) -> str:
-        """The server; "" if it is an embedded one, whose port is nobody's business."""
-
-
 def of_target(kind: str, model: str, base_url: str) -> dict[str, Any]:
-    """Describe whom a request asks, for spans and metrics.
+    """Describe the target of a call, for spans and metrics.
 
     Args:
-        kind: The provider's kind.
-        model: The model that is asked.
-        base_url: The server; "" if it is not known yet.
+        kind: Kind of the provider.
+        model: Name of the model.
+        base_url: Address of the server; "" for the embedded one, whose port changes with every start.
     """
-    return dict(_of_target(kind, model, base_url))
-
-
-@lru_cache(maxsize=64)  # the same few for as long as a program runs
-def _of_target(kind: str, model: str, base_url: str) -> dict[str, Any]:
     server = urlsplit(base_url)
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": "chat",
@@ -84,7 +58,7 @@ def _of_target(kind: str, model: str, base_url: str) -> dict[str, Any]:
 
 
 def of_body(body: Mapping[str, Json]) -> dict[str, Any]:
-    """Describe the sampling parameters of a request, as they are sent; one of a strange type is left out."""
+    """Describe the sampling parameters of a request; one of an unexpected type is left out."""
     attributes: dict[str, Any] = {}
     for name, (attribute, number) in _PARAMETERS.items():
         value = body.get(name)
@@ -93,7 +67,7 @@ def of_body(body: Mapping[str, Json]) -> dict[str, Any]:
     stop = body.get("stop")
     if isinstance(stop, str | list):
         attributes["gen_ai.request.stop_sequences"] = [
-            str(each) for each in ([stop] if isinstance(stop, str) else stop)
+            str(text) for text in ([stop] if isinstance(stop, str) else stop)
         ]
     wanted = body.get("response_format")
     if isinstance(wanted, dict):
@@ -102,7 +76,7 @@ def of_body(body: Mapping[str, Json]) -> dict[str, Any]:
 
 
 def of_response(response: LLMResponse) -> dict[str, Any]:
-    """Describe an answer without its words; what is not known is None."""
+    """Describe a response without its text; unknown attributes are None."""
     usage = response.usage
     return {
         "gen_ai.response.finish_reasons": None if response.finish_reason is None else [response.finish_reason],
@@ -116,7 +90,7 @@ def of_response(response: LLMResponse) -> dict[str, Any]:
 
 
 def of_call(call: ToolCall) -> dict[str, Any]:
-    """Describe a call of a tool without its arguments."""
+    """Describe a tool call without its arguments."""
     return {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": call.name,
@@ -126,12 +100,12 @@ def of_call(call: ToolCall) -> dict[str, Any]:
 
 
 def input_messages(messages: list[Message]) -> str:
-    """Write a conversation as the conventions want it, as JSON; of an image and its like only that there was one."""
+    """Return a conversation in the format of the conventions, as JSON; of images and audio only the type."""
     return to_json([{"role": message.get("role"), "parts": _parts_of(message)} for message in messages])
 
 
 def output_messages(response: LLMResponse) -> str:
-    """Write an answer as the conventions want it, as JSON."""
+    """Return a response in the format of the conventions, as JSON."""
     parts: list[Json] = []
     if response.reasoning:
         parts.append({"type": "reasoning", "content": response.reasoning})
@@ -145,12 +119,12 @@ def output_messages(response: LLMResponse) -> str:
 
 
 def to_json(value: Json) -> str:
-    """Write what has no form of its own among attributes."""
+    """Encode a value that has no attribute type of its own."""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _parts_of(message: Message) -> list[Json]:
-    """The parts of a message that is fit to send."""
+    """Return the parts of a repaired message."""
     content: Json = message.get("content")
     if message.get("role") == "tool":
         return [{"type": "tool_call_response", "id": message.get("tool_call_id"), "response": content}]

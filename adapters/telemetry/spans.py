@@ -1,25 +1,25 @@
-"""Spans and metrics of requests, turns and tools, for OpenTelemetry (the extra ``otel``); its only import.
+"""OpenTelemetry spans and metrics of calls, turns and tools (the extra ``otel``). The only import of OpenTelemetry.
 
-Without the extra, and without an SDK that somebody has set up, all of this does nothing. Names are those of the GenAI
-semantic conventions in the version that was published last, 1.41; the draft after it renames the metrics. What has no
-name there begins with ``adapters.``:
+Without the extra, and without a configured SDK, all of this does nothing. Names follow the GenAI semantic conventions
+1.41, the latest published version; the draft after it renames the metrics. Attributes without a name there begin with
+``adapters.``:
 
 ====================================  ============================================================================
-``adapters.provider``                 the provider's row in the configuration, or its kind
-``adapters.attempts``                 how many requests it took: repeated ones, and those without a refused parameter
-``adapters.fallback.providers``       who failed before this provider was asked
-``adapters.fallback.reasons``         with which errors, in the same order
-``adapters.interrupted``              true if the listener walked away, on spans and metrics. That is no error:
-                                      status and ``error.type`` are not set
+``adapters.provider``                 name of the provider entry in the configuration, or its kind
+``adapters.attempts``                 number of requests: retries, and repetitions without a rejected parameter
+``adapters.fallback.providers``       providers that failed before this one was asked
+``adapters.fallback.reasons``         classes of their errors, in the same order
+``adapters.interrupted``              true if the caller closed or cancelled the call, on spans and metrics. That is
+                                      no error: status and ``error.type`` are not set
 ====================================  ============================================================================
 
-``error.type`` is the name of the error's class. The first chunk is the first text or call that can be used: what
-servers send before it, an empty role or reasoning, can not be spoken. Sentences of errors stay away, because a server
-may have repeated the prompt in its own; messages, arguments and results are written down only if
-``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true``, ``SPAN_ONLY`` or ``SPAN_AND_EVENT``.
+``error.type`` is the class name of the error. The first chunk is the first text or tool call; an empty role or
+reasoning before it cannot be spoken. Error messages are never recorded, because a server may repeat the prompt in its
+own; messages, arguments and results are recorded only if ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is
+``true``, ``SPAN_ONLY`` or ``SPAN_AND_EVENT``.
 
-A generator may be left at any ``yield`` and go on in another task, so no span is current while one has yielded: a
-span is current only within one step of it.
+A generator may be left at any ``yield`` and resumed in another task. So a span is current within one step of a
+generator only, never while the generator is suspended.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
     from adapters.errors import APIError
-    from adapters.types import Json, LLMResponse, Message, TokenUsage, ToolCall
+    from adapters.types import Json, LLMResponse, Message, ToolCall
 
 _Item = TypeVar("_Item")
 
@@ -54,12 +54,12 @@ _SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 2
 _TOKENS = [4**power for power in range(14)]
 
 _failed_before: ContextVar[tuple[APIError, ...]] = ContextVar("failed_before", default=())
-_is_unheard: ContextVar[bool] = ContextVar("is_unheard", default=False)
+_is_suppressed: ContextVar[bool] = ContextVar("is_suppressed", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _OpenTelemetry:
-    """What we use of OpenTelemetry. Made before an SDK is set up, it serves all the same once there is one."""
+    """The parts of OpenTelemetry in use. Created before an SDK is configured, they work once there is one."""
 
     trace: ModuleType
     tracer: Tracer
@@ -70,7 +70,7 @@ class _OpenTelemetry:
 
 @cache
 def load() -> _OpenTelemetry | None:
-    """Import OpenTelemetry, once; None if it is not installed. It takes some 30 ms, so a provider warms it up."""
+    """Import OpenTelemetry once; return None if it is not installed. It takes 30 ms, so ``prewarm`` does it."""
     try:
         from opentelemetry import metrics, trace
     except ImportError:
@@ -83,40 +83,43 @@ def load() -> _OpenTelemetry | None:
     return _OpenTelemetry(
         trace,
         trace.get_tracer("adapters", schema_url=_SCHEMA),
-        histogram("gen_ai.client.operation.duration", "s", _SECONDS, "Duration of a request with all its tries."),
+        histogram("gen_ai.client.operation.duration", "s", _SECONDS, "Duration of a call with all its attempts."),
         histogram("gen_ai.client.operation.time_to_first_chunk", "s", _SECONDS, "Time to the first text or call."),
-        histogram("gen_ai.client.token.usage", "{token}", _TOKENS, "Tokens of a request, as the server counted them."),
+        histogram("gen_ai.client.token.usage", "{token}", _TOKENS, "Tokens of a call, as the server counted them."),
     )
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
-    """Tell nobody of what happens in the block: it is a rehearsal."""
-    before = _is_unheard.set(True)
+def suppressed() -> Iterator[None]:
+    """Record nothing of what begins inside the block; for warmup and diagnosis."""
+    token = _is_suppressed.set(True)
     try:
         yield
     finally:
-        _is_unheard.reset(before)
+        _is_suppressed.reset(token)
 
 
 class _Operation:
-    """A span that begins with a block, and ends with it or as soon as its outcome is known."""
+    """A span that begins when it is created and ends with its block, or earlier, once its outcome is known.
 
-    _name: str
-    _kind = "INTERNAL"
+    Args:
+        name: Name of the span.
+        attributes: Attributes of the span; ``ChatSpan`` gives them to its metrics as well.
+        kind: Name of OpenTelemetry's span kind.
+    """
 
-    def __init__(self, attributes: dict[str, Any]) -> None:
+    def __init__(self, name: str, attributes: dict[str, Any], kind: str = "INTERNAL") -> None:
+        self._otel = otel = None if _is_suppressed.get() else load()
         self._span: Span | None = None
-        self._otel = otel = None if _is_unheard.get() else load()
         self._attributes = attributes
-        self._is_over = self._is_recording = False  # nobody records without an SDK, or what was not sampled
+        self._is_over = self._is_recording = False  # without an SDK, and when sampled out, nothing is recorded
         self._began_s = time.monotonic()
         if otel is not None:
-            self._span = otel.tracer.start_span(self._name, kind=otel.trace.SpanKind[self._kind], attributes=attributes)
+            self._span = otel.tracer.start_span(name, kind=otel.trace.SpanKind[kind], attributes=attributes)
             self._is_recording = self._span.is_recording()
 
     def current(self) -> AbstractContextManager[object]:
-        """The span as the current one, for spans that begin inside; never around a ``yield``."""
+        """Return a context in which the span is the current one; never use it around a ``yield``."""
         if self._otel is None:
             return nullcontext()
         unchanged = {"record_exception": False, "set_status_on_exception": False}
@@ -124,7 +127,7 @@ class _Operation:
         return use
 
     def opens(self, stream: AsyncIterator[_Item]) -> AsyncIterator[_Item]:
-        """The same stream; requests that its first item takes belong to this span."""
+        """Return the stream; spans that begin during its first step become children of this one."""
         return stream if self._otel is None else _first_within(self.current, stream)
 
     def __enter__(self) -> Self:
@@ -137,19 +140,19 @@ class _Operation:
             return
         if isinstance(exc, Exception):
             self._fail(exc)
-        elif exc is not None:  # closed or cancelled: somebody interrupted, which is no failure
+        elif exc is not None:  # closed or cancelled: an interruption, not a failure
             self._attributes["adapters.interrupted"] = True
-            self._note({"adapters.interrupted": True})
+            self._set({"adapters.interrupted": True})
         self._end()
 
     def _fail(self, error: Exception) -> None:
         self._attributes["error.type"] = type(error).__name__
-        self._note({"error.type": type(error).__name__})
+        self._set({"error.type": type(error).__name__})
         if self._otel is not None and self._span is not None:
             self._span.set_status(self._otel.trace.StatusCode.ERROR)
 
-    def _note(self, attributes: dict[str, Any]) -> None:
-        """Write attributes down; those that are None are not known."""
+    def _set(self, attributes: dict[str, Any]) -> None:
+        """Set attributes on the span; those that are None are unknown and left out."""
         if self._is_recording and self._span is not None:
             self._span.set_attributes({name: value for name, value in attributes.items() if value is not None})
 
@@ -162,99 +165,93 @@ class _Operation:
             self._span.end()
 
 
-class Chat(_Operation):
-    """One request to a model, with all its tries.
+class ChatSpan(_Operation):
+    """The span and the metrics of one call of a model, with all its attempts.
 
     Args:
-        kind: The provider's kind.
-        target: Whom it asks.
-        streams: Whether the answer is streamed.
+        provider: Name of the provider.
+        target: Attributes that describe the kind of provider, the model and the server (``semconv.of_target``).
+        streamed: Whether the response is streamed.
     """
 
-    _kind = "CLIENT"
-
-    def __init__(self, kind: str, target: semconv.Target, *, streams: bool) -> None:
-        self._name = f"chat {target.model}"
+    def __init__(self, provider: str, target: Mapping[str, Any], *, streamed: bool) -> None:
+        super().__init__(f"chat {target['gen_ai.request.model']}", dict(target), "CLIENT")
+        self._streamed = streamed
         self._attempts = 0
-        self._asked: tuple[list[Message], Mapping[str, Json]] = [], {}
-        self._streams = streams
-        super().__init__(semconv.of_target(kind, target.model, target.base_url))
+        self._request: tuple[list[Message], Mapping[str, Json]] = [], {}
         if self._is_recording:
             failed = _failed_before.get()
-            self._note(
+            self._set(
                 {
-                    "adapters.provider": target.provider,
+                    "adapters.provider": provider,
                     "adapters.fallback.providers": [error.provider for error in failed] or None,
                     "adapters.fallback.reasons": [type(error).__name__ for error in failed] or None,
-                    "gen_ai.request.stream": streams,
+                    "gen_ai.request.stream": streamed,
                 }
             )
 
-    def tries(self, messages: list[Message], body: Mapping[str, Json]) -> None:
-        """Note a request that goes out now; what the last of them asked for is written down at the end."""
+    def request_built(self, messages: list[Message], body: Mapping[str, Json]) -> None:
+        """Note the request of an attempt; the last one is recorded at the end."""
         self._attempts += 1
-        self._asked = messages, body
+        self._request = messages, body
 
-    def begins(self) -> None:
-        """Note that the first text or call is there."""
-        if self._streams and self._otel is not None:
+    def first_output(self) -> None:
+        """Record the time to the first text or tool call."""
+        if self._streamed and self._otel is not None:
             seconds = time.monotonic() - self._began_s
-            self._note({"gen_ai.response.time_to_first_chunk": seconds})
+            self._set({"gen_ai.response.time_to_first_chunk": seconds})
             self._otel.first_chunk.record(seconds, self._attributes)
 
-    def answers(self, response: LLMResponse) -> None:
-        """Note the whole answer; the span ends here, and not when its listener comes back."""
+    def complete(self, response: LLMResponse) -> None:
+        """Record the response and end the span, however long the caller takes to come back."""
         if self._otel is not None:
-            self._note(semconv.of_response(response))
+            if self._is_recording:
+                self._set(semconv.of_response(response))
             if response.model is not None:
                 self._attributes["gen_ai.response.model"] = response.model
             if self._shows_content():
-                self._note({"gen_ai.output.messages": semconv.output_messages(response)})
-            self._count(self._otel.tokens, response.usage)
+                self._set({"gen_ai.output.messages": semconv.output_messages(response)})
+            if (usage := response.usage) is not None:
+                tokens = self._otel.tokens
+                tokens.record(usage.prompt_tokens, self._attributes | {"gen_ai.token.type": "input"})
+                tokens.record(usage.completion_tokens, self._attributes | {"gen_ai.token.type": "output"})
         self._end()
-
-    def _count(self, tokens: Histogram, usage: TokenUsage | None) -> None:
-        if usage is not None:
-            tokens.record(usage.prompt_tokens, self._attributes | {"gen_ai.token.type": "input"})
-            tokens.record(usage.completion_tokens, self._attributes | {"gen_ai.token.type": "output"})
 
     def _end(self) -> None:
         if self._otel is not None:
-            messages, body = self._asked
             if self._is_recording:
-                self._note({"adapters.attempts": self._attempts, **semconv.of_body(body)})
-            if self._shows_content():
-                self._note({"gen_ai.input.messages": semconv.input_messages(messages)})
+                messages, body = self._request
+                self._set({"adapters.attempts": self._attempts, **semconv.of_body(body)})
+                if self._shows_content():
+                    self._set({"gen_ai.input.messages": semconv.input_messages(messages)})
             self._otel.duration.record(time.monotonic() - self._began_s, self._attributes)
         super()._end()
 
 
-class Turn(_Operation):
-    """One turn of an agent: its requests and its tools."""
-
-    _name = "invoke_agent"
+class TurnSpan(_Operation):
+    """The span of one turn of an agent: the parent of its calls and tools."""
 
     def __init__(self) -> None:
-        super().__init__({"gen_ai.operation.name": "invoke_agent"})
+        super().__init__("invoke_agent", {"gen_ai.operation.name": "invoke_agent"})
 
-    def answers(self, response: LLMResponse) -> None:
-        """Note what the turn came to."""
-        self._note(semconv.of_response(response))
+    def complete(self, response: LLMResponse) -> None:
+        """Record the response of the whole turn and end the span."""
+        self._set(semconv.of_response(response))
         self._end()
 
 
-class Tool(_Operation):
-    """One call of a tool; within the block its span is the current one, for what the tool itself does.
+class ToolSpan(_Operation):
+    """The span of one tool call. Inside its block it is the current span, for what the tool itself does.
 
-    Its parent is the current span where it begins: a turn makes the tasks of its tools within ``current``.
+    Its parent is the span that is current when it is created: a turn creates the tasks of its tools within
+    ``current``.
     """
 
     def __init__(self, call: ToolCall) -> None:
-        self._name = f"execute_tool {call.name}"
-        super().__init__(semconv.of_call(call))
+        super().__init__(f"execute_tool {call.name}", semconv.of_call(call))
         self._within = self.current()
         if self._shows_content():
-            self._note({"gen_ai.tool.call.arguments": semconv.to_json(call.arguments)})
+            self._set({"gen_ai.tool.call.arguments": semconv.to_json(call.arguments)})
 
     def __enter__(self) -> Self:
         self._within.__enter__()
@@ -267,15 +264,15 @@ class Tool(_Operation):
         super().__exit__(exc_type, exc, traceback)
 
     def returns(self, content: str) -> str:
-        """Note what the tool gave back, and give it back."""
+        """Record the result of the tool and return it."""
         if self._shows_content():
-            self._note({"gen_ai.tool.call.result": content})
+            self._set({"gen_ai.tool.call.result": content})
         return content
 
 
 @contextmanager
 def after(errors: Sequence[APIError]) -> Iterator[None]:
-    """Requests that begin in this block are told to be made because others failed; never around a ``yield``."""
+    """Mark calls that begin inside the block as failovers after these errors; never use it around a ``yield``."""
     token = _failed_before.set((*_failed_before.get(), *errors))
     try:
         yield
@@ -284,14 +281,14 @@ def after(errors: Sequence[APIError]) -> Iterator[None]:
 
 
 def opened_after(errors: Sequence[APIError], stream: AsyncIterator[_Item]) -> AsyncIterator[_Item]:
-    """The same stream; requests that its first item takes are told to be made because others failed."""
+    """Return the stream; calls that begin during its first step are marked as failovers after these errors."""
     return _first_within(lambda: after(errors), stream) if errors and load() is not None else stream
 
 
 async def _first_within(
     context: Callable[[], AbstractContextManager[object]], stream: AsyncIterator[_Item]
 ) -> AsyncGenerator[_Item, None]:
-    """Wait for the first item of a stream within a context, and for the rest without: it has its request by then."""
+    """Wait for the first item within a context and for the others outside of it."""
     async with closing(stream):
         with context():
             try:
@@ -299,7 +296,7 @@ async def _first_within(
             except StopAsyncIteration:
                 return
         yield first
-        del first  # tracebacks with the values of variables would show it
+        del first  # an error tracker that records variables must not see it
         async for item in stream:
             yield item
             del item

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from adapters.request.messages import text_of
-from adapters.telemetry.spans import Tool
+from adapters.telemetry.spans import ToolSpan
 from adapters.tools.tool import CallError
 from adapters.types import ToolResult
 
@@ -57,7 +57,7 @@ async def run_call(call: ToolCall, runner: Runner, exits: list[BaseException]) -
 
 async def _attempt(call: ToolCall, runner: Runner, exits: list[BaseException]) -> ToolResult:
     try:
-        with Tool(call) as tool:
+        with ToolSpan(call) as tool:
             content = tool.returns(text_of(await runner.run(call)))
     except asyncio.CancelledError:
         raise

@@ -50,6 +50,7 @@ class Deadlines:
         total_s: Seconds for the whole call, or None for the provider's.
         began_s: When the call began, on the monotonic clock; earlier attempts count.
         retry_s: Seconds within which a repeated attempt must bring the first token, or None.
+        on_request_sent: Called when the request is about to leave, or None.
         on_first_token: Called when the first useful data arrives, or None.
 
     Attributes:
@@ -64,6 +65,7 @@ class Deadlines:
         total_s: float | None = None,
         began_s: float | None = None,
         retry_s: float | None = None,
+        on_request_sent: Callable[[], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
     ) -> None:
         now_s = time.monotonic()
@@ -72,6 +74,7 @@ class Deadlines:
         self._total_s = timeouts.total_s if total_s is None else total_s
         self._began_s = now_s if began_s is None else began_s
         self._retry_s = retry_s
+        self._on_request_sent = on_request_sent
         self._on_first_token = on_first_token
         self._silent_since_s: float | None = None  # since the request was sent, or the last useful data
         self._paused_since_s: float | None = None  # while the consumer has what came last
@@ -100,6 +103,8 @@ class Deadlines:
     def request_sent(self) -> None:
         """Note that the request is about to leave: the limits on silence start."""
         self._silent_since_s = time.monotonic()
+        if self._on_request_sent is not None:
+            self._on_request_sent()
 
     def token_received(self) -> None:
         """Note that text, reasoning or a part of a call has arrived."""

@@ -18,7 +18,7 @@ from adapters.errors import (
 )
 from adapters.request.build import build_request
 from adapters.request.capabilities import ServerCapabilities
-from adapters.request.params import parse_params
+from adapters.request.params import CallArguments, parse_params
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
 from adapters.testing import ASK, TOOLS
 from adapters.testing.answers import (
@@ -68,7 +68,7 @@ async def tried(
         "openai_compatible", name="shop", model="m", base_url=server.add("case", step), **options
     )
     connection = ProviderTransport(config)
-    question = parse_params(list(ASK), list(TOOLS), tool_choice=tool_choice, stream=stream, options={})
+    question = parse_params(CallArguments(list(ASK), list(TOOLS), {}), stream=stream, wants_text=tool_choice == "none")
     request = build_request(question, config, ServerCapabilities())
     result = ResponseAssembler(
         connection.endpoint, question.schemas, wants_text=question.wants_text, reasoning_first=False
@@ -226,7 +226,7 @@ async def test_leaving_in_the_middle_reaches_the_server(server: ScriptedServer) 
         "openai_compatible", model="m", base_url=server.add("case", (SSE_HEAD, HI, 0.05, HO, "hang"))
     )
     connection = ProviderTransport(config)
-    question = parse_params(list(ASK), [], tool_choice="auto", stream=True, options={})
+    question = parse_params(CallArguments(list(ASK), [], {}), stream=True)
     result = ResponseAssembler(connection.endpoint, question.schemas, wants_text=False, reasoning_first=False)
     request = build_request(question, config, ServerCapabilities())
     deadlines = Deadlines(config.timeouts, streamed=True)

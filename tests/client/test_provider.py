@@ -104,7 +104,7 @@ async def test_warming_up_in_vain_is_only_logged(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING, logger="adapters"):
         await provider.prewarm()
 
-    assert caplog.messages == ["openai_compatible: warming up failed (APIConnectionError)."]
+    assert caplog.messages == ["openai_compatible: prewarm failed (APIConnectionError)."]
     await provider.aclose()
 
 
@@ -254,7 +254,7 @@ async def test_a_rehearsal_that_fails_is_no_failure(
         async with create_provider("openai_compatible", model="m", base_url=base_url, limits=limits) as provider:
             await provider.prewarm()
 
-    assert "The rehearsal failed" in caplog.text
+    assert "warmup failed" in caplog.text
     assert scripted_server.seen["warm"].paths == ["/warm/v1/models"]
 
 
@@ -418,14 +418,14 @@ async def test_what_a_provider_wants_back_goes_back_with_the_call(scripted_serve
         pytest.param(
             {"supported_parameters": ["max_tokens", "temperature"]},
             "maker/model",
-            ["shop: maker/model cannot call tools."],
+            ["shop: maker/model does not support tool calls."],
             {"max_tokens", "temperature"},
             id="no tools",
         ),
         pytest.param(
             {},
             "maker/modle",
-            ["shop does not list maker/modle. Was maker/model meant?"],
+            ["shop does not list maker/modle. Did you mean maker/model?"],
             {"max_tokens", "temperature"},
             id="misspelled",
         ),

@@ -1,160 +1,84 @@
-"""``adapters.retry``: when a failed request is sent again, and how long after."""
+"""``client.retry``: whether a failed attempt is repeated, and after which pause."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from adapters.client.retry import with_retries
+from adapters.client.retry import pause_before_retry_s
 from adapters.config import RetryConfig
-from adapters.errors import APIError, APITimeoutError, AuthenticationError, InternalServerError, RateLimitError
-from tests.patience import LateError, patient
+from adapters.errors import APIError, APITimeoutError, InternalServerError, RateLimitError
+
+if TYPE_CHECKING:
+    import pytest
 
 _AT_ONCE = RetryConfig(attempts=3, initial_wait_s=0.0, max_wait_s=0.0)
-
-
-class _Server:
-    """Fails with each error in turn, then answers; notes when it was asked."""
-
-    def __init__(self, *errors: BaseException) -> None:
-        self._errors = list(errors)
-        self.asked_at_s: list[float] = []
-        self.numbers: list[int] = []
-
-    async def ask(self, number: int) -> str:
-        self.numbers.append(number)
-        self.asked_at_s.append(time.monotonic())
-        if self._errors:
-            raise self._errors.pop(0)
-        return "answer"
-
-    @property
-    def pauses_s(self) -> list[float]:
-        return [after - before for before, after in itertools.pairwise(self.asked_at_s)]
 
 
 def _error(kind: type[APIError] = InternalServerError, **fields: Any) -> APIError:
     return kind("Failed.", **{"provider": "p", "model": "m", "retryable": True, **fields})
 
 
-async def test_first_try_succeeds() -> None:
-    """An answer is returned and asked for once."""
-    server = _Server()
-
-    assert await with_retries(_AT_ONCE, server.ask) == "answer"
-    assert len(server.asked_at_s) == 1
+def _pause_s(policy: RetryConfig, error: APIError | None = None, attempt: int = 1, **options: Any) -> float | None:
+    return pause_before_retry_s(policy, error or _error(), attempt, **{"elapsed_s": 0.0, **options})
 
 
-async def test_passing_failures() -> None:
-    """Failures that may pass are asked about again until there is an answer."""
-    server = _Server(_error(), _error(RateLimitError))
-
-    assert await with_retries(_AT_ONCE, server.ask) == "answer"
-    assert server.numbers == [1, 2, 3]
+def test_attempts_are_counted() -> None:
+    """There is a retry after each attempt but the last one of the policy."""
+    assert [_pause_s(_AT_ONCE, attempt=attempt) for attempt in (1, 2, 3)] == [0.0, 0.0, None]
+    assert _pause_s(RetryConfig(attempts=1)) is None
 
 
-async def test_timeouts_are_left_to_who_has_another_to_ask() -> None:
-    """Then a server that is late is not asked again, and one that fails in another way still is."""
-    late = _Server(_error(APITimeoutError))
-    unwell = _Server(_error())
-
-    with pytest.raises(APITimeoutError):
-        await with_retries(_AT_ONCE, late.ask, after_timeouts=False)
-
-    assert await with_retries(_AT_ONCE, unwell.ask, after_timeouts=False) == "answer"
-    assert (late.numbers, unwell.numbers) == ([1], [1, 2])
+def test_error_that_is_not_retryable() -> None:
+    """There is no retry if the same request would fail again."""
+    assert _pause_s(_AT_ONCE, _error(retryable=False)) is None
 
 
-async def test_last_failure_is_raised() -> None:
-    """When the tries are used up, the last error itself is raised."""
-    last = _error()
-    server = _Server(_error(), _error(), last, _error())
-
-    with pytest.raises(InternalServerError) as raised:
-        await with_retries(_AT_ONCE, server.ask)
-
-    assert raised.value is last
-    assert len(server.asked_at_s) == 3
+def test_timeout_in_a_group() -> None:
+    """Where another provider can be asked, an attempt that timed out is not repeated; other failures are."""
+    assert _pause_s(_AT_ONCE, _error(APITimeoutError)) == 0.0
+    assert _pause_s(_AT_ONCE, _error(APITimeoutError), retry_timeouts=False) is None
+    assert _pause_s(_AT_ONCE, retry_timeouts=False) == 0.0
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        pytest.param(_error(AuthenticationError, retryable=False), id="not-retryable"),
-        pytest.param(
-            _error(RateLimitError, retryable=True, retry_after_s=0.1), id="asks-for-longer-than-anybody-waits"
-        ),
-        pytest.param(ValueError("bug"), id="no-error-of-ours"),
-        pytest.param(asyncio.CancelledError(), id="cancelled"),
-    ],
-)
-async def test_failure_that_does_not_pass(error: BaseException) -> None:
-    """Where asking again is of no use, the first error is raised at once."""
-    server = _Server(error)
-
-    with pytest.raises(type(error)):
-        await with_retries(_AT_ONCE, server.ask)
-
-    assert len(server.asked_at_s) == 1
-
-
-async def test_wait_that_the_server_asks_for() -> None:
-    """A server that names a time is left alone for so long."""
+def test_retry_after() -> None:
+    """A server that asks for a pause gets it; one longer than the longest pause ends the call."""
     policy = RetryConfig(initial_wait_s=0.0, max_wait_s=0.2)
-    server = _Server(_error(RateLimitError, retry_after_s=0.15))
 
-    await with_retries(policy, server.ask)
-
-    assert server.pauses_s[0] >= 0.15
+    assert _pause_s(policy, _error(RateLimitError, retry_after_s=0.15)) == 0.15
+    assert _pause_s(policy, _error(RateLimitError, retry_after_s=0.21)) is None
 
 
-async def test_waits_grow_up_to_a_limit(caplog: pytest.LogCaptureFixture) -> None:
-    """Without a word of the server, waits double, with a part left to chance, up to the longest."""
-    policy = RetryConfig(attempts=4, initial_wait_s=0.02, max_wait_s=0.07)
+def test_pauses_grow_with_jitter() -> None:
+    """Pauses double, plus a random part, up to the longest; agents that failed together do not retry together."""
+    policy = RetryConfig(attempts=9, initial_wait_s=0.02, max_wait_s=0.07)
 
+    firsts, seconds, thirds = (
+        [pause_s for _ in range(50) if (pause_s := _pause_s(policy, attempt=attempt)) is not None]
+        for attempt in (1, 2, 3)
+    )
+
+    assert all(0.02 <= pause_s <= 0.04 for pause_s in firsts)
+    assert all(0.04 <= pause_s <= 0.06 for pause_s in seconds)
+    assert thirds == [0.07] * 50
+    assert len(set(firsts)) > 25
+
+
+def test_deadline() -> None:
+    """A pause that would end at the deadline or later is not begun."""
+    policy = RetryConfig(initial_wait_s=0.0, deadline_s=0.5)
+    error = _error(RateLimitError, retry_after_s=0.2)
+
+    assert _pause_s(policy, error, elapsed_s=0.29) == 0.2
+    assert _pause_s(policy, error, elapsed_s=0.31) is None
+
+
+def test_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Each retry is logged with the class of the error, without its message, which may quote the server."""
     with caplog.at_level("INFO", logger="adapters.client.retry"):
-        await with_retries(policy, _Server(_error(), _error(), _error()).ask)
-
-    first, second, third = (float(message.split()[5]) for message in caplog.messages)
-    assert 0.02 <= first <= 0.04
-    assert 0.04 <= second <= 0.06
-    assert third == 0.07
-
-
-async def test_single_try() -> None:
-    """A policy of one try never asks again."""
-    server = _Server(_error())
-
-    with pytest.raises(InternalServerError):
-        await with_retries(RetryConfig(attempts=1), server.ask)
-
-    assert len(server.asked_at_s) == 1
-
-
-@patient
-async def test_deadline() -> None:
-    """A wait that would end behind the deadline is not begun."""
-    policy = RetryConfig(attempts=9, initial_wait_s=0.0, max_wait_s=2.0, deadline_s=0.5)
-    server = _Server(*[_error(RateLimitError, retry_after_s=0.2) for _ in range(9)])
-
-    with pytest.raises(RateLimitError):
-        await with_retries(policy, server.ask)
-
-    if len(server.asked_at_s) < 2:
-        raise LateError("the wait ended behind the deadline")
-    assert len(server.asked_at_s) <= 3
-
-
-async def test_log_of_a_failed_try(caplog: pytest.LogCaptureFixture) -> None:
-    """Each repetition is told in the log, with its kind and without the words, which may be a server's."""
-    with caplog.at_level("INFO", logger="adapters.client.retry"):
-        await with_retries(_AT_ONCE, _Server(_error(), _error(RateLimitError, status_code=429)).ask)
+        _pause_s(_AT_ONCE)
+        _pause_s(_AT_ONCE, _error(RateLimitError, status_code=429), attempt=2)
 
     assert caplog.messages == [
-        "Try 1 failed, next in 0.00 s: p (InternalServerError)",
-        "Try 2 failed, next in 0.00 s: p (RateLimitError, status 429)",
+        "Attempt 1 failed, next in 0.00 s: p (InternalServerError)",
+        "Attempt 2 failed, next in 0.00 s: p (RateLimitError, status 429)",
     ]

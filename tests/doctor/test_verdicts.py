@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.config import ProviderConfig
-from adapters.doctor.conversation import Heard
+from adapters.doctor.conversation import CallOutcome
 from adapters.doctor.servers import UNKNOWN, Server
 from adapters.doctor.verdicts import first_words, model_offered
 from adapters.types import LLMResponse
@@ -57,7 +57,9 @@ def test_model_of_a_server_with_one() -> None:
 def test_first_words(cold_s: float, warm_s: float, reasoning: str | None, verdict: str, advice: str) -> None:
     """What to do depends on whether it is always slow, and why."""
     server = Server("s", warm_advice="keep it")
-    finding = first_words(Heard(first_s=cold_s), Heard(LLMResponse("Hi.", reasoning=reasoning), first_s=warm_s), server)
+    finding = first_words(
+        CallOutcome(first_s=cold_s), CallOutcome(LLMResponse("Hi.", reasoning=reasoning), first_s=warm_s), server
+    )
 
     assert (finding.verdict, advice in finding.advice) == (verdict, True)
     assert finding.detail == f"{cold_s * 1000:.0f} ms cold, {warm_s * 1000:.0f} ms warm"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.config import ProviderConfig
-from adapters.errors import ConfigError
 from adapters.request.build import build_request
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import RequestParams
@@ -165,23 +164,3 @@ def test_the_whole_request() -> None:
     assert request == _build(question)
     assert request.messages == [{"role": "user", "content": ""}]
     assert (request.stream, request.wants_text, request.headers) == (True, True, {"X-Turn": "7"})
-
-
-@pytest.mark.parametrize(
-    ("asked", "hint"),
-    [
-        pytest.param({"messages": None}, "messages must be", id="no messages"),
-        pytest.param({"messages": "Hi"}, "messages must be", id="messages that are a text"),
-        pytest.param({"messages": ["Hi"]}, "messages must be", id="a message that is a text"),
-        pytest.param({"messages": {"role": "user"}}, "messages must be", id="a message without a list"),
-        pytest.param({"tools": ["f"]}, "tools must be", id="a tool that is a text"),
-        pytest.param({"tools": {"type": "function"}}, "tools must be", id="a tool without a list"),
-        pytest.param({"tools": "f"}, "tools must be", id="tools that are a text"),
-    ],
-)
-def test_what_is_no_question(asked: dict[str, Any], hint: str) -> None:
-    """Messages and tools of another shape are the caller's mistake, told with what they look like."""
-    with pytest.raises(ConfigError, match=f'^{hint} a list of .*, such as .."') as caught:
-        _build(_question(**asked))
-
-    assert "Hi" not in str(caught.value)

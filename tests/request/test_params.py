@@ -1,4 +1,4 @@
-"""``adapters.request.params``: one question, read from what the caller wrote."""
+"""``adapters.request.params``: the parameters of a call, parsed from its arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from adapters.config import ProviderConfig
 from adapters.errors import ConfigError
-from adapters.request.params import RequestParams, log_unknown_options, parse_params
+from adapters.request.params import CallArguments, RequestParams, log_unknown_options, parse_params
 from adapters.types import CallOptions
 
 _TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"x": {"type": "string"}}}}}]
@@ -19,7 +19,7 @@ _MESSAGES = [{"role": "user", "content": "Hi"}]
 
 
 def _asked(**options: Any) -> RequestParams:
-    return parse_params(_MESSAGES, None, tool_choice="auto", stream=False, options=options)
+    return parse_params(CallArguments(_MESSAGES, None, options), stream=False)
 
 
 class _Answer(pydantic.BaseModel):
@@ -40,7 +40,7 @@ def test_question() -> None:
         "seed": 1,
     }
 
-    question = parse_params(_MESSAGES, _TOOLS, tool_choice="none", stream=True, options=options)
+    question = parse_params(CallArguments(_MESSAGES, _TOOLS, options), stream=True, wants_text=True)
 
     assert question == RequestParams(
         _MESSAGES,
@@ -77,34 +77,28 @@ def test_question_without_options() -> None:
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        pytest.param("api_key", "where the provider is made", id="api_key"),
-        pytest.param("base_url", "where the provider is made", id="base_url"),
-        pytest.param("api_base", "set base_url where the provider is made", id="api_base"),
-        pytest.param("model", "where the provider is made", id="model"),
+        pytest.param("api_key", "where the provider is created", id="api_key"),
+        pytest.param("base_url", "where the provider is created", id="base_url"),
+        pytest.param("api_base", "set base_url where the provider is created", id="api_base"),
+        pytest.param("model", "where the provider is created", id="model"),
         pytest.param("headers", "use extra_headers", id="headers"),
         pytest.param("retry", "use max_retries", id="retry"),
         pytest.param("num_retries", "use max_retries", id="num_retries"),
         pytest.param("timeouts", "use timeout", id="timeouts"),
-        pytest.param("messages", "argument of its own", id="messages"),
-        pytest.param("tools", "argument of its own", id="tools"),
+        pytest.param("messages", "positional argument", id="messages"),
+        pytest.param("tools", "positional argument", id="tools"),
         pytest.param("stream", "chat_stream and stream_events", id="stream"),
-        pytest.param("client", "makes its own connections", id="client"),
+        pytest.param("client", "opens its own connections", id="client"),
         pytest.param("fallbacks", "FallbackProvider", id="fallbacks"),
         pytest.param("stream_timeout", "use first_token_timeout", id="stream_timeout"),
         pytest.param("first_token_s", "use first_token_timeout", id="first_token_s"),
-        pytest.param("hedge_after_s", "FallbackProvider is made", id="hedge_after_s"),
+        pytest.param("hedge_after_s", "FallbackProvider is created", id="hedge_after_s"),
     ],
 )
 def test_keyword_that_is_not_the_callers(name: str, where: str) -> None:
     """What belongs to the provider or to the call is refused by name, with the place where it belongs."""
     with pytest.raises(ConfigError, match=f"^{name} is not an option of a single request: .*{where}"):
         _asked(seed=1, **{name: []})
-
-
-def test_a_whole_answer_has_no_first_token() -> None:
-    """A limit that could not be kept is refused, with the one that can."""
-    with pytest.raises(ConfigError, match="first_token_timeout is for streams; use timeout with chat"):
-        _asked(first_token_timeout=2)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +145,7 @@ def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
         pytest.param({"extra_headers": {"X": "ä"}}, "extra_headers must be", id="header-that-is-no-ascii"),
         pytest.param({"extra_body": [1]}, "extra_body must be", id="body-that-is-a-list"),
         *(
-            pytest.param({"extra_body": {name: []}}, f"{name} cannot stand in extra_body", id=f"body-{name}")
+            pytest.param({"extra_body": {name: []}}, f"{name} cannot be set in extra_body", id=f"body-{name}")
             for name in ("model", "messages", "stream", "tools")
         ),
         pytest.param({"response_format": _Answer(city="x")}, "response_format is a _Answer", id="pydantic-object"),
@@ -194,6 +188,26 @@ def test_what_is_wanted() -> None:
     assert RequestParams(_MESSAGES, [], stream=False, tool_choice="none").wants_text
     assert _asked(tool_choice="none").wants_text
     assert not _asked(tool_choice="auto").wants_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        pytest.param({"messages": None}, "messages must be", id="no messages"),
+        pytest.param({"messages": "Hi"}, "messages must be", id="messages that are a text"),
+        pytest.param({"messages": ["Hi"]}, "messages must be", id="a message that is a text"),
+        pytest.param({"messages": {"role": "user"}}, "messages must be", id="a message without a list"),
+        pytest.param({"tools": ["f"]}, "tools must be", id="a tool that is a text"),
+        pytest.param({"tools": {"type": "function"}}, "tools must be", id="a tool without a list"),
+        pytest.param({"tools": "f"}, "tools must be", id="tools that are a text"),
+    ],
+)
+def test_messages_and_tools_of_another_type(arguments: dict[str, Any], hint: str) -> None:
+    """Messages and tools of another type are a mistake of the caller; the error shows what they look like."""
+    with pytest.raises(ConfigError, match=f'^{hint} a list of .*, such as .."') as caught:
+        parse_params(CallArguments(**{"messages": _MESSAGES, "tools": None, "options": {}, **arguments}), stream=False)
+
+    assert "Hi" not in str(caught.value)
 
 
 _SERVER_PARAMETERS = """

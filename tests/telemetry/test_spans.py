@@ -241,15 +241,28 @@ async def test_a_failure_after_some_text(sdk: Sdk, scripted_server: ScriptedServ
     assert sdk.only().status.status_code is StatusCode.ERROR
 
 
-async def test_a_question_that_cannot_be_asked(sdk: Sdk, scripted_server: ScriptedServer) -> None:
-    """A mistake of the program is an error of its span, too."""
+async def test_wrong_arguments_start_no_span(sdk: Sdk, scripted_server: ScriptedServer) -> None:
+    """A mistake in the arguments is raised before the call begins."""
     wrong: Any = ["Good morning!"]
     async with provider_of(scripted_server, "home", answer("Hi.")) as provider:
         with pytest.raises(ConfigError):
             await provider.chat(wrong)
 
+    assert sdk.spans == ()
+
+
+async def test_a_mistake_during_the_call(
+    sdk: Sdk, scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that is not the provider's is an error of the span as well."""
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://")
+    monkeypatch.setattr("urllib.request.proxy_bypass", lambda _: False)
+    async with create_provider("openai_compatible", model="m", base_url="http://model.invalid/v1") as provider:
+        with pytest.raises(ConfigError):
+            await provider.chat(ask())
+
     assert known(sdk.only())["error.type"] == "ConfigError"
-    assert known(sdk.only())["adapters.attempts"] == 0
+    assert known(sdk.only())["adapters.attempts"] == 1
 
 
 @pytest.mark.parametrize("way", ["closed", "cancelled"])
