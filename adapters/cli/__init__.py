@@ -1,9 +1,8 @@
-"""The command line ``adapters``; the only package that imports click and rich.
+"""The command line ``adapters``, the only package that imports click and rich.
 
-It reads options, calls the library and shows what comes of it: data on stdout, everything else on stderr. What all
-commands share lives in ``base``, ``signals`` and ``table``; ``commands`` names the commands, each of which has a module
-of its own. ``chat`` has more: ``question`` reads what is asked, ``conversation`` goes on, ``terminal`` is where a
-person types, ``view`` what is shown.
+It reads options, calls the library and prints the result: data on stdout, everything else on stderr. ``base``,
+``entry``, ``signals`` and ``table`` are shared by the commands; ``commands`` lists them, one module each. ``chat`` has
+more: ``question`` reads the prompt, ``conversation`` runs the turns, ``terminal`` reads lines, ``view`` prints a turn.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line. Until a command begins, Ctrl-C ends it as the shell expects, and without a traceback."""
+    """Run the command line. Until a command starts, Ctrl-C ends the process as shells expect, without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     from adapters.cli.commands import group

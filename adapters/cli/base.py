@@ -1,4 +1,4 @@
-"""What all commands share: their common options, and how they end when something goes wrong."""
+"""The base class of all commands, and how a command ends when something fails."""
 
 from __future__ import annotations
 
@@ -18,33 +18,25 @@ import click
 from adapters.cli.signals import INTERRUPTED, unwinding
 from adapters.errors import AdapterError
 
-_OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # EPIPE is click's: the reader has seen enough
+_OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # click handles EPIPE: the reader has seen enough
 
-provider_option = click.option(
-    "-p", "--provider", "provider_name", help="Name of a provider. [default: the configuration's]"
-)
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(),
-    help="YAML file of providers. [default: $ADAPTERS_CONFIG, ./config/providers.yaml or the packaged one]",
-)
+_CONTROL_CATEGORIES = ("Cc", "Zl", "Zp")  # control characters, line and paragraph separators
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 class Command(click.Command):
-    """A command that ends with a sentence and never with a traceback.
+    """A command that ends with one sentence and never with a traceback.
 
-    It ends with 1 when the library raises or its output cannot be written, with 2 after a wrong command line, with 130
-    after Ctrl-C, and with 143 after SIGTERM. With ``--json`` the sentence is an object on stdout.
+    The exit code is 1 if the library raises or the output cannot be written, 2 after a wrong command line, 130 after
+    Ctrl-C and 143 after SIGTERM. With ``--json`` the sentence is an object on stdout.
     """
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Json
     ) -> click.Context:
-        """Read the command line."""
+        """Parse the command line."""
         as_json = "--json" in args
         try:
             return super().make_context(info_name, args, parent, **extra)
@@ -67,7 +59,7 @@ class Command(click.Command):
             if as_json:
                 report("Interrupted.", as_json=True)
             else:
-                click.echo(err=True)  # the terminal has written ^C on a line of its own
+                click.echo(err=True)  # the terminal has printed ^C on the current line
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno not in _OUTPUT_LOST:
@@ -84,16 +76,16 @@ def _usage_error(error: click.UsageError, *, as_json: bool) -> Exception:
 
 
 def _give_up_output(error: OSError) -> None:
-    """Say that the output is lost, and let what is still held back go nowhere: Python would try again at its end."""
+    """Report the lost output and discard what is buffered, which Python would otherwise try to write at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     click.echo(f"Error: The output cannot be written: {error.strerror}.", err=True)
 
 
 def prepare_streams() -> None:
-    """Let no stream fail: closed ones lead nowhere, and what an encoding lacks is shown as a question mark."""
+    """Replace closed standard streams by the null device, and print a question mark for what an encoding lacks."""
     if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - it is open as long as the process
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - it stays open as long as the process
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - as above
@@ -103,7 +95,7 @@ def prepare_streams() -> None:
 
 
 def report(problems: str, *, as_json: bool) -> None:
-    """Print an error: a line on stderr for each problem it names, or one JSON object on stdout."""
+    """Print an error: one line on stderr per problem, or one JSON object on stdout."""
     if as_json:
         print_json({"error": problems})
         return
@@ -112,17 +104,22 @@ def report(problems: str, *, as_json: bool) -> None:
 
 
 def print_json(value: Json) -> None:
-    """Print a value on stdout; JSON in ASCII carries no control character to a terminal."""
+    """Print a value on stdout. JSON in ASCII carries no control characters to a terminal."""
     click.echo(json.dumps(value))
 
 
 def printable(text: str) -> str:
-    r"""Remove what could steer a terminal: every control character but newline and tab.
+    r"""Remove what could control a terminal or reorder its text.
 
     Args:
         text: Text of any origin.
 
     Returns:
-        The text without them; of an escape sequence the visible rest stays, such as ``[31m``.
+        The text without control characters but newline and tab, without bidirectional overrides and without line
+        separators; the visible rest of an escape sequence stays, such as ``[31m``.
     """
-    return "".join(char for char in text if char in "\n\t" or unicodedata.category(char) != "Cc")
+    return "".join(char for char in text if char in "\n\t" or not _is_control(char))
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in _CONTROL_CATEGORIES or char in _BIDI_CONTROLS

@@ -1,40 +1,54 @@
-"""``adapters chat``: the options of a question or a conversation; ``adapters.cli.conversation`` holds it."""
+"""``adapters chat``: options of a single question or a conversation; ``adapters.cli.conversation`` runs it."""
 
 from __future__ import annotations
 
-import os
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.base import Command, config_option, json_option, provider_option
+from adapters.cli.base import Command, json_option, printable
+from adapters.cli.entry import (
+    UNNAMED_MODEL,
+    base_url_option,
+    config_option,
+    entry_for,
+    is_ad_hoc,
+    key_option,
+    model_option,
+    provider_option,
+)
+from adapters.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:
     from typing import Any
 
     from adapters.config import ProviderConfig
 
-_KEY_VARIABLE = "ADAPTERS_API_KEY"
+_NAMES_SHOWN = 10
 
 
 @click.command(cls=Command)
 @click.argument("prompt", nargs=-1)
 @provider_option
-@click.option("-m", "--model", help="Model to ask. [default: the provider's]")
-@click.option("--base-url", help="Address of the server; without --provider, of any OpenAI-compatible server.")
-@click.option("--api-key", help=f"Its key; with --base-url alone ${_KEY_VARIABLE} is better: no one else sees it.")
+@model_option
+@base_url_option
+@key_option
 @config_option
-@click.option("--system", help="What the model is told before the conversation.")
-@click.option("-f", "--file", "files", multiple=True, help="File to ask about; may be given more than once.")
+@click.option("--system", metavar="TEXT", help="System message.")
+@click.option("-f", "--file", "files", metavar="FILE", multiple=True, help="Add a file to the prompt; repeatable.")
 @click.option("--no-tools", is_flag=True, help="Offer no tools.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the log on stderr, without keys.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the log on stderr, without keys.")
 @json_option
 def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> None:
-    """Ask a model that may call two demo tools, get_weather and get_time.
+    """Ask a model one question, or hold a conversation.
 
-    PROMPT is the question, quoted or not; what is piped in is added to it, and "-" is nothing but that. Without a
-    prompt and without a file a conversation begins, a line a turn.
+    PROMPT needs no quotes. Piped input is added to it; "-" reads the whole prompt from standard input. Without a
+    prompt and without a file, a conversation starts, one turn per line.
+
+    The model may call two demo tools, get_weather and get_time. With --base-url and without -m, a server that offers
+    a single model uses that one.
     """
     from adapters.cli.conversation import Conversation
     from adapters.cli.question import read_question
@@ -51,6 +65,7 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
         with_tools=not options["no_tools"],
         as_json=options["as_json"],
         may_spin=not options["verbose"],
+        is_ad_hoc=is_ad_hoc(options["provider_name"], options["base_url"]),
     ) as conversation:
         if question is not None:
             conversation.ask(question)
@@ -64,11 +79,29 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
 
 
 def _config_of(options: dict[str, Any]) -> ProviderConfig:
-    """Find the provider that the options mean, with its secrets looked up."""
-    from adapters.config import ProviderConfig, load_config
+    """Return the provider entry that the options describe, with its variables looked up."""
+    names = ("base_url", "model", "api_key")
+    entry = entry_for(options["config_path"], options["provider_name"], **{name: options[name] for name in names})
+    entry = entry.resolved()
+    return entry.with_options(model=_only_model(entry)) if entry.model == UNNAMED_MODEL else entry
 
-    own = {name: options[name] for name in ("model", "base_url", "api_key") if options[name]}
-    if options["base_url"] and not options["provider_name"]:
-        key = options["api_key"] or os.environ.get(_KEY_VARIABLE)
-        return ProviderConfig.create("openai_compatible", **{**own, "api_key": key}).resolved()
-    return load_config(options["config_path"]).provider(options["provider_name"]).with_options(**own).resolved()
+
+def _only_model(entry: ProviderConfig) -> str:
+    """Return the one model that a server offers.
+
+    Raises:
+        ConfigError: If it offers none or several, or has no list.
+    """
+    from adapters.models import list_models
+
+    try:
+        offered = [model.id for model in asyncio.run(list_models(entry))]
+    except AdapterError as error:
+        hint = f"Name a model with -m, or run: adapters doctor --base-url {entry.base_url}"
+        raise ConfigError(f"{error}\n{hint}") from error
+    if len(offered) == 1:
+        return offered[0]
+    if not offered:
+        raise ConfigError(f"{entry.base_url} lists no models. Name one with -m.")
+    shown = ", ".join(printable(name) for name in offered[:_NAMES_SHOWN])
+    raise ConfigError(f"{entry.base_url} offers {len(offered)} models. Choose one with -m: {shown}")

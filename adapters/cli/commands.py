@@ -1,4 +1,4 @@
-"""The group ``adapters``; each of its commands has a module of its own name."""
+"""The command group ``adapters``; each command has a module of the same name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adapters.cli.providers import providers
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="caal-llm-adapters", message="%(package)s %(version)s")
 def group() -> None:
-    """Talk to language models through the providers of a YAML file."""
+    """Use language models through the providers of a YAML file."""
 
 
 for command in (chat, config, doctor, models, providers):

@@ -1,4 +1,4 @@
-"""``adapters config``: looks after the configuration."""
+"""``adapters config``: check the configuration, or print its JSON schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.base import Command, config_option, printable, provider_option
+from adapters.cli.base import Command, printable
+from adapters.cli.entry import config_option, provider_option
 from adapters.config import check_config
 from adapters.errors import ConfigError
 
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Look after the configuration."""
+    """Check the configuration, or print its JSON schema."""
 
 
 @config.command(cls=Command)
 @provider_option
 @config_option
 def check(provider_name: str | None, config_path: str | None) -> None:
-    """Check the configuration, every variable that it names and every model file; each problem is one line.
+    """Check the configuration and report every problem.
 
-    What is wrong with providers other than the default, or the one that -p names, is a warning.
+    Environment variables and model files are checked, too. A problem of a provider other than the default, or other
+    than the one that -p names, is a warning.
     """
     report = check_config(config_path, provider_name)
-    _look_at_model_files(report)
+    _check_model_files(report)
     for line in report.warnings:
         click.echo(f"Warning: {printable(line)}", err=True)
     if report.errors:
@@ -37,20 +39,20 @@ def check(provider_name: str | None, config_path: str | None) -> None:
     click.echo(f"{report.file}: {provider_name or report.default} can be used. The default is {report.default}.")
 
 
-def _look_at_model_files(report: Report) -> None:
-    for row in report.rows.values():
-        if problem := _problem_of_model_file(row):
-            lines = report.errors if row.name in report.wanted else report.warnings
-            lines.append(f"{report.file}: providers.{row.name}: {problem}")
+def _check_model_files(report: Report) -> None:
+    for entry in report.rows.values():
+        if problem := _problem_of_model_file(entry):
+            lines = report.errors if entry.name in report.wanted else report.warnings
+            lines.append(f"{report.file}: providers.{entry.name}: {problem}")
 
 
-def _problem_of_model_file(row: ProviderConfig) -> str:
-    if row.kind != "local":
+def _problem_of_model_file(entry: ProviderConfig) -> str:
+    if entry.kind != "local":
         return ""
     from adapters.local import LocalServer
 
     try:
-        LocalServer(row.model_path).check()
+        LocalServer(entry.model_path).check()
     except ConfigError as error:
         return str(error)
     return ""
@@ -58,7 +60,10 @@ def _problem_of_model_file(row: ProviderConfig) -> str:
 
 @config.command(cls=Command)
 def schema() -> None:
-    """Print the JSON schema of the file, for an editor that completes and checks it."""
+    """Print the JSON schema of the configuration file.
+
+    An editor that knows the schema completes and checks the file.
+    """
     from adapters.config.schema import make_schema
 
     click.echo(json.dumps(make_schema(), indent=2))

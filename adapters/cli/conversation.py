@@ -1,7 +1,6 @@
-"""``Conversation``: turn after turn with one provider, and the commands that change it.
+"""``Conversation``: a series of turns with one provider, and the slash commands that change it.
 
-How a turn is run lives in ``adapters.agent``, what is shown of it in ``adapters.cli.view``, what a person types comes
-from ``adapters.cli.terminal``.
+``adapters.agent`` runs a turn, ``adapters.cli.view`` prints it, and ``adapters.cli.terminal`` reads the lines.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import click
 from adapters.agent import run_turn
 from adapters.cli.base import printable, report
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
+from adapters.cli.entry import KEY_VARIABLE
 from adapters.cli.progress import Progress
 from adapters.cli.view import JsonView, Screen
-from adapters.errors import AdapterError, APIConnectionError, NotFoundError
+from adapters.errors import AdapterError, APIConnectionError, AuthenticationError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from adapters.types import Message
 
 _HELP = """\
-/model [NAME]   which model answers, or another one from now on
-/tools [on|off] which tools it may call, or whether it may
-/clear          forget what was said
+/model [NAME]   show the model, or use another one
+/tools [on|off] show the tools, or enable or disable them
+/clear          forget the conversation
 /bye            end the conversation (or Ctrl-D)
-Ctrl-C stops an answer; what was said of it stays said."""
-_NAMES_TOLD = 3  # of models, when a name is wrong
+Ctrl-C stops a response; the text that was printed stays in the history."""
+_NAMES_SHOWN = 3
 _COMMAND = re.compile(r"/[a-z]+(?: |$)")
 _CANNED = (
     "These answers are canned: a demo model. For a real one: adapters chat --base-url http://HOST:PORT/v1 -m MODEL,"
@@ -46,25 +46,34 @@ class Conversation:
     """A conversation; use it in a ``with`` block, which closes the provider.
 
     Args:
-        config: The provider, with its secrets looked up.
-        system: What the model is told before, or None.
-        with_tools: Whether it may call the demo tools.
-        as_json: Whether each turn is one JSON object.
-        may_spin: Whether something may move while a person waits.
+        config: The provider, with its variables looked up.
+        system: System message, or None.
+        with_tools: Whether the model may call the demo tools.
+        as_json: Whether each turn is printed as one JSON object.
+        may_spin: Whether a spinner may be shown.
+        is_ad_hoc: Whether the provider was described by options and not by a configuration file.
     """
 
     def __init__(
-        self, config: ProviderConfig, *, system: str | None, with_tools: bool, as_json: bool, may_spin: bool
+        self,
+        config: ProviderConfig,
+        *,
+        system: str | None,
+        with_tools: bool,
+        as_json: bool,
+        may_spin: bool,
+        is_ad_hoc: bool = False,
     ) -> None:
         self._config = config
-        self._asked = Progress(config)
+        self._progress = Progress(config)
         self._start: list[Message] = [{"role": "system", "content": system}] if system else []
         self._messages = list(self._start)
         self._with_tools = with_tools
         self._as_json = as_json
         self._may_spin = may_spin
+        self._is_ad_hoc = is_ad_hoc
         self._runner = asyncio.Runner()
-        if self._asked.is_demo and not as_json:
+        if self._progress.is_demo and not as_json:
             click.secho(_CANNED, dim=True, err=True)
 
     def __enter__(self) -> Self:
@@ -73,35 +82,35 @@ class Conversation:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._runner.run(self._asked.provider.aclose())
+            self._runner.run(self._progress.provider.aclose())
         finally:
             self._runner.close()
 
     def ask(self, text: str) -> None:
-        """Run one turn and remember it, as far as it came.
+        """Run one turn and keep its messages.
 
         Raises:
-            AdapterError: If it failed; the question is forgotten.
-            KeyboardInterrupt: If it was stopped; what was said stays.
+            AdapterError: If the turn failed; its messages are dropped.
+            KeyboardInterrupt: If the turn was interrupted; the messages up to then are kept.
         """
-        asked = [*self._messages, {"role": "user", "content": text}]
+        messages = [*self._messages, {"role": "user", "content": text}]
         view: View
-        view = JsonView(self._asked.provider) if self._as_json else Screen(self._asked, may_spin=self._may_spin)
+        view = JsonView(self._progress.provider) if self._as_json else Screen(self._progress, may_spin=self._may_spin)
         try:
-            self._runner.run(self._turn(asked, view))
+            self._runner.run(self._turn(messages, view))
         except KeyboardInterrupt:
-            if asked[-1]["role"] != "user":
-                self._messages = asked
+            if messages[-1]["role"] != "user":
+                self._messages = messages
             raise
-        self._messages = asked
+        self._messages = messages
 
     def converse(self, lines: Iterable[str]) -> None:
-        """Run a turn for each line that a person types; a failure, and Ctrl-C, end no more than the turn."""
+        """Run a turn for each line; a failure, or Ctrl-C, ends only the turn."""
         for line in lines:
             try:
                 if not _COMMAND.match(line):
                     self.ask(line)
-                elif not self._obey(*line[1:].split(maxsplit=1)):
+                elif not self._run_command(*line[1:].split(maxsplit=1)):
                     return
             except AdapterError as error:
                 report(str(error), as_json=self._as_json)
@@ -110,65 +119,94 @@ class Conversation:
 
     async def _turn(self, messages: list[Message], view: View) -> None:
         tools = DEMO_TOOLS if self._with_tools else None
+        provider = self._progress.provider
         try:
-            await self._asked.make_ready()
+            await self._progress.make_ready()
             view.begin()
-            async with contextlib.aclosing(run_turn(self._asked.provider, messages, tools, call_demo_tool)) as events:
+            async with contextlib.aclosing(run_turn(provider, messages, tools, call_demo_tool)) as events:
                 async for event in events:
                     view.show(event)
-        except NotFoundError:
+        except AdapterError as error:
             view.close()
-            await self._name_models()
-            raise
-        except APIConnectionError:
-            view.close()
-            nothing_was_said = messages[-1]["role"] == "user"
-            if nothing_was_said and self._config.base_url and not self._as_json:
-                _tell(f"base_url is {self._config.base_url}")
+            if not self._as_json:
+                await self._print_hints(error, has_text=messages[-1]["role"] != "user")
             raise
         finally:
             view.close()
 
-    async def _name_models(self) -> None:
-        """Tell which models may have been meant, if that can be found out; the error itself follows."""
-        from adapters.models import list_models, nearest_names
+    async def _print_hints(self, error: AdapterError, *, has_text: bool) -> None:
+        """Print what may help with an error; the error itself follows."""
+        if isinstance(error, NotFoundError):
+            await self._hint_at_models()
+        elif isinstance(error, APIConnectionError):
+            if self._config.base_url and not has_text:
+                _echo(f"base_url is {self._config.base_url}")
+        elif isinstance(error, AuthenticationError) and self._is_ad_hoc:
+            _echo(f"Pass the key with --api-key, or in ${KEY_VARIABLE}.")
 
-        if self._as_json or self._config.kind == "local":
+    async def _hint_at_models(self) -> None:
+        """Print model names that may have been meant or, if there is no list of models, how to check the address."""
+        from adapters.models import list_models
+
+        if self._config.kind == "local":
             return
-        with contextlib.suppress(AdapterError):
+        try:
             offered = [model.id for model in await list_models(self._config)]
-            names = nearest_names(self._config.model, offered) or offered[:_NAMES_TOLD]
-            if names and self._config.model not in offered:
-                _tell(f"{self._config.name} offers {', '.join(names)}{' …' if len(offered) > len(names) else ''}")
+        except AdapterError:
+            option = f"--base-url {self._config.base_url}" if self._is_ad_hoc else f"-p {self._config.name}"
+            _echo(f"base_url is {self._config.base_url}; to check it, run: adapters doctor {option}")
+            return
+        self._hint_at_names(offered)
 
-    def _obey(self, command: str, value: str = "") -> bool:
-        """Do what a command says; returns whether the conversation goes on."""
+    def _hint_at_names(self, offered: list[str]) -> None:
+        """Print the names nearest to that of the model, unless the server lists it."""
+        from adapters.models import nearest_names
+
+        names = nearest_names(self._config.model, offered) or offered[:_NAMES_SHOWN]
+        if names and self._config.model not in offered:
+            _echo(f"{self._config.name} offers {', '.join(names)}{' …' if len(offered) > len(names) else ''}")
+
+    def _run_command(self, command: str, value: str = "") -> bool:
+        """Run a slash command; return whether the conversation continues."""
         if command in ("bye", "exit", "quit"):
             return False
         if command == "clear":
             self._messages = list(self._start)
-            _tell("Forgotten.")
+            _echo("The conversation was cleared.")
         elif command == "model":
             self._choose_model(value.strip())
         elif command == "tools":
             self._choose_tools(value.strip())
         else:
-            _tell(_HELP if command == "help" else f"There is no /{command}.\n{_HELP}")
+            _echo(_HELP if command == "help" else f"There is no /{command}.\n{_HELP}")
         return True
 
     def _choose_model(self, name: str) -> None:
         if name:
             self._config = self._config.with_options(model=name)
-            former, self._asked = self._asked, Progress(self._config)
+            former, self._progress = self._progress, Progress(self._config)
             self._runner.run(former.provider.aclose())
-        _tell(f"{self._asked.provider.model}, of {self._asked.provider.provider_name}")
+            self._runner.run(self._check_model())
+        _echo(f"{self._progress.provider.model}, of {self._progress.provider.provider_name}")
+
+    async def _check_model(self) -> None:
+        """Warn if the server does not list the model; some servers accept more names than they list."""
+        from adapters.models import list_models
+
+        if self._config.kind == "local":
+            return
+        with contextlib.suppress(AdapterError):
+            offered = [model.id for model in await list_models(self._config)]
+            if offered and self._config.model not in offered:
+                _echo(f"{self._config.name} does not list the model {self._config.model}.")
+                self._hint_at_names(offered)
 
     def _choose_tools(self, value: str) -> None:
         if value in ("on", "off"):
             self._with_tools = value == "on"
         names = ", ".join(f"{tool['function']['name']}" for tool in DEMO_TOOLS)
-        _tell(f"{names} ({'on' if self._with_tools else 'off'})")
+        _echo(f"{names} ({'on' if self._with_tools else 'off'})")
 
 
-def _tell(text: str) -> None:
+def _echo(text: str) -> None:
     click.secho(printable(text), dim=True, err=True)

@@ -1,6 +1,6 @@
-"""Two tools that need nothing, for ``adapters chat``: they show a turn with calls, and invent the weather.
+"""Two demo tools for ``adapters chat`` that need no network; the weather is invented.
 
-They are also the shortest example of what ``run_turn`` wants: the tools' JSON schemas and one function that runs them.
+They show the second form of tools that ``run_turn`` accepts: JSON schemas, and one function that runs every call.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DEMO_TOOLS: list[ToolSpec] = [
         },
     },
 ]
-"""What the model is told about the tools, in OpenAI format."""
+"""Definitions of the tools, in OpenAI format."""
 
 
 async def call_demo_tool(name: str, arguments: dict[str, Json]) -> Json:
@@ -50,19 +50,19 @@ async def call_demo_tool(name: str, arguments: dict[str, Json]) -> Json:
 
     Args:
         name: ``get_weather`` or ``get_time``.
-        arguments: As the tool's schema says.
+        arguments: Arguments that fit the tool's schema.
 
     Returns:
-        The result, as JSON.
+        The result, a JSON value.
 
     Raises:
         LookupError: If there is no such tool.
         TypeError: If an argument is missing or unknown.
-        ValueError: If an argument has a value that the schema does not allow.
+        ValueError: If the schema does not allow the value of an argument.
     """
     tools: dict[str, Callable[..., Any]] = {"get_weather": _get_weather, "get_time": _get_time}
     if name not in tools:
-        raise LookupError(f"there is no such tool; there are {', '.join(tools)}")
+        raise LookupError(f"there is no such tool; the tools are {', '.join(tools)}")
     return tools[name](**arguments)
 
 

@@ -1,4 +1,4 @@
-"""``adapters doctor``: what ``adapters.doctor`` finds, as it finds it, with a mark and what to do."""
+"""``adapters doctor``: print the findings of ``adapters.doctor`` as they are made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.cli.base import Command, config_option, json_option, print_json, printable, provider_option
+from adapters.cli.base import Command, json_option, print_json, printable
+from adapters.cli.entry import (
+    UNNAMED_MODEL,
+    base_url_option,
+    config_option,
+    entry_for,
+    key_option,
+    model_option,
+)
 from adapters.config import load_config
 
 if TYPE_CHECKING:
@@ -17,48 +25,52 @@ if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.doctor import Finding
 
-_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", None)}
+_MARKS = {"passed": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", None)}
 _STEP_WIDTH = 18
 
 
 @click.command(cls=Command)
-@provider_option
+@click.option("-p", "--provider", "provider_name", metavar="NAME", help="Provider entry. [default: all entries]")
+@base_url_option
+@model_option
+@key_option
 @config_option
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, provider_name: str | None, config_path: str | None, as_json: bool) -> None:
-    """Examine each provider, or one: key, network, address, server, model, answers, tools, speed.
-
-    Four short questions are asked of each model. The exit code is 1 if a step failed (✗).
-    """
-    settings = load_config(config_path)
-    rows = [settings.provider(provider_name)] if provider_name else list(settings.providers.values())
-    reports = [asyncio.run(_examined(row, as_json=as_json)) for row in rows]
-    _conclude(ctx, rows, reports, as_json=as_json)
-
-
-def _conclude(
-    ctx: click.Context, rows: Sequence[ProviderConfig], reports: Sequence[Sequence[Finding]], *, as_json: bool
+def doctor(
+    ctx: click.Context, /, provider_name: str | None, config_path: str | None, as_json: bool, **options: str | None
 ) -> None:
+    """Diagnose providers: network, address, model, tools, speed.
+
+    Without options, every provider entry of the configuration is examined. With --base-url and without -m, the first
+    model that the server lists is used. Five short prompts are sent to each model.
+
+    The exit code is 1 if a step failed (✗).
+    """
+    if provider_name or any(options.values()):
+        entries = [entry_for(config_path, provider_name, **options)]
+    else:
+        entries = list(load_config(config_path).providers.values())
+    reports = [asyncio.run(_examined(entry, as_json=as_json)) for entry in entries]
     if as_json:
-        print_json([_as_json(row, findings) for row, findings in zip(rows, reports, strict=True)])
+        print_json([_as_json(entry, findings) for entry, findings in zip(entries, reports, strict=True)])
     if any(finding.verdict == "failed" for findings in reports for finding in findings):
         ctx.exit(1)
 
 
-async def _examined(row: ProviderConfig, *, as_json: bool) -> list[Finding]:
-    from adapters.doctor import examine  # it brings the HTTP client, and help should come at once
+async def _examined(entry: ProviderConfig, *, as_json: bool) -> list[Finding]:
+    from adapters.doctor import examine  # loads the HTTP client; --help must not wait for it
 
     found: list[Finding] = []
 
-    def tell(finding: Finding) -> None:
+    def report(finding: Finding) -> None:
         found.append(finding)
         if not as_json and finding.verdict != "skipped":
             _show(finding)
 
     if not as_json:
-        click.secho(f"{printable(row.name)}: {row.kind}", bold=True)
-    await examine(row, tell)
+        click.secho(f"{printable(entry.name)}: {entry.kind}", bold=True)
+    await examine(entry, report, any_model=entry.model == UNNAMED_MODEL)
     if not as_json:
         _show_skipped(found)
         click.echo()
@@ -75,13 +87,17 @@ def _show(finding: Finding) -> None:
 
 
 def _show_skipped(found: Sequence[Finding]) -> None:
-    """One line for all that was skipped for the same reason."""
+    """Print one line for all steps that were skipped for the same reason."""
     skipped = [finding for finding in found if finding.verdict == "skipped"]
     for reason in dict.fromkeys(finding.detail for finding in skipped):
         steps = ", ".join(finding.step for finding in skipped if finding.detail == reason)
-        click.echo(f"  - {steps}: not looked at, {reason}")
+        click.echo(f"  - {steps}: skipped, {reason}")
 
 
-def _as_json(row: ProviderConfig, findings: Sequence[Finding]) -> dict[str, Any]:
-    is_healthy = all(finding.verdict != "failed" for finding in findings)
-    return {"name": row.name, "kind": row.kind, "ok": is_healthy, "findings": [asdict(each) for each in findings]}
+def _as_json(entry: ProviderConfig, findings: Sequence[Finding]) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "kind": entry.kind,
+        "passed": all(finding.verdict != "failed" for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+    }

@@ -1,4 +1,4 @@
-"""The log on stderr (``--verbose``): what the library tells developers, without keys."""
+"""The log on stderr (``--verbose``), with keys hidden."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from adapters.config import ProviderConfig
 
 
-class _Redacting(logging.Formatter):
-    """Hides keys in the whole of a record, its traceback included."""
+class _RedactingFormatter(logging.Formatter):
+    """Hides keys in a whole record, its traceback included."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -26,13 +26,13 @@ class _Redacting(logging.Formatter):
 
 
 def show_log(config: ProviderConfig) -> None:
-    """Show the library's log, down to the last detail.
+    """Print the library's log from level DEBUG on.
 
     Args:
-        config: The provider, whose secrets are hidden.
+        config: The provider whose secrets are hidden.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting(endpoint_for(config).secrets))
+    handler.setFormatter(_RedactingFormatter(endpoint_for(config).secrets))
     logger = logging.getLogger("adapters")
     logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)

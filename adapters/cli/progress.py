@@ -1,4 +1,4 @@
-"""Providers that tell what they are at, for a spinner."""
+"""Providers that report their phase, for a spinner."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Whom a conversation asks: a row, with the fallbacks behind it.
+    """The provider of a conversation, with its fallbacks and its current phase.
 
     Args:
-        config: The row.
+        config: The provider entry.
 
     Attributes:
         provider: The provider.
-        is_demo: Whether it is the scripted demo.
+        is_demo: Whether it is the scripted demo model.
 
     Raises:
-        ConfigError: If something is missing.
+        ConfigError: If a required setting is missing.
     """
 
     def __init__(self, config: ProviderConfig) -> None:
-        self._members: list[_WatchedProvider] = []
+        self._members: list[_ProviderWithPhase] = []
         self.provider: LLMProvider = with_fallbacks(config, self._member)
         self.is_demo = config.kind == "local" and config.model_path is None
 
-    def _member(self, config: ProviderConfig) -> _WatchedProvider:
-        self._members.append(_WatchedProvider(config))
+    def _member(self, config: ProviderConfig) -> _ProviderWithPhase:
+        self._members.append(_ProviderWithPhase(config))
         return self._members[-1]
 
     @property
     def phase(self) -> str:
-        """What is waited for, as a person would say it; it may be looked at from another thread."""
+        """What the conversation waits for, in plain words. It may be read from another thread."""
         phases = (member.phase for member in self._members)
         return next(filter(None, phases), f"waiting for {self.provider.model}")
 
     async def make_ready(self) -> None:
-        """Do first what the first question would wait for; later calls do nothing.
+        """Load and start what the first request needs; later calls return at once.
 
         Raises:
             AdapterError: If the embedded server cannot be started.
@@ -53,8 +53,8 @@ class Progress:
         await self._members[0].make_ready()
 
 
-class _WatchedProvider(LiteLLMProvider):
-    """The same provider, with a ``phase``."""
+class _ProviderWithPhase(LiteLLMProvider):
+    """A provider that reports its phase."""
 
     def __init__(self, config: ProviderConfig) -> None:
         self._own_server = server_of(config)
@@ -65,7 +65,7 @@ class _WatchedProvider(LiteLLMProvider):
 
     @property
     def phase(self) -> str:
-        """What it is doing beside waiting for an answer, or ""."""
+        """What it does instead of waiting for the response, or ""."""
         if self._preparing:
             return self._preparing
         if self._latest is not None and self._latest.is_reasoning:
@@ -73,7 +73,7 @@ class _WatchedProvider(LiteLLMProvider):
         return ""
 
     async def make_ready(self) -> None:
-        """Load and start what it needs."""
+        """Load LiteLLM and start the embedded server, if it has one."""
         try:
             self._preparing = "loading"
             await litellm_bridge.warm_up(self._prefix)

@@ -1,4 +1,4 @@
-"""``adapters providers``: the rows of the configuration."""
+"""``adapters providers``: list the provider entries of the configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli.base import Command, config_option, json_option, print_json
+from adapters.cli.base import Command, json_option, print_json
+from adapters.cli.entry import config_option
 from adapters.cli.table import print_table
 from adapters.config import KINDS, load_config
 from adapters.config.values import is_reference
@@ -20,18 +21,22 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 def providers(config_path: str | None, as_json: bool) -> None:
-    """List the configured providers."""
+    """List the provider entries of the configuration.
+
+    The column "key" says whether the API key is there: "found", "not set" (none is configured), or "missing" (the
+    environment variable is not set).
+    """
     settings = load_config(config_path)
     rows = [
         {
-            "name": row.name,
-            "kind": row.kind,
-            "model": row.model,
-            "base_url": row.base_url,
-            "key": _key_state(row),
-            "default": row.name == settings.default,
+            "name": entry.name,
+            "kind": entry.kind,
+            "model": entry.model,
+            "base_url": entry.base_url,
+            "key": _key_state(entry),
+            "default": entry.name == settings.default,
         }
-        for row in settings.providers.values()
+        for entry in settings.providers.values()
     ]
     if as_json:
         print_json(rows)
@@ -42,10 +47,10 @@ def providers(config_path: str | None, as_json: bool) -> None:
     print_table(columns, rows)
 
 
-def _key_state(row: ProviderConfig) -> str:
-    """Tell whether there is a key, and never the key."""
-    variable = KINDS[row.kind].key_variable
-    key = row.api_key.get_secret_value() if row.api_key else f"os.environ/{variable}" if variable else None
+def _key_state(entry: ProviderConfig) -> str:
+    """Return whether there is a key, never the key itself."""
+    variable = KINDS[entry.kind].key_variable
+    key = entry.api_key.get_secret_value() if entry.api_key else f"os.environ/{variable}" if variable else None
     if key is None:
         return "not set"
     return "missing" if is_reference(key) and not os.environ.get(key.partition("/")[2]) else "found"

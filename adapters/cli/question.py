@@ -1,4 +1,4 @@
-"""What is asked on the command line: the words of it, files, and what is piped in beside them."""
+"""Read a question from the command line: its words, files, and piped input."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _STDIN = "-"
 
 
 def read_question(words: Sequence[str], files: Sequence[str]) -> str | None:
-    """Put together what is asked.
+    """Combine the prompt, the files and the piped input.
 
     Args:
-        words: The prompt, as the shell cut it; "-" alone is standard input.
-        files: Files to ask about.
+        words: The prompt, split by the shell; "-" alone stands for standard input.
+        files: Paths of the files to add.
 
     Returns:
-        The question, or None if there is none on the command line and a conversation is wanted.
+        The question, or None if the command line has none, which starts a conversation.
 
     Raises:
-        click.UsageError: If it is empty, or a file cannot be read.
+        click.UsageError: If the question is empty, or a file cannot be read.
     """
     if not words and not files:
         return None
@@ -53,9 +53,9 @@ def _file(name: str) -> str:
 
 
 def _is_piped() -> bool:
-    """Whether somebody wrote standard input for us: a terminal, and what a service has in its place, never end."""
+    """Whether standard input is a pipe or a file. A terminal, and the standard input of a service, never end."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except io.UnsupportedOperation:  # no file of the system: who put it there wrote it
+    except io.UnsupportedOperation:  # a stream without a file descriptor was put there to be read
         return True
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)

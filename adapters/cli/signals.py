@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a command runs: both unwind it, so that requests are closed and the terminal is clean."""
+"""Ctrl-C and SIGTERM while a command runs: both unwind the stack, which closes requests and restores the terminal."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 TERMINATED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM, as shells have it."""
+"""Exit code after SIGTERM, as in shells."""
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """Let Ctrl-C raise ``KeyboardInterrupt`` and SIGTERM ``SystemExit`` in the block; afterwards all is as before."""
-    if threading.current_thread() is not threading.main_thread():  # Python lets the main thread alone decide
+    """Raise ``KeyboardInterrupt`` at Ctrl-C and ``SystemExit`` at SIGTERM in the block, then restore the handlers."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in the main thread only
         yield
         return
     handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _exit}
@@ -36,18 +36,18 @@ def unwinding() -> Iterator[None]:
 
 
 def leave_if_loading(code: object) -> None:
-    """End the process at once if LiteLLM is still being loaded in the background; all of ours is closed by now.
+    """End the process at once if LiteLLM is still loading in the background. Everything else is closed by then.
 
-    Python's orderly end would destroy LiteLLM's objects, which import modules while they die, and wait for ever for
-    those that the thread had begun to import when it was stopped.
+    At Python's orderly exit, destructors of LiteLLM import modules, and would wait forever for those that the stopped
+    thread had begun to import.
 
     Args:
-        code: What the process ends with.
+        code: The exit code.
     """
     if any(thread.name.startswith("adapters-") for thread in threading.enumerate()):
         sys.stdout.flush()
         os._exit(code if isinstance(code, int) else 1)
 
 
-def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - as Python calls it
+def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a signal handler
     raise SystemExit(TERMINATED)

@@ -1,4 +1,4 @@
-"""A table on stdout: folded to fit a terminal, and never for a program."""
+"""Print a table on stdout; cells are folded to fit a terminal, and never for a program."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print a table on stdout; long cells are folded to fit a terminal, and never for a program.
+    """Print a table on stdout; long cells are folded only if stdout is a terminal.
 
     Args:
-        columns: Heading of each column, by the key of its cells.
-        rows: The cells.
+        columns: Maps the key of each column to its heading.
+        rows: One mapping per row, from key to cell.
     """
     console = Console(width=None if sys.stdout.isatty() else 10_000)
     table = Table(*columns.values(), box=None, pad_edge=False, header_style="bold")

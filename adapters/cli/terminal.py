@@ -1,6 +1,6 @@
-"""Where a person types: a prompt that readline draws, and a history that is kept.
+"""Read lines from a person: a prompt drawn by readline, and a persistent history.
 
-readline must know the prompt, or Ctrl-U and Backspace at its edge would wipe it away.
+readline must print the prompt itself; otherwise Ctrl-U and Backspace at its edge would erase it.
 """
 
 from __future__ import annotations
@@ -18,60 +18,73 @@ if TYPE_CHECKING:
 
 try:
     import readline
-except ImportError:  # pragma: no cover - Windows has none; its terminal edits lines by itself
-    readline = None  # type: ignore[assignment]  # and everything works without a history
+except ImportError:  # pragma: no cover - Windows has none; its console edits lines itself
+    readline = None  # type: ignore[assignment]  # everything works without a history
 
 _HISTORY_LINES = 1000
 _PROMPT = "> "
-# What takes no room on the screen stands between the marks, else readline counts it as columns.
+# readline must not count the escape sequences as columns; the marks around them say so.
 _COLOURED_PROMPT = f"\001\033[1;36m\002{_PROMPT}\001\033[0m\002"
-_WAYS_OUT = "Ctrl-D or /bye ends the conversation, /help tells more."
+_WAYS_OUT = "Ctrl-D or /bye ends the conversation, /help lists the commands."
+_ONCE_MORE = "Press Ctrl-C again to end the conversation."
 
 
 def typed_lines() -> Iterator[str]:
-    """Yield what a person types, blank lines left out, until Ctrl-D.
+    """Yield the lines that a person types, without blank ones, until Ctrl-D.
 
-    Ctrl-C leaves a line that was begun; a second one in a row is raised.
+    Ctrl-C clears a line that was begun. At an empty prompt the first one announces that the second one ends the
+    conversation.
 
     Raises:
-        KeyboardInterrupt: At Ctrl-C where the one before it was not heeded.
+        KeyboardInterrupt: At the second Ctrl-C in a row at an empty prompt.
     """
     click.secho(_WAYS_OUT, dim=True, err=True)
     history = _load_history()
-    interrupted = False
+    is_announced = False
     while True:
         try:
-            line = _ask().strip()
+            line = _read_line().strip()
         except EOFError:
             click.echo(err=True)
             return
         except KeyboardInterrupt:
-            if interrupted:
+            if _has_text():
+                is_announced = False
+                click.echo(err=True)
+                continue
+            if is_announced:
                 raise
-            interrupted = True
-            click.secho(f"\n{_WAYS_OUT}", dim=True, err=True)
+            is_announced = True
+            click.secho(f"\n{_ONCE_MORE}", dim=True, err=True)
             continue
-        interrupted = False
+        is_announced = False
         if line:
             _save_history(history)
             yield line
 
 
-def _ask() -> str:
+def _read_line() -> str:
     if sys.stdout.isatty():
         return input(_PROMPT if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" else _COLOURED_PROMPT)
-    click.echo(_PROMPT, nl=False, err=True)  # the answers go into a file, and it has no use for prompts
+    click.echo(_PROMPT, nl=False, err=True)  # stdout is a file, which must contain the answers only
     return input()
 
 
+def _has_text() -> bool:
+    """Whether the line that Ctrl-C interrupted had been begun."""
+    if readline is None:  # pragma: no cover - Windows
+        return False
+    return bool(readline.get_line_buffer().strip())
+
+
 def history_file() -> Path:
-    """Where the history is kept: the user's state folder (``XDG_STATE_HOME``, or ``~/.local/state``)."""
+    """Return the path of the history, in the user's state folder (``XDG_STATE_HOME``, or ``~/.local/state``)."""
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "caal-llm-adapters" / "chat_history"
 
 
 def _load_history() -> Path | None:
-    """Read it, made now if there is none; nobody but the user may read it. None if it cannot be kept."""
+    """Read the history, which is created readable by its user alone; return None if it cannot be stored."""
     if readline is None:  # pragma: no cover - Windows
         return None
     try:
@@ -80,14 +93,14 @@ def _load_history() -> Path | None:
         path.touch(mode=0o600)
         path.chmod(0o600)
         readline.read_history_file(path)
-    except (OSError, RuntimeError):  # read-only or damaged; RuntimeError: a user without a home
+    except (OSError, RuntimeError):  # read-only or damaged; RuntimeError: the user has no home
         return None
     readline.set_history_length(_HISTORY_LINES)
     return path
 
 
 def _save_history(path: Path | None) -> None:
-    """Write it after each line, so that it is there whatever becomes of this process."""
+    """Write the history after each line, so that it survives a crash of this process."""
     if path is not None and readline is not None:
-        with contextlib.suppress(OSError):  # the disk is full: the conversation matters more
+        with contextlib.suppress(OSError):  # a full disk must not end the conversation
             readline.write_history_file(path)

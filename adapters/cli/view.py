@@ -1,7 +1,6 @@
-"""What ``adapters chat`` shows of a turn: words as they come for a person, or one JSON object for a program.
+"""Print a turn of ``adapters chat``: text as it arrives for a person, or one JSON object for a program.
 
-Nothing that a model or a tool says reaches a terminal but through ``printable``. Which turn is run lives in
-``adapters.cli.conversation``.
+Text of a model or a tool reaches a terminal through ``printable`` only. ``adapters.cli.conversation`` runs the turn.
 """
 
 from __future__ import annotations
@@ -26,51 +25,51 @@ if TYPE_CHECKING:
     from adapters.provider import LLMProvider
     from adapters.types import LLMResponse
 
-_WORTH_TELLING_S = 0.1
-_MAX_NOTE_CHARS = 200  # of a tool's arguments or result: a glance, not the whole
+_NOTICEABLE_S = 0.1
+_MAX_NOTE_CHARS = 200  # of a tool's arguments or result
 
 
 class View(Protocol):
-    """Shows one turn, from its making to its ``close``."""
+    """Prints one turn, from its creation to ``close``."""
 
     def begin(self) -> None:
-        """Note that everything is loaded, and the question is asked now."""
+        """Note that loading is over and the request is sent."""
 
     def show(self, event: AgentEvent) -> None:
-        """Show the next event."""
+        """Print the next event."""
 
     def close(self) -> None:
-        """Leave the terminal as it was, also in the middle of a turn."""
+        """Restore the terminal, also in the middle of a turn."""
 
 
 class Screen:
-    """Words go to stdout as they come; the spinner, tools and the count to stderr.
+    """Prints text on stdout as it arrives, and the spinner, tools and totals on stderr.
 
-    A view of ``chat`` for people. Without a terminal nothing spins and nothing is coloured.
+    Without a terminal there is no spinner and no colour.
 
     Args:
-        progress: Who answers; its phase stands beside the spinner.
-        may_spin: Whether there is a spinner at all.
+        progress: Source of the phase that the spinner shows.
+        may_spin: Whether a spinner may be shown.
     """
 
     def __init__(self, progress: Progress, *, may_spin: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._may_spin = may_spin and self._console.is_interactive
         self._spinner = self._console.status(_Phase(progress))
-        self._made_s = self._asked_s = time.perf_counter()
-        self._first_word_s: float | None = None
+        self._created_s = self._sent_s = time.perf_counter()
+        self._first_text_s: float | None = None
         self._in_line = False
         self._spin()
 
     def begin(self) -> None:
         """Start the clock."""
-        self._asked_s = time.perf_counter()
+        self._sent_s = time.perf_counter()
 
     def show(self, event: AgentEvent) -> None:
-        """Print the next event; while a tool or the model is awaited, the spinner turns."""
+        """Print the next event; show the spinner while a tool or the model is awaited."""
         self._spinner.stop()
         if isinstance(event, TextDelta):
-            self._first_word_s = self._first_word_s or time.perf_counter()
+            self._first_text_s = self._first_text_s or time.perf_counter()
             click.echo(printable(event.text), nl=False)
             self._in_line = not event.text.endswith("\n")
         elif isinstance(event, ToolCallDone):
@@ -82,7 +81,7 @@ class Screen:
             self._spin()
         elif isinstance(event, ResponseDone):
             self.close()
-            self._note(self._count(event.response))
+            self._note(self._totals(event.response))
         else:  # tools are running
             self._spin()
 
@@ -105,18 +104,20 @@ class Screen:
             line = line[: _MAX_NOTE_CHARS - 1] + "…"
         self._console.print(Text(line, style="dim"), soft_wrap=True)
 
-    def _count(self, response: LLMResponse) -> str:
+    def _totals(self, response: LLMResponse) -> str:
         usage = response.usage
         parts = [f"{usage.prompt_tokens} tokens in", f"{usage.completion_tokens} out"] if usage else []
-        if self._asked_s - self._made_s >= _WORTH_TELLING_S:
-            parts.append(f"loading {self._asked_s - self._made_s:.1f} s")
-        first_word_s = self._first_word_s or time.perf_counter()  # a provider of an agent's own may say nothing
-        parts.append(f"first word {first_word_s - self._asked_s:.1f} s")
-        return ", ".join([*parts, f"all {time.perf_counter() - self._asked_s:.1f} s"])
+        if usage and usage.cost is not None:
+            parts.append(f"cost {usage.cost.normalize():f}")
+        if self._sent_s - self._created_s >= _NOTICEABLE_S:
+            parts.append(f"loading {self._sent_s - self._created_s:.1f} s")
+        first_text_s = self._first_text_s or time.perf_counter()  # a provider of another make may send no text
+        parts.append(f"first text {first_text_s - self._sent_s:.1f} s")
+        return ", ".join([*parts, f"total {time.perf_counter() - self._sent_s:.1f} s"])
 
 
 class _Phase:
-    """What stands beside the spinner; rich asks for it again at each turn."""
+    """The text beside the spinner; rich renders it anew at each frame."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -126,22 +127,22 @@ class _Phase:
 
 
 class JsonView:
-    """One JSON object on stdout when the turn is over."""
+    """Prints one JSON object on stdout at the end of the turn."""
 
     def __init__(self, provider: LLMProvider) -> None:
         self._provider = provider
-        self._started_s = time.perf_counter()
-        self._first_word_s: float | None = None
+        self._sent_s = time.perf_counter()
+        self._time_to_first_text_s: float | None = None
         self._tool_calls: list[dict[str, Any]] = []
 
     def begin(self) -> None:
         """Start the clock."""
-        self._started_s = time.perf_counter()
+        self._sent_s = time.perf_counter()
 
     def show(self, event: AgentEvent) -> None:
-        """Gather what the tools did; print at the end."""
-        if self._first_word_s is None and isinstance(event, TextDelta):
-            self._first_word_s = round(time.perf_counter() - self._started_s, 3)
+        """Collect the tool calls, and print the object at the end."""
+        if self._time_to_first_text_s is None and isinstance(event, TextDelta):
+            self._time_to_first_text_s = round(time.perf_counter() - self._sent_s, 3)
         if isinstance(event, ToolResult):
             call = event.tool_call
             self._tool_calls.append(
@@ -159,13 +160,21 @@ class JsonView:
                 {
                     "content": response.content,
                     "tool_calls": self._tool_calls,
-                    "usage": asdict(response.usage) if response.usage else None,
+                    "usage": _as_json(response),
                     "model": response.model or self._provider.model,
-                    "provider": self._provider.provider_name,
-                    "first_word_s": self._first_word_s,
-                    "seconds": round(time.perf_counter() - self._started_s, 3),
+                    "provider": response.provider or self._provider.provider_name,
+                    "time_to_first_text_s": self._time_to_first_text_s,
+                    "total_s": round(time.perf_counter() - self._sent_s, 3),
                 }
             )
 
     def close(self) -> None:
-        """Do nothing: nothing moves."""
+        """Do nothing; there is no spinner."""
+
+
+def _as_json(response: LLMResponse) -> dict[str, Any] | None:
+    """Convert the usage to JSON types."""
+    if response.usage is None:
+        return None
+    cost = response.usage.cost
+    return {**asdict(response.usage), "cost": None if cost is None else float(cost)}

@@ -1,8 +1,8 @@
-"""``examine``: what is wrong between a row of the configuration and the words of a model, step by step.
+"""Diagnose a provider entry step by step, from its API key to its time to first text.
 
-``examination`` has the order of the steps, ``finding`` what one of them tells. ``network`` looks as far as TLS,
-``probe`` asks for documents, ``address`` and ``servers`` read them, ``conversation`` asks the model, ``verdicts`` judge
-what it answered. Nothing here prints.
+``examination`` holds the order of the steps and ``finding`` the result of one. ``network`` checks DNS, TCP and TLS,
+``probe`` sends single GET requests, ``address`` and ``servers`` read the replies, ``conversation`` sends chat requests,
+and ``verdicts`` judges the responses. Nothing in this package prints.
 """
 
 from __future__ import annotations

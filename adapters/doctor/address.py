@@ -1,4 +1,4 @@
-"""Where below a host the API is: the configured path, or one of those that servers use."""
+"""Find the path of the API below a host: the configured one, or one that servers commonly use."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from adapters.doctor.probe import Probe, Reply
     from adapters.types import Json
 
-_USUAL_PATHS = ("/v1", "/api/v1", "/openai/v1", "")
-_KEY_REFUSED = (401, 403)
+_COMMON_PATHS = ("/v1", "/api/v1", "/openai/v1", "")
+_KEY_REJECTED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where the API is.
 
     Attributes:
-        base_url: Its address; as configured if none was found.
-        reply: What ``GET /models`` there brought.
-        finding: What to tell of it.
+        base_url: Base URL of the API; the configured one if no API was found.
+        reply: The reply to ``GET /models`` there.
+        finding: The finding of the step "address".
     """
 
     base_url: str
@@ -33,60 +33,60 @@ class Place:
     finding: Finding
 
     @property
-    def refuses_key(self) -> bool:
-        """Whether there is an API that does not take the key."""
-        return self.reply.status in _KEY_REFUSED
+    def rejects_key(self) -> bool:
+        """Whether there is an API that rejects the key."""
+        return self.reply.status in _KEY_REJECTED
 
     @property
     def models(self) -> list[dict[str, Json]]:
-        """The entries of its list of models; empty if there is none."""
+        """Entries of the list of models; empty if there is no list."""
         return models_in(self.reply.document)
 
 
-async def find_place(probe: Probe, base_url: str) -> Place:
-    """Ask for the list of models where the configuration says, and else where servers usually have it."""
+async def locate_api(probe: Probe, base_url: str) -> Location:
+    """Request the list of models at the configured base URL, then at the common paths of the same host."""
     first = await probe.get(f"{base_url}/models")
-    if (finding := _told_at_once(base_url, first)) is not None:
-        return Place(base_url, first, finding)
-    for other in _others(base_url):
-        reply = await probe.get(f"{other}/models")
+    if (finding := _conclusive_finding(base_url, first)) is not None:
+        return Location(base_url, first, finding)
+    for candidate in _candidates(base_url):
+        reply = await probe.get(f"{candidate}/models")
         if _is_api(reply):
-            missing = " (/v1 is missing)" if other.endswith("/v1") and not base_url.endswith("/v1") else ""
-            detail = f"there is nothing at {base_url}, but an API at {other}{missing}; going on with that"
-            return Place(other, reply, Finding("address", "failed", detail, f"Set base_url to {other}"))
-    detail = f"no list of models at {base_url}/models (status {first.status}), nor at the usual places beside it"
-    advice = "Some servers have none. If the answer below fails too, check base_url."
-    return Place(base_url, first, Finding("address", "warning", detail, advice))
+            missing = " (/v1 is missing)" if candidate.endswith("/v1") and not base_url.endswith("/v1") else ""
+            detail = f"no API at {base_url}, but one at {candidate}{missing}; continuing with that address"
+            return Location(candidate, reply, Finding("address", "failed", detail, f"Set base_url to {candidate}"))
+    detail = f"no list of models at {base_url}/models (status {first.status}), nor at the common paths of this host"
+    advice = "Some servers have no list. If the response below fails too, check base_url."
+    return Location(base_url, first, Finding("address", "warning", detail, advice))
 
 
-def _told_at_once(base_url: str, first: Reply) -> Finding | None:
-    """What the first reply tells by itself; None if the API may be elsewhere."""
-    if first.trouble:
-        return Finding("address", "failed", first.trouble, "Look at the server's log.")
-    return Finding("address", "ok", f"{base_url} is an API") if _is_api(first) else None
+def _conclusive_finding(base_url: str, first: Reply) -> Finding | None:
+    """The finding if the first reply settles it; None if the API may be at another path."""
+    if first.problem:
+        return Finding("address", "failed", first.problem, "See the server's log.")
+    return Finding("address", "passed", f"{base_url} is an API") if _is_api(first) else None
 
 
 def models_in(document: Json) -> list[dict[str, Json]]:
-    """The entries of a list of models, in each form that servers have for it."""
+    """Return the entries of a list of models, in each form that servers use."""
     entries = document
     if isinstance(document, dict):
         entries = document.get("data") or document.get("models")
-    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _is_api(reply: Reply) -> bool:
-    """Whether there is a list of models, be it empty, or one that only the right key opens."""
-    if reply.status in _KEY_REFUSED:
+    """Whether the reply is a list of models, possibly empty, or a rejected key."""
+    if reply.status in _KEY_REJECTED:
         return True
     document = reply.document
     return reply.is_good and (isinstance(document, list) or (isinstance(document, dict) and "data" in document))
 
 
-def _others(base_url: str) -> Iterator[str]:
+def _candidates(base_url: str) -> Iterator[str]:
     url = urlsplit(base_url)
     root = f"{url.scheme}://{url.netloc}"
     tried = {base_url}
-    for other in (f"{base_url}/v1", *(f"{root}{path}" for path in _USUAL_PATHS)):
-        if other not in tried:
-            tried.add(other)
-            yield other
+    for candidate in (f"{base_url}/v1", *(f"{root}{path}" for path in _COMMON_PATHS)):
+        if candidate not in tried:
+            tried.add(candidate)
+            yield candidate

@@ -1,7 +1,7 @@
-"""What a server makes of a few calls: a text, a tool call, a text where no tool may be called.
+"""Send chat requests for a diagnosis: a greeting, a tool call, a text while tools are forbidden, a long text.
 
-Each is a ``ProviderCall`` like any other, without retries. What it repairs on the way is reported here: calls that come
-as text, rejected parameters, a ``tool_choice`` that has no effect.
+Each is a ``ProviderCall`` like any other, without retries. What a call repairs silently is reported here: tool calls
+that arrive as text, rejected parameters, a ``tool_choice`` that has no effect.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from adapters.transport.provider_transport import ProviderTransport
     from adapters.types import LLMResponse, ToolSpec
 
-HELLO = "Say hello in one short sentence."
+GREETING = "Say hello in one short sentence."
 WEATHER = "What is the weather in Paris? Use the tool."
+LONG_TEXT = "Count to forty in words, separated by commas."
 TOOLS: list[ToolSpec] = [
     {
         "type": "function",
@@ -40,23 +41,25 @@ TOOLS: list[ToolSpec] = [
 
 @dataclass(slots=True)
 class CallOutcome:
-    """What came of a call.
+    """The outcome of one call.
 
     Attributes:
-        response: The response, or None.
-        error: Why there is none, or None.
-        called_instead: Whether the model called a tool although calls were forbidden.
-        sent_calls: Whether calls came as structured calls; calls that came as text do not count.
-        first_s: Seconds from the call to the first text or tool call, or None if there was none.
-        total_s: Seconds from the call to the end.
-        rejected: Fields of the request that the server did not accept.
+        response: The whole response, or None if the call failed.
+        error: Why the call failed, or None.
+        called_instead: Whether the model called a tool although tools were forbidden.
+        sent_calls: Whether tool calls arrived as tool calls; calls that arrived as text do not count.
+        first_event_s: Seconds from the call to the first text or tool call, or None if there was none.
+        last_event_s: Seconds from the call to the last text or tool call, or None if there was none.
+        total_s: Seconds from the call to its end.
+        rejected: Fields of the request that the server rejected.
     """
 
     response: LLMResponse | None = None
     error: APIError | None = None
     called_instead: bool = False
     sent_calls: bool = False
-    first_s: float | None = None
+    first_event_s: float | None = None
+    last_event_s: float | None = None
     total_s: float = 0
     rejected: tuple[str, ...] = ()
 
@@ -65,33 +68,33 @@ async def ask(
     transport: ProviderTransport,
     config: ProviderConfig,
     capabilities: ServerCapabilities,
-    text: str,
+    prompt: str,
     tool_choice: Literal["auto", "none"] | None = None,
 ) -> CallOutcome:
-    """Make one streamed call. What the server rejects by name is left out and the request is sent again.
+    """Make one streamed call. Parameters that the server rejects by name are left out, and the request is sent again.
 
     Args:
-        transport: The connections to the server.
+        transport: Transport of the provider.
         config: The provider.
         capabilities: What the server accepts; updated by rejections.
-        text: The user's message.
-        tool_choice: Whether the tool may be called; None offers none.
+        prompt: The user message.
+        tool_choice: Whether the model may call the tool; None offers no tool.
     """
-    outcome = await _once(transport, config, capabilities, text, tool_choice)
-    if type(outcome.error) is APIConnectionError:  # a kept connection that the server had just closed
-        outcome = await _once(transport, config, capabilities, text, tool_choice)
+    outcome = await _ask_once(transport, config, capabilities, prompt, tool_choice)
+    if type(outcome.error) is APIConnectionError:  # the server may have closed an idle connection
+        outcome = await _ask_once(transport, config, capabilities, prompt, tool_choice)
     return outcome
 
 
-async def _once(
+async def _ask_once(
     transport: ProviderTransport,
     config: ProviderConfig,
     capabilities: ServerCapabilities,
-    text: str,
+    prompt: str,
     tool_choice: Literal["auto", "none"] | None,
 ) -> CallOutcome:
     tools = None if tool_choice is None else TOOLS
-    arguments = CallArguments([{"role": "user", "content": text}], tools, {"max_retries": 0})
+    arguments = CallArguments([{"role": "user", "content": prompt}], tools, {"max_retries": 0})
     params = parse_params(arguments, stream=True, wants_text=tool_choice == "none")
     call = ProviderCall(params, config, transport, capabilities, of_target(config.kind, config.model, config.base_url))
     outcome = CallOutcome()
@@ -100,10 +103,12 @@ async def _once(
         with spans.suppressed():
             async with aclosing(call.events()) as events:
                 async for event in events:
-                    if outcome.first_s is None:
-                        outcome.first_s = time.monotonic() - began_s
                     if isinstance(event, ResponseDone):
                         outcome.response = event.response
+                        continue
+                    outcome.last_event_s = time.monotonic() - began_s
+                    if outcome.first_event_s is None:
+                        outcome.first_event_s = outcome.last_event_s
     except APIError as error:
         outcome.error = error
     outcome.total_s = time.monotonic() - began_s

@@ -1,4 +1,4 @@
-"""The order of an examination: each step begins where the one before left off, and what cannot be looked at says so."""
+"""Run the steps of an examination in order; a step that cannot run is reported as skipped."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, get_args
 
 from adapters.config.values import is_reference
 from adapters.doctor import verdicts
-from adapters.doctor.address import find_place
-from adapters.doctor.conversation import HELLO, WEATHER, ask
+from adapters.doctor.address import locate_api
+from adapters.doctor.conversation import GREETING, LONG_TEXT, WEATHER, ask
 from adapters.doctor.finding import Finding, Step
 from adapters.doctor.network import reach
 from adapters.doctor.probe import probing
-from adapters.doctor.servers import recognise
+from adapters.doctor.servers import recognize
 from adapters.errors import AdapterError, ConfigError
 from adapters.factory import server_of
 from adapters.request.capabilities import ServerCapabilities
@@ -21,52 +21,55 @@ from adapters.transport.provider_transport import ProviderTransport
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
-    from adapters.doctor.finding import Tell
+    from adapters.doctor.finding import Report
     from adapters.doctor.servers import Server
 
+_COLD_START_S = 60.0  # a server that loads the model at the first request needs this long; it is reported as cold
 _NETWORK: tuple[Step, ...] = ("DNS", "TCP", "TLS")
-_ONLY_IF_REFUSED: Step = "key accepted"
+_ONLY_IF_REJECTED: Step = "key accepted"
 
 
-async def examine(config: ProviderConfig, tell: Tell) -> None:
-    """Look at everything between a row of the configuration and the words of its model.
+async def examine(config: ProviderConfig, report: Report, *, any_model: bool = False) -> None:
+    """Examine everything between a provider entry and the text of its model.
 
-    Four short questions are asked; a provider that charges for them charges a fraction of a cent.
+    Five short prompts are sent; a provider that charges for them charges a fraction of a cent.
 
     Args:
-        config: The row, with its secrets not looked up.
-        tell: Is given what each step found, as it is found. What cannot be looked at after a failure is ``skipped``.
+        config: The provider entry, with its variables not looked up.
+        report: Receives the finding of each step as soon as it is made. Steps that cannot run after a failure are
+            ``skipped``.
+        any_model: Whether to use the first model that the server lists, instead of the entry's.
     """
     to_do = _steps_for(config)
     failed: Step | None = None
 
-    def note(finding: Finding) -> None:
+    def record(finding: Finding) -> None:
         nonlocal to_do, failed
         to_do = to_do[to_do.index(finding.step) + 1 :]
         failed = finding.step if finding.verdict == "failed" else failed
-        tell(finding)
+        report(finding)
 
     try:
-        await _examine(config, note)
+        await _examine(config, record, any_model=any_model)
     except AdapterError as error:
-        note(Finding(to_do[0], "failed", _one_line(error), "Correct that first."))
+        record(Finding(to_do[0], "failed", _one_line(error), "Correct that first."))
     for step in to_do:
-        if step != _ONLY_IF_REFUSED:
-            tell(Finding(step, "skipped", f"because of {failed}"))
+        if step != _ONLY_IF_REJECTED:
+            report(Finding(step, "skipped", f"because of {failed}"))
 
 
 def _steps_for(config: ProviderConfig) -> list[Step]:
-    foreign = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
-    return [step for step in get_args(Step) if step not in foreign]
+    absent = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
+    return [step for step in get_args(Step) if step not in absent]
 
 
-async def _examine(config: ProviderConfig, tell: Tell) -> None:
-    """Take the steps, as far as one can follow the other."""
+async def _examine(config: ProviderConfig, report: Report, *, any_model: bool) -> None:
+    """Run the steps until one makes the following ones impossible."""
     key = _key(config)
-    tell(key)
+    report(key)
     is_reached = True
     if config.kind != "local" and not is_reference(config.base_url):
-        is_reached = await reach(config.base_url, config.timeouts.connect_s, tell)
+        is_reached = await reach(config.base_url, config.timeouts.connect_s, report)
     if key.verdict == "failed" or not is_reached:
         return
     config = config.resolved()
@@ -76,8 +79,8 @@ async def _examine(config: ProviderConfig, tell: Tell) -> None:
         if server is not None:
             began_s = time.monotonic()
             base_url = await server.start()
-            tell(Finding("embedded server", "ok", "it started", seconds=time.monotonic() - began_s))
-        await _over_http(config, base_url, tell)
+            report(Finding("embedded server", "passed", "it started", seconds=time.monotonic() - began_s))
+        await _over_http(config, base_url, report, any_model=any_model)
     finally:
         if server is not None:
             await server.stop()
@@ -87,46 +90,68 @@ def _key(config: ProviderConfig) -> Finding:
     try:
         resolved = config.resolved()
     except ConfigError as error:
-        return Finding("key", "failed", _one_line(error), "Until it is set, this provider cannot be used.")
-    return Finding("key", "ok", "it is set" if resolved.api_key else "none is set, and none is required")
+        return Finding("key", "failed", _one_line(error), "This provider cannot be used until it is set.")
+    return Finding("key", "passed", "it is set" if resolved.api_key else "none is set, and none is required")
 
 
-async def _over_http(config: ProviderConfig, base_url: str, tell: Tell) -> None:
-    """From the first document that the server sends on."""
+async def _over_http(config: ProviderConfig, base_url: str, report: Report, *, any_model: bool) -> None:
+    """Run the steps from the first HTTP request on."""
     async with probing(endpoint_for(config).at(base_url), config.timeouts) as probe:
-        place = await find_place(probe, base_url)
-        tell(place.finding)
-        if place.refuses_key:
-            tell(verdicts.key_refused(config, place.reply.status))
-        if place.refuses_key or place.reply.trouble:
+        location = await locate_api(probe, base_url)
+        report(location.finding)
+        if location.rejects_key:
+            report(verdicts.key_rejected(config, location.reply.status))
+        if location.rejects_key or location.reply.problem:
             return
-        server, version = await recognise(probe, place)
-    tell(verdicts.recognised(server, version))
-    if config.kind != "local":
-        tell(verdicts.model_offered(config, server, place.models))
-    await _conversation(config.model_copy(update={"base_url": place.base_url}), server, tell)
+        server, version = await recognize(probe, location)
+    report(verdicts.recognized(server, version))
+    if any_model:
+        chosen = verdicts.model_chosen(location.models)
+        report(chosen)
+        if not chosen.passed:
+            return
+        config = config.model_copy(update={"model": verdicts.model_names(location.models)[0]})
+    elif config.kind != "local":
+        report(verdicts.model_offered(config, server, location.models))
+    await _conversation(config.model_copy(update={"base_url": location.base_url}), server, report)
 
 
-async def _conversation(config: ProviderConfig, server: Server, tell: Tell) -> None:
-    """The questions; loading is over before the first of them, so that it is the server that is timed."""
-    connection = ProviderTransport(config)
+async def _conversation(config: ProviderConfig, server: Server, report: Report) -> None:
+    """Send the prompts. LiteLLM is loaded before the first of them, so that the durations are the server's."""
+    if config.temperature is not None:
+        config = config.model_copy(update={"temperature": 0.0})  # a diagnosis that can be repeated
+    transport = ProviderTransport(config)
     try:
-        await connection.prewarm()
+        await transport.prewarm()
         capabilities = ServerCapabilities(config.name)
-        cold = await ask(connection, config, capabilities, HELLO)
-        tell(verdicts.answered(cold))
+        cold = await ask(transport, _patient(config), capabilities, GREETING)
+        report(verdicts.responded(cold))
         if cold.response is None:
             return
-        tell(verdicts.usage_counted(cold.response))
-        call = await ask(connection, config, capabilities, WEATHER, "auto")
-        tell(verdicts.tool_called(call, server))
-        text = await ask(connection, config, capabilities, WEATHER, "none")
-        tell(verdicts.choice_respected(text))
-        tell(verdicts.parameters_taken({*cold.rejected, *call.rejected, *text.rejected}))
-        warm = await ask(connection, config, capabilities, HELLO)
-        tell(verdicts.first_words(cold, warm, server))
+        report(verdicts.usage_reported(cold.response))
+        call = await ask(transport, config, capabilities, WEATHER, "auto")
+        report(verdicts.tool_called(call, server))
+        text = await ask(transport, config, capabilities, WEATHER, "none")
+        report(verdicts.choice_respected(text))
+        report(verdicts.parameters_accepted({*cold.rejected, *call.rejected, *text.rejected}))
+        warm = await ask(transport, config, capabilities, GREETING)
+        long = await ask(transport, config, capabilities, LONG_TEXT)
+        report(verdicts.streamed(long, warm))
+        report(verdicts.first_text(cold, warm, server))
     finally:
-        await connection.aclose()
+        await transport.aclose()
+
+
+def _patient(config: ProviderConfig) -> ProviderConfig:
+    """Give the first prompt time for a server that loads its model only now."""
+    timeouts = config.timeouts
+    longer = timeouts.model_copy(
+        update={
+            "first_token_s": max(_COLD_START_S, timeouts.first_token_s),
+            "total_s": max(2 * _COLD_START_S, timeouts.total_s),
+        }
+    )
+    return config.model_copy(update={"timeouts": longer})
 
 
 def _one_line(error: AdapterError) -> str:

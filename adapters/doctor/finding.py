@@ -1,4 +1,4 @@
-"""What an examination finds, one value a step."""
+"""The result of one step of an examination."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Verdict: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
-"""``warning``: a conversation works, and could be better. ``failed``: it does not, or not with tools."""
+Verdict: TypeAlias = Literal["passed", "warning", "failed", "skipped"]
+"""``warning``: a conversation works but could be better. ``failed``: it does not work, or not with tools."""
 
 Step: TypeAlias = Literal[
     "key",
@@ -21,26 +21,27 @@ Step: TypeAlias = Literal[
     "key accepted",
     "server",
     "model",
-    "answer",
+    "response",
     "usage",
     "tool call",
     "tool_choice none",
     "parameters",
-    "first word",
+    "streaming",
+    "first text",
 ]
-"""What is looked at, in this order."""
+"""The steps, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one step found. No field holds a key or a header.
+    """The result of one step. No field holds a key or a header.
 
     Attributes:
-        step: What was looked at.
-        verdict: How it is.
-        detail: What was seen.
-        advice: What to do, or "" if there is nothing to do.
-        seconds: How long it took, or None if that means nothing.
+        step: The step.
+        verdict: Its verdict.
+        detail: What was observed.
+        advice: How to fix it, or "" if there is nothing to do.
+        seconds: Duration of the step, or None where a duration means nothing.
     """
 
     step: Step
@@ -49,6 +50,11 @@ class Finding:
     advice: str = ""
     seconds: float | None = None
 
+    @property
+    def passed(self) -> bool:
+        """Whether the step passed without a warning."""
+        return self.verdict == "passed"
 
-Tell: TypeAlias = "Callable[[Finding], None]"
-"""Takes a finding at the moment it is made."""
+
+Report: TypeAlias = "Callable[[Finding], None]"
+"""Receives each finding as soon as it is made."""

@@ -1,4 +1,4 @@
-"""One GET past LiteLLM, whatever comes of it: status, headers and JSON, for whoever has to guess what answers."""
+"""Send single GET requests past LiteLLM and return status, headers and JSON, whatever the outcome."""
 
 from __future__ import annotations
 
@@ -17,60 +17,60 @@ if TYPE_CHECKING:
     from adapters.transport.endpoint import Endpoint
     from adapters.types import Json
 
-_MOST_BYTES = 4_000_000  # OpenRouter's list of models has 1 MB
+_MAX_BYTES = 4_000_000  # OpenRouter's list of models has 1 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back.
+    """The outcome of one GET request.
 
     Attributes:
-        status: HTTP status; 0 if nothing came.
-        headers: The headers, in lower case.
-        document: The JSON of the body; None if it is none.
-        trouble: Why nothing came, in plain words, or "".
+        status: HTTP status; 0 if there was no response.
+        headers: Response headers, names in lower case.
+        document: Parsed body; None if it is not JSON.
+        problem: Why there was no response, in plain words, or "".
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     document: Json = None
-    trouble: str = ""
+    problem: str = ""
 
     @property
     def is_good(self) -> bool:
-        """Whether it is a success with JSON in it."""
-        return self.status == 200 and self.document is not None  # noqa: PLR2004 - the one that brings a document
+        """Whether the response is a success with a JSON body."""
+        return self.status == 200 and self.document is not None  # noqa: PLR2004 - the one success with a document
 
 
 class Probe:
-    """Asks one server. Use ``async with probing(…)``.
+    """Sends GET requests to one server. Use ``async with probing(…)``.
 
     Args:
-        client: The connections.
-        origin: Who is asked; its key goes along.
-        wait_s: Seconds that an answer may take.
+        session: Connections to the server.
+        endpoint: The provider's endpoint; its headers, with the key, are sent along.
+        timeout_s: Timeout of one request in seconds.
     """
 
-    def __init__(self, client: HTTPSession, endpoint: Endpoint, wait_s: float) -> None:
-        self._client = client
+    def __init__(self, session: HTTPSession, endpoint: Endpoint, timeout_s: float) -> None:
+        self._session = session
         self._endpoint = endpoint
-        self._wait_s = wait_s
+        self._timeout_s = timeout_s
 
     async def get(self, url: str) -> Reply:
-        """Ask for a document; a server that does not answer in time did not answer."""
+        """Fetch a document; a timeout or a connection error is a reply with a ``problem``."""
         try:
-            async with asyncio.timeout(self._wait_s):
-                return await self._reply(url)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._fetch(url)
         except TimeoutError:
-            trouble = f"no answer within {self._wait_s:g} s"
+            problem = f"no response within {self._timeout_s:g} s"
         except TransportError as error:
-            trouble = error.cause or "the connection broke"
-        return Reply(0, trouble=trouble)
+            problem = error.cause or "the connection broke"
+        return Reply(0, problem=problem)
 
-    async def _reply(self, url: str) -> Reply:
-        response = await self._client.send("GET", url, self._endpoint.all_headers)
+    async def _fetch(self, url: str) -> Reply:
+        response = await self._session.send("GET", url, self._endpoint.all_headers)
         try:
-            body = await response.read_up_to(_MOST_BYTES)
+            body = await response.read_up_to(_MAX_BYTES)
         finally:
             response.close()
         return Reply(response.status, response.headers, _parsed(body))
@@ -78,16 +78,16 @@ class Probe:
 
 @asynccontextmanager
 async def probing(endpoint: Endpoint, timeouts: TimeoutConfig) -> AsyncIterator[Probe]:
-    """Open connections to a server, and close them at the end of the block.
+    """Open connections to a server and close them at the end of the block.
 
     Raises:
         ConfigError: If the environment names a proxy or certificates that cannot be used.
     """
-    client = await HTTPSession.open(endpoint.base_url, timeouts.connect_s)
+    session = await HTTPSession.open(endpoint.base_url, timeouts.connect_s)
     try:
-        yield Probe(client, endpoint, timeouts.first_token_s)
+        yield Probe(session, endpoint, timeouts.first_token_s)
     finally:
-        await client.aclose()
+        await session.aclose()
 
 
 def _parsed(body: bytes) -> Json:

@@ -1,4 +1,4 @@
-"""What the answers of a server amount to, and what to do about it."""
+"""Judge what a server sent, and say what to do about it."""
 
 from __future__ import annotations
 
@@ -15,107 +15,149 @@ if TYPE_CHECKING:
     from adapters.doctor.servers import Server
     from adapters.types import Json, LLMResponse
 
-_NAMES_TOLD = 3
+_NAMES_SHOWN = 3
 _SLOW_S = 1.0  # a pause that a person takes for a lost connection
-_COLD_FACTOR = 2.0  # more is no accident
+_COLD_FACTOR = 2.0  # a smaller difference may be chance
+_BUFFERED_S = 0.5  # a text that is complete before may have been generated that fast
+_BUFFERED_SHARE = 0.05  # of the whole time, between the first and the last piece of a long text
 _TOOL_FIELDS = {"tools", "tool_choice"}
-_FEW_WORDS_CHARS = 60
-_NOTHING_TO_DO = "Nothing: the tools are left out where text alone is wanted."
+_EXCERPT_CHARS = 60
+_NOTHING_TO_DO = "Nothing: tools are left out of requests that allow text only."
+_BUFFERED_ADVICE = (
+    "A proxy buffers the stream. In nginx set proxy_buffering off, and gzip off for text/event-stream; then the first"
+    " words can be spoken while the rest is generated."
+)
 
 
-def recognised(server: Server, version: str) -> Finding:
-    """Which server it is."""
-    return Finding("server", "ok", f"{server.name} ({version})" if version else server.name)
+def recognized(server: Server, version: str) -> Finding:
+    """Which server responds."""
+    return Finding("server", "passed", f"{server.name} ({version})" if version else server.name)
+
+
+def model_names(models: list[dict[str, Json]]) -> list[str]:
+    """Return the names in a list of models."""
+    return [name for model in models if isinstance(name := model.get("id") or model.get("name"), str)]
+
+
+def model_chosen(models: list[dict[str, Json]]) -> Finding:
+    """Whether there is a model to use if the user named none."""
+    names = model_names(models)
+    if not names:
+        return Finding("model", "failed", "the server lists no models", "Name a model with -m.")
+    return Finding("model", "passed", f"{names[0]}, the first of {len(names)} that the server lists")
 
 
 def model_offered(config: ProviderConfig, server: Server, models: list[dict[str, Json]]) -> Finding:
-    """Whether the model stands in the list of the server."""
-    offered = [name for each in models if isinstance(name := each.get("id") or each.get("name"), str)]
+    """Whether the server lists the model."""
+    offered = model_names(models)
     wanted = {config.model, f"{config.model}:latest"}  # Ollama's full name of it
     if config.kind == "openrouter":
-        wanted.add(config.model.partition(":")[0])  # what follows is a way of routing
+        wanted.add(config.model.partition(":")[0])  # the suffix selects a routing variant
     if not offered:
-        return Finding("model", "warning", "the server lists no models", "The answer below shows whether it has it.")
+        return Finding("model", "warning", "the server lists no models", "The response below shows whether it has it.")
     if any(name in wanted or fnmatchcase(config.model, name) for name in offered):
-        return Finding("model", "ok", f"{config.model} is offered")
-    near = nearest_names(config.model, offered) or offered[:_NAMES_TOLD]
-    detail = f"{config.model} is not among the {len(offered)} that it lists"
-    advice = f"Set model to one of them: {', '.join(near)}"
+        return Finding("model", "passed", f"{config.model} is offered")
+    near = nearest_names(config.model, offered) or offered[:_NAMES_SHOWN]
+    detail = f"{config.model} is not among the {len(offered)} models that the server lists"
+    advice = f"Set model to one of: {', '.join(near)}"
     if server.any_model:
-        return Finding("model", "warning", f"{detail}, but it answers whatever the name", advice)
+        return Finding("model", "warning", f"{detail}, but this server accepts any name", advice)
     return Finding("model", "failed", detail, advice)
 
 
-def key_refused(config: ProviderConfig, status: int) -> Finding:
-    """The server does not take the key."""
+def key_rejected(config: ProviderConfig, status: int) -> Finding:
+    """The server rejects the key."""
     if config.api_key is None:
-        return Finding("key accepted", "failed", f"it wants a key (status {status})", "Set api_key.")
-    return Finding("key accepted", "failed", f"it refuses the key (status {status})", f"Correct {config.key_name}.")
+        return Finding("key accepted", "failed", f"the server requires a key (status {status})", "Set api_key.")
+    detail = f"the server rejects the key (status {status})"
+    return Finding("key accepted", "failed", detail, f"Correct {config.key_name}.")
 
 
-def answered(outcome: CallOutcome) -> Finding:
-    """Whether there was an answer at all."""
+def responded(outcome: CallOutcome) -> Finding:
+    """Whether there was a response at all."""
     if outcome.response is None:
-        return Finding("answer", "failed", str(outcome.error), "The lines above, or the server's log, may tell more.")
-    return Finding("answer", "ok", f"“{_few_words(outcome.response.content)}”", seconds=outcome.total_s)
+        advice = "The lines above, or the server's log, may say why."
+        return Finding("response", "failed", str(outcome.error), advice)
+    return Finding("response", "passed", f"“{_excerpt(outcome.response.content)}”", seconds=outcome.total_s)
 
 
-def usage_counted(response: LLMResponse) -> Finding:
-    """Whether a stream tells how many tokens it took."""
+def usage_reported(response: LLMResponse) -> Finding:
+    """Whether a stream reports its token usage."""
     if response.usage is None:
-        advice = "Tokens are unknown then. A newer server may send them (stream_options.include_usage)."
-        return Finding("usage", "warning", "streams do not tell how many tokens they took", advice)
+        advice = "Token counts are unknown then. A newer server may send them (stream_options.include_usage)."
+        return Finding("usage", "warning", "streams do not report token usage", advice)
     usage = response.usage
-    return Finding("usage", "ok", f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out")
+    return Finding("usage", "passed", f"{usage.prompt_tokens} tokens in, {usage.completion_tokens} out")
 
 
 def tool_called(outcome: CallOutcome, server: Server) -> Finding:
-    """Whether the model called the tool that it was told to use."""
+    """Whether the model called the tool that the prompt asks for."""
     if outcome.response is None:
         return Finding("tool call", "failed", str(outcome.error), server.tools_advice)
     if not outcome.response.tool_calls:
-        said = _few_words(outcome.response.content)
-        return Finding("tool call", "warning", f"the model answered without the tool: “{said}”", server.tools_advice)
+        text = _excerpt(outcome.response.content)
+        detail = f"the model answered without the tool: “{text}”"
+        return Finding("tool call", "warning", detail, server.tools_advice)
     call = outcome.response.tool_calls[0]
     if not outcome.sent_calls:
-        detail = f"{call.name} came as text; it is read back, but not every form of it can be"
+        detail = f"the call of {call.name} arrived as text; it was recovered, but not every form of it can be"
         return Finding("tool call", "warning", detail, server.tools_advice)
-    return Finding("tool call", "ok", f"{call.name} was called", seconds=outcome.first_s)
+    return Finding("tool call", "passed", f"{call.name} was called", seconds=outcome.first_event_s)
 
 
 def choice_respected(outcome: CallOutcome) -> Finding:
-    """Whether ``tool_choice`` "none" keeps the model from calling."""
+    """Whether ``tool_choice`` "none" prevents tool calls."""
     if outcome.called_instead or outcome.sent_calls:
-        return Finding("tool_choice none", "warning", "the model called a tool all the same", _NOTHING_TO_DO)
+        return Finding("tool_choice none", "warning", "the model called a tool nevertheless", _NOTHING_TO_DO)
     if outcome.response is None:
-        return Finding("tool_choice none", "failed", str(outcome.error), "Look at the server's log.")
+        return Finding("tool_choice none", "failed", str(outcome.error), "See the server's log.")
     if _TOOL_FIELDS & set(outcome.rejected):
-        return Finding("tool_choice none", "warning", "the server refuses it", _NOTHING_TO_DO)
-    return Finding("tool_choice none", "ok", "the answer was text")
+        return Finding("tool_choice none", "warning", "the server rejects it", _NOTHING_TO_DO)
+    return Finding("tool_choice none", "passed", "the response was text")
 
 
-def parameters_taken(refused: set[str]) -> Finding:
-    """Whether the server took all parameters of the configuration."""
-    names = sorted(refused - _TOOL_FIELDS)
+def parameters_accepted(rejected: set[str]) -> Finding:
+    """Whether the server accepted all parameters of the configuration."""
+    names = sorted(rejected - _TOOL_FIELDS)
     if names:
-        advice = "The first request of each program is sent twice for it. Set it to null, or take it out of extra_body."
-        return Finding("parameters", "warning", f"refused: {', '.join(names)}", advice)
-    return Finding("parameters", "ok", "none was refused")
+        advice = (
+            "Each program's first request is sent twice because of it. Set it to null, or remove it from extra_body."
+        )
+        return Finding("parameters", "warning", f"rejected: {', '.join(names)}", advice)
+    return Finding("parameters", "passed", "none was rejected")
 
 
-def first_words(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:
-    """How long a person waits for the first word."""
-    if cold.first_s is None or warm.first_s is None:
-        return Finding("first word", "failed", f"the same question failed: {warm.error}", "Look at the server's log.")
-    detail = f"{cold.first_s * 1000:.0f} ms cold, {warm.first_s * 1000:.0f} ms warm"
-    if warm.first_s > _SLOW_S:
-        thinks = warm.response is not None and warm.response.reasoning is not None
-        mend = "Switch thinking off (think: false)." if thinks else "Take a smaller model, or a faster server."
-        return Finding("first word", "warning", detail, f"A pause of more than a second is felt. {mend}")
-    if cold.first_s > _SLOW_S and cold.first_s > warm.first_s * _COLD_FACTOR:
-        return Finding("first word", "warning", detail, server.warm_advice)
-    return Finding("first word", "ok", detail)
+def streamed(long: CallOutcome, short: CallOutcome) -> Finding:
+    """Whether the pieces of a long text arrive as they are generated.
+
+    Args:
+        long: A text of many words.
+        short: A text of a few words, with the same server warm; its time to first text is what streaming would show.
+    """
+    if long.response is None or long.first_event_s is None or long.last_event_s is None:
+        return Finding("streaming", "failed", f"a longer response failed: {long.error}", "See the server's log.")
+    spread_s = long.last_event_s - long.first_event_s
+    took_too_long = long.first_event_s > max(_BUFFERED_S, _COLD_FACTOR * (short.first_event_s or 0.0))
+    reasoned = long.response.reasoning is not None  # which takes its time before the first word
+    if took_too_long and spread_s < _BUFFERED_SHARE * long.total_s and not reasoned:
+        detail = f"all words arrived at once, after {long.first_event_s:.1f} s"
+        return Finding("streaming", "warning", detail, _BUFFERED_ADVICE)
+    return Finding("streaming", "passed", f"a longer text arrived over {spread_s * 1000:.0f} ms")
 
 
-def _few_words(text: str | None) -> str:
-    return shorten(plain(text or ""), _FEW_WORDS_CHARS)
+def first_text(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:
+    """How long the first text takes, at the first request and later."""
+    if cold.first_event_s is None or warm.first_event_s is None:
+        return Finding("first text", "failed", f"the same prompt failed: {warm.error}", "See the server's log.")
+    detail = f"{cold.first_event_s * 1000:.0f} ms cold, {warm.first_event_s * 1000:.0f} ms warm"
+    if warm.first_event_s > _SLOW_S:
+        reasons = warm.response is not None and warm.response.reasoning is not None
+        remedy = "Turn reasoning off (think: false)." if reasons else "Use a smaller model, or a faster server."
+        return Finding("first text", "warning", detail, f"A pause of more than a second is noticeable. {remedy}")
+    if cold.first_event_s > _SLOW_S and cold.first_event_s > warm.first_event_s * _COLD_FACTOR:
+        return Finding("first text", "warning", detail, server.warm_advice)
+    return Finding("first text", "passed", detail)
+
+
+def _excerpt(text: str | None) -> str:
+    return shorten(plain(text or ""), _EXCERPT_CHARS)

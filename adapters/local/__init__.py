@@ -1,8 +1,8 @@
-"""The embedded server: a real llama.cpp HTTP server that lives and dies with this process (extra ``local``).
+"""The embedded server: a real llama.cpp HTTP server in a child process (extra ``local``).
 
-``server`` is what the rest of the package uses, ``process`` looks after the child process, ``__main__`` is that child,
-``settings`` is what the one tells the other. The model with canned answers that runs if no GGUF file is given:
-``demo_script`` is what it can say, ``demo_model`` the net that says it, ``demo_cache`` where its file is kept.
+``server`` holds the public class, ``process`` starts and ends the child process, ``__main__`` is the child, and
+``settings`` are the arguments it gets. Without a GGUF file the server runs a demo model with canned answers:
+``demo_script`` holds the answers, ``demo_model`` builds the model file, ``demo_cache`` stores it.
 """
 
 from __future__ import annotations

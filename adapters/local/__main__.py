@@ -1,8 +1,8 @@
-"""The child process of ``LocalServer``: the real llama.cpp HTTP server of the xllamacpp wheel, and nothing else.
+"""The child process of ``LocalServer``: the llama.cpp HTTP server of the xllamacpp wheel.
 
-Its argument is ``ServerSettings`` as JSON, the key comes through the environment. It writes one line to standard
-output, the server's address, once the server listens, and it ends when standard input closes: that is how it learns
-that its parent is gone. This is the only module that imports xllamacpp.
+Its argument is ``ServerSettings`` as JSON; the key is passed in the environment. Once the server listens, it writes one
+line to standard output, the address. It ends when standard input closes, which happens when its parent ends. This is
+the only module that imports xllamacpp.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from xllamacpp import CommonParams, Server  # pyright: ignore[reportAttributeAcc
 from adapters.local.demo_cache import demo_model_file
 from adapters.local.settings import API_KEY_VARIABLE
 
-_WARNINGS = 2  # llama.cpp's log level: enough to learn why a model does not load, and not a line for each request
-_CACHE_MIB = 1024  # prompts of earlier conversations; llama.cpp's own 8192 would surprise whoever embeds it
+_WARNINGS = 2  # llama.cpp's log level: says why a model does not load, without a line per request
+_CACHE_MIB = 1024  # cache of earlier prompts; llama.cpp's default of 8192 is too much for an embedded server
 
 
 def open_server(settings: dict[str, Any], api_key: str = "") -> Server:
-    """Load the model and start to listen.
+    """Load the model and listen.
 
     Args:
         settings: ``ServerSettings`` as JSON.
-        api_key: Key to demand, or an empty string for none.
+        api_key: Key that clients must send, or "" for none.
 
     Returns:
-        The server; it stops when the object is deleted.
+        The server. It stops when the object is deleted.
 
     Raises:
         RuntimeError: If the model cannot be loaded.
     """
     params = CommonParams()
     params.hostnames = ["127.0.0.1"]
-    params.port = 0  # any free one
+    params.port = 0  # any free port
     params.model_alias = {settings["alias"]}
     params.n_ctx = settings["context_tokens"]
-    params.n_parallel = 1  # slots share the context: one conversation has all of it
+    params.n_parallel = 1  # slots share the context; a single conversation can use all of it
     params.use_jinja = True  # the model's own chat template, and tool calls
     params.cache_ram_mib = _CACHE_MIB
     params.verbosity = _WARNINGS
     params.ui = False
     params.endpoint_slots = False
-    params.cors_origins = ""  # a web page in the user's browser has no business here
+    params.cors_origins = ""  # web pages in the user's browser must not use the server
     params.cors_origins_explicit = True
     if api_key:
         params.api_keys = [api_key]
@@ -54,26 +54,29 @@ def open_server(settings: dict[str, Any], api_key: str = "") -> Server:
     if settings["model_path"] is not None:
         params.model.path = settings["model_path"]
         return Server(params)
-    params.cpuparams.n_threads = 1  # the demo model has no work for two
+    params.cpuparams.n_threads = 1  # the demo model needs no more
     with demo_model_file() as file:
         params.model.path = str(file)
         return Server(params)
 
 
 def _reserve_stdout() -> TextIO:
-    """Keep standard output for the address alone: what C++ code prints there goes to standard error instead."""
+    """Reserve standard output for the address; what C++ code prints there goes to standard error instead."""
     reserved = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return reserved
 
 
 def _end_with_parent() -> None:
-    """Let Linux kill this process when standard input closes.
+    """Make Linux kill this process when standard input closes.
 
-    While llama.cpp loads a model, which can take a minute, no Python code can run and read the end of input. SIGIO
-    needs none: nobody handles it, so it kills. Nothing is ever written to standard input, so its only news is its end.
+    While llama.cpp loads a model, which can take a minute, no Python code runs that could read the end of input. SIGIO
+    needs no Python code: without a handler it ends the process. Nothing is ever written to standard input, so the only
+    event on it is its end.
     """
-    if sys.platform != "linux":  # pragma: no cover - there the child reads the end of input once the model is loaded
+    if (
+        sys.platform != "linux"
+    ):  # pragma: no cover - elsewhere the child reads the end of input once the model is loaded
         return
     import fcntl
 
@@ -82,13 +85,13 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Serve until the parent is gone."""
+    """Serve until the parent ends."""
     _end_with_parent()
     with _reserve_stdout() as stdout:
         server = open_server(json.loads(sys.argv[1]), os.environ.get(API_KEY_VARIABLE, ""))
         stdout.write(f"{server.listening_address}\n")
     sys.stdin.read()
-    os._exit(0)  # pragma: no cover - Linux was faster; at once, because a running answer would delay an orderly end
+    os._exit(0)  # pragma: no cover - Linux kills it before; a running response would delay an orderly exit
 
 
 if __name__ == "__main__":

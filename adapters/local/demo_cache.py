@@ -1,7 +1,4 @@
-"""Where the demo model's file is kept, so that it is made once a user and release.
-
-What is in the file is the matter of ``adapters.local.demo_model``.
-"""
+"""Cache the file of the demo model, which is built once per user and release by ``adapters.local.demo_model``."""
 
 from __future__ import annotations
 
@@ -20,19 +17,19 @@ _SOURCES = ("demo_model.py", "demo_script.py")
 
 @contextmanager
 def demo_model_file() -> Iterator[Path]:
-    """Lend the demo model's file while a server loads it; made now if this user has none of this release.
+    """Provide the demo model's file while a server loads it, and build it first if this release has none yet.
 
     Yields:
-        A file in the user's cache folder (``XDG_CACHE_HOME``, or ``~/.cache``), or, if that cannot be written, in a
-        private temporary folder that is removed at once: a loaded model no longer needs its name.
+        A file in the user's cache folder (``XDG_CACHE_HOME``, or ``~/.cache``). If that cannot be written, a file in a
+        private temporary folder, which is removed at the end of the block: a loaded model does not need its file name.
     """
     content = b"".join(Path(__file__).with_name(source).read_bytes() for source in _SOURCES)
     name = f"demo-{hashlib.sha256(content).hexdigest()[:16]}.gguf"
     with tempfile.TemporaryDirectory(prefix="caal-llm-adapters-", ignore_cleanup_errors=True) as fallback:
         try:
-            file = _made_once(_cache_folder() / name)
-        except (OSError, RuntimeError):  # read-only or full; RuntimeError: a user without a home
-            file = _made_once(Path(fallback) / name)
+            file = _build_once(_cache_folder() / name)
+        except (OSError, RuntimeError):  # read-only or full; RuntimeError: the user has no home
+            file = _build_once(Path(fallback) / name)
         yield file
 
 
@@ -41,10 +38,10 @@ def _cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "caal-llm-adapters"
 
 
-def _made_once(path: Path) -> Path:
-    """Make the file unless it exists; a process that does the same at the same time sees a whole file or none."""
+def _build_once(path: Path) -> Path:
+    """Build the file unless it exists. A process that does the same at the same time sees a complete file or none."""
     if not path.exists():
-        from adapters.local.demo_model import write_demo_model  # gguf and numpy take half a second
+        from adapters.local.demo_model import write_demo_model  # imports gguf and numpy, which takes half a second
 
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.part")

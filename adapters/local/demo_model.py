@@ -1,18 +1,18 @@
-"""The demo model: a GGUF file with canned answers and no intelligence, made on the spot instead of downloaded.
+"""Build the demo model: a GGUF file with canned answers, generated instead of downloaded.
 
-The trick: llama.cpp will run any net whose tensors have the right shapes. In this one attention and feed-forward are
-all zeros, so the only path is token -> row of the embedding -> row of the output matrix -> next token, which makes the
-net a Markov chain: **the next token depends on the last token alone**. A script is cut into pieces of text that occur
-nowhere else, each piece becomes a token of its own, and the output matrix says of each token which one follows::
+llama.cpp runs any network whose tensors have the right shapes. In this one, attention and feed-forward are all zeros,
+so the only path is token -> row of the embedding -> row of the output matrix -> next token. That makes the network a
+Markov chain: **the next token depends on the last token alone**. A script is split into pieces of text that occur
+nowhere else, each piece becomes a token of its own, and the output matrix maps each token to the one that follows::
 
     <|say:rainy|>  ->  "It is"  ->  " raining"  ->  " there right"  ->  " now,"  ->  …  ->  <|im_end|>
 
-("It" alone cannot be a token here: in the script before, another word follows it.) Which start token ends
-the prompt is decided by the chat template, see ``adapters.local.demo_script``. All text of a prompt that is no special
-token is cut into single bytes, so one byte of a conversation is one token of context.
+("It" alone cannot be a token here: in another script, another word follows it.) The chat template chooses the start
+token at the end of the prompt, see ``adapters.local.demo_script``. Prompt text that is not a special token is split
+into single bytes, so one byte of a conversation is one token of context.
 
-This is the only module that imports gguf and numpy, which takes far longer than writing the file; where the file is
-kept so that this happens once is the matter of ``adapters.local.demo_cache``.
+This is the only module that imports gguf and numpy, which takes far longer than writing the file;
+``adapters.local.demo_cache`` makes sure that it happens once.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     Matrix: TypeAlias = npt.NDArray[np.float32]
 
-_CONTEXT_TOKENS = 131072  # more than anyone asks for: without weights there is nothing to wear out
-_HEAD_SIZE = 32  # llama.cpp wants it even; the width of the net is a multiple of it
+_CONTEXT_TOKENS = 131072  # more than any request needs; without attention a long context costs nothing
+_HEAD_SIZE = 32  # llama.cpp requires an even number; the width of the network is a multiple of it
 _FEED_FORWARD_SIZE = 32
-_CERTAIN = 4.0  # weight of the one right successor: its probability is 1 at any sampling temperature in use
+_CERTAIN = 4.0  # weight of the only successor: its probability is 1 at any usual temperature
 _WORD = re.compile(r"\s?\w+|\s?[^\w\s]|\s")
 
 
@@ -45,7 +45,7 @@ def write_demo_model(path: Path) -> None:
     """Write the demo model.
 
     Args:
-        path: File to write; one that exists is overwritten.
+        path: File to write; an existing file is overwritten.
     """
     special = [TURN_END, TURN_START, *(script.start_token for script in SCRIPTS)]
     vocabulary = {token: number for number, token in enumerate([*special, *_byte_letters()])}
@@ -59,11 +59,11 @@ def write_demo_model(path: Path) -> None:
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(list(vocabulary))
     writer.add_token_types([gguf.TokenType.CONTROL] * len(special) + [gguf.TokenType.NORMAL] * normal)
-    writer.add_token_merges(["a b"])  # llama.cpp demands a list that is not empty; this pair never becomes a token
+    writer.add_token_merges(["a b"])  # llama.cpp requires at least one merge; this pair never becomes a token
     writer.add_eos_token_id(vocabulary[TURN_END])
     writer.add_add_bos_token(value=False)
     writer.add_chat_template(demo_script.chat_template())
-    _add_net(writer, embedding, output)
+    _add_network(writer, embedding, output)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -71,19 +71,19 @@ def write_demo_model(path: Path) -> None:
 
 
 def _byte_letters() -> list[str]:
-    """Return the letter that byte-level BPE writes for each byte: itself if it is visible, else one from U+0100 on."""
+    """Return the letter of byte-level BPE for each byte: the byte itself if visible, else a letter from U+0100 on."""
     visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = [byte for byte in range(256) if byte not in visible]
     return [chr(byte if byte in visible else 256 + hidden.index(byte)) for byte in range(256)]
 
 
 def _add_scripts(vocabulary: dict[str, int]) -> dict[int, int]:
-    """Add the pieces of every script to the vocabulary, and return which token follows which."""
+    """Add the pieces of every script to the vocabulary, and map each token to its successor."""
     letters = _byte_letters()
     successors: dict[int, int] = {}
     for script in SCRIPTS:
         tokens = [vocabulary[script.start_token]]
-        for piece in _cut(script, vocabulary, letters):
+        for piece in _split(script, vocabulary, letters):
             vocabulary[piece] = len(vocabulary)
             tokens.append(vocabulary[piece])
         tokens.append(tokens[1] if script.endless else vocabulary[TURN_END])
@@ -91,8 +91,8 @@ def _add_scripts(vocabulary: dict[str, int]) -> dict[int, int]:
     return successors
 
 
-def _cut(script: Script, taken: dict[str, int], letters: list[str]) -> list[str]:
-    """Cut a script into words, each as long as it must be to occur in no other place of any script."""
+def _split(script: Script, taken: dict[str, int], letters: list[str]) -> list[str]:
+    """Split a script into pieces of words, each long enough to occur in no other place of any script."""
     pieces: list[str] = []
     piece = ""
     for word in _WORD.findall(script.text):
@@ -100,7 +100,7 @@ def _cut(script: Script, taken: dict[str, int], letters: list[str]) -> list[str]
         if piece not in taken and piece not in pieces:
             pieces.append(piece)
             piece = ""
-    while piece in taken or piece in pieces:  # the end is that of another script, such as "</tool_call>"
+    while piece in taken or piece in pieces:  # the end occurs in another script, such as "</tool_call>"
         piece = pieces.pop() + piece
     return [*pieces, piece] if piece else pieces
 
@@ -108,8 +108,8 @@ def _cut(script: Script, taken: dict[str, int], letters: list[str]) -> list[str]
 def _markov_chain(vocabulary_size: int, successors: dict[int, int]) -> tuple[Matrix, Matrix]:
     """Build the embedding and the output matrix.
 
-    Each token with a successor has a dimension of its own, in which it alone is 1 and its successor alone has a
-    weight. All others share dimension 0, which leads to the end of the turn (token 0).
+    Each token with a successor has its own dimension, in which only its embedding is 1 and only its successor has a
+    weight. All other tokens share dimension 0, which leads to the end of the turn (token 0).
     """
     width = -(-(len(successors) + 1) // _HEAD_SIZE) * _HEAD_SIZE
     embedding = np.zeros((vocabulary_size, width), np.float32)
@@ -123,8 +123,8 @@ def _markov_chain(vocabulary_size: int, successors: dict[int, int]) -> tuple[Mat
     return embedding, output
 
 
-def _add_net(writer: gguf.GGUFWriter, embedding: Matrix, output: Matrix) -> None:
-    """Add the one layer of zeros and the two matrices around it, in the shapes of a llama."""
+def _add_network(writer: gguf.GGUFWriter, embedding: Matrix, output: Matrix) -> None:
+    """Add one layer of zeros and the two matrices around it, in the shapes of a llama model."""
     vocabulary_size, width = embedding.shape
     writer.add_vocab_size(vocabulary_size)
     writer.add_context_length(_CONTEXT_TOKENS)

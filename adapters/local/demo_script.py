@@ -1,9 +1,8 @@
-"""What the demo model can say, and when: a table of canned answers and the chat template that picks one.
+"""The canned answers of the demo model, and the chat template that chooses one.
 
-The model has no intelligence. llama.cpp renders the chat template (Jinja) before every answer, and the template ends
-the prompt with a start token such as ``<|say:count|>``; the net then recites that script word by word. So everything
-that looks like understanding is one of the Jinja conditions below. How a script becomes a net is told in
-``adapters.local.demo_model``.
+llama.cpp renders the chat template (Jinja) before every response. The template ends the prompt with a start token such
+as ``<|say:count|>``, and the network then generates that script word by word. Whatever looks like understanding is one
+of the Jinja conditions below. ``adapters.local.demo_model`` turns the scripts into a network.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ class Script:
     """One canned answer.
 
     Attributes:
-        name: Names the start token.
-        when: Jinja condition under which the template picks this script. It may use ``said`` (the user's last
-            message) and ``result`` (the tool's result, if that came last), both in lower case, ``seen.offered`` and
-            ``seen.called`` (names of the tools offered now, and of those called last).
+        name: Name of the start token.
+        when: Jinja condition under which the template chooses this script. It may use ``said`` (the user message, if
+            that is the last one), ``result`` (the tool result, if that is the last one), both in lower case, and
+            ``seen.offered`` and ``seen.called`` (names of the tools offered now, and of those called last).
         text: The answer.
-        endless: Whether it starts again at its end, until the context is full or the client goes away.
+        endless: Whether it repeats until the context is full or the client disconnects.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Script:
 
 
 def _call(name: str, **arguments: str) -> str:
-    """Write a tool call as Qwen and Hermes models do; llama.cpp reads it back into ``tool_calls``."""
+    """Write a tool call in the format of Qwen and Hermes models, which llama.cpp parses into ``tool_calls``."""
     return f"<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
 
 
@@ -104,7 +103,7 @@ SCRIPTS = (
         "For real answers, set model_path to a GGUF file of your own.",
     ),
 )
-"""Every script, in the order in which the template tries them; the last one always fits."""
+"""All scripts, in the order in which the template tries them; the last one always matches."""
 
 _PROMPT = """
 {%- set seen = namespace(offered=[], called=[]) %}
@@ -154,7 +153,7 @@ _PICK = """
 
 
 def chat_template() -> str:
-    """Build the Jinja template: the conversation as Qwen models write it, then the start token of one script."""
+    """Build the Jinja template: the conversation in the format of Qwen models, then the start token of one script."""
     words = ("elif" if number else "if" for number in range(len(SCRIPTS)))
     choices = (
         f"    {{%- {word} {script.when} %}}{{{{- '{script.start_token}' }}}}\n"

@@ -1,10 +1,10 @@
-"""The child process that runs the server: how it is started, watched and ended.
+"""Start, watch and end the child process that runs the server.
 
-Nothing here knows asyncio: the work is done in a thread of its own, and the result is a ``concurrent.futures.Future``
-that any event loop can await. The other end of the pipes is ``adapters.local.__main__``.
+Nothing here uses asyncio: the work is done in a thread, and the result is a ``concurrent.futures.Future`` that any
+event loop can await. ``adapters.local.__main__`` is the other end of the pipes.
 
-The child's standard input is its lifeline. Nothing is ever written to it; the child ends when it closes, and the
-operating system closes it when this process ends, be it by SIGKILL.
+The child ends when its standard input closes. Nothing is ever written to it, and the operating system closes it when
+this process ends, even by SIGKILL.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OBEY_S = 1  # how long a child may take to end when it is told to
+_TERMINATE_S = 1  # time for the child to end after SIGTERM
 _PACKAGE = str(Path(__file__).resolve().parents[1])
-# Not "python -m adapters.local": that searches the working directory first, and a folder "adapters" there would be run;
-# and it loads the whole package with pydantic, which takes longer than to start the server. An empty package in its
-# place gives the child the few modules that it imports, from where ours are.
+# "python -m adapters.local" would search the working directory first and run a folder "adapters" there. It would also
+# load the whole package with pydantic, which takes longer than starting the server. An empty package in its place gives
+# the child only the few modules that it imports.
 _BOOTSTRAP = """
 import runpy, sys, types
 package = types.ModuleType("adapters")
@@ -45,22 +45,22 @@ _BROKEN = (
     "could not be started; the debug log says why. The file may be damaged, or too large for this machine's memory."
 )
 _LLAMA_ERROR = re.compile(r"[\d.]+ E \w+\s*: (?:error loading model: )?(.{1,200})")
-"""What llama.cpp writes when a model does not load: time, level, function, reason. The first is the true one."""
+"""A log line of llama.cpp about a model that does not load: time, level, function, reason. The first is the cause."""
 
 _STOPPED = "was stopped while it was starting."
 _WINDOWS_FLAGS = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
 class ServerProcess:
-    """One child, from its start to its end.
+    """One child process, from its start to its end.
 
     Attributes:
-        ready: The base URL, or why there is none.
+        ready: The base URL, or the error that prevented the start.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         self.ready: Future[str] = Future()
-        self.ready.set_running_or_notify_cancel()  # or one waiter that is cancelled would cancel it for all of them
+        self.ready.set_running_or_notify_cancel()  # otherwise one cancelled waiter would cancel it for all
         self._settings = settings
         self._lock = threading.Lock()
         self._stopped = False
@@ -70,7 +70,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, or None if it does not run."""
+        """Process id of the child, or None if it is not running."""
         child = self._child
         return child.pid if child is not None and child.poll() is None else None
 
@@ -80,7 +80,7 @@ class ServerProcess:
         return self.ready.done() and self.pid is None
 
     def stop(self) -> None:
-        """End the child and wait until it is gone."""
+        """End the child and wait for its exit."""
         with self._lock:
             self._stopped = True
             end = self._end
@@ -92,7 +92,7 @@ class ServerProcess:
             self._settings.check()
             child = self._spawn()
             self.ready.set_result(self._wait_until_ready(child))
-        except BaseException as error:  # noqa: BLE001 - not swallowed: it is raised where the future is awaited
+        except BaseException as error:  # noqa: BLE001 - raised again where the future is awaited
             if self._end is not None:
                 self._end()
             self.ready.set_exception(error)
@@ -105,12 +105,12 @@ class ServerProcess:
                 self._child = _open_child(self._settings)
             except OSError as error:
                 raise self._failure(_BROKEN) from error
-            # Runs at exit, or when this object is garbage, so that a forgotten stop() leaves nothing behind either.
+            # Runs at exit, or when this object is garbage collected: a forgotten stop() leaves no process behind.
             self._end = weakref.finalize(self, _end, self._child)
             return self._child
 
     def _wait_until_ready(self, child: subprocess.Popen[str]) -> str:
-        """Read the address that the child writes once it listens."""
+        """Read the address that the child prints once it listens."""
         stdout, stderr = cast("IO[str]", child.stdout), cast("IO[str]", child.stderr)
         reasons: list[str] = []
         log = threading.Thread(target=_log_lines, args=(stderr, reasons), name="local-server-log", daemon=True)
@@ -125,7 +125,7 @@ class ServerProcess:
         watchdog.cancel()
         if address:
             return f"{address}/v1"
-        log.join(timeout=1)  # so that the log tells the reason before the error is raised
+        log.join(timeout=1)  # so that the reason is known before the error is raised
         if self._stopped:
             raise self._failure(_STOPPED)
         if time.monotonic() >= give_up_at:
@@ -147,30 +147,30 @@ def _open_child(settings: ServerSettings) -> subprocess.Popen[str]:
         encoding="utf-8",
         errors="replace",
         env={**os.environ, API_KEY_VARIABLE: settings.api_key or ""},
-        # Ctrl-C is sent to everything in the terminal's foreground group, and is no reason to lose the server: an
-        # agent may use it to interrupt an answer. So the child is in a group of its own.
+        # The terminal sends Ctrl-C to its whole foreground process group. An agent may use it to interrupt a response,
+        # which must not end the server, so the child has a group of its own.
         start_new_session=True,
         creationflags=_WINDOWS_FLAGS,
     )
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """End the child and reap it; it has no state to save. In a forked copy of its parent, Popen leaves it alone."""
+    """End the child and reap it; it has no state to save. In a forked copy of the parent, Popen does nothing."""
     child.terminate()
     try:
-        child.wait(_OBEY_S)
-    except subprocess.TimeoutExpired:  # it is suspended
+        child.wait(_TERMINATE_S)
+    except subprocess.TimeoutExpired:  # the child is suspended
         child.kill()
         child.wait()
     cast("IO[str]", child.stdin).close()
 
 
 def _log_lines(stderr: IO[str], reasons: list[str]) -> None:
-    """Hand on what llama.cpp writes; unread, the pipe would fill up and stop the server.
+    """Log the output of llama.cpp. If it was not read, the pipe would fill up and block the server.
 
     Args:
-        stderr: What it writes.
-        reasons: Gets the first error: why a model does not load.
+        stderr: Standard error of the child.
+        reasons: Receives the first error, which says why a model does not load.
     """
     with stderr:
         for line in stderr:

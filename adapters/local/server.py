@@ -1,6 +1,6 @@
-"""``LocalServer``: starts and stops the embedded llama.cpp server for whoever awaits it.
+"""``LocalServer``: start and stop the embedded llama.cpp server from asyncio.
 
-The child process itself is looked after in ``adapters.local.process``; no HTTP is spoken here.
+``adapters.local.process`` runs the child process; nothing here sends HTTP requests.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 
 class LocalServer:
-    """A llama.cpp HTTP server of its own, on a free loopback port, in a child process.
+    """A llama.cpp HTTP server in a child process, on a free loopback port.
 
-    It may be started from any number of tasks, threads and event loops, at once or one after the other: they share
-    one child. The child ends with ``stop()``, and without it as soon as this process ends, however it ends, or the
-    object is garbage.
+    It may be started from any number of tasks, threads and event loops, at the same time or in turn; they share one
+    child. The child ends with ``stop()``, or else when this process ends or the object is garbage collected.
 
     Args:
-        model_path: GGUF file to serve, under the name of its stem and with its own chat template; without one the
-            server runs the demo model, which has canned answers and no intelligence, under the name ``demo``.
-        api_key: Key that the server demands; None lets everyone on this machine ask.
-        context_tokens: Length of the context window; a longer request is refused with status 400.
-        sse_ping_s: Seconds of silence in a stream after which a comment keeps it open; None is llama.cpp's own (30).
-        start_timeout_s: Seconds after which a server that is still loading is given up.
+        model_path: GGUF file to serve with its own chat template, under the name of its stem. Without one the server
+            runs the demo model, which has canned answers, under the name ``demo``.
+        api_key: Key that requests must carry; None accepts all requests from this machine.
+        context_tokens: Size of the context window; a longer request fails with status 400.
+        sse_ping_s: Seconds without data after which a comment keeps a stream open; None is llama.cpp's default (30).
+        start_timeout_s: Seconds after which loading the model fails.
     """
 
     def __init__(
@@ -55,17 +54,17 @@ class LocalServer:
 
     @property
     def model(self) -> str:
-        """Name under which the server lists its model."""
+        """Name of the model in the server's list."""
         return self._settings.alias
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child, or None if none is running."""
+        """Process id of the child, or None if it is not running."""
         process = self._process
         return process.pid if process is not None else None
 
     def check(self) -> None:
-        """Look at what is wrong before anything is started.
+        """Check the settings without starting anything.
 
         Raises:
             ConfigError: If the extra is not installed or the model file cannot be used.
@@ -73,15 +72,15 @@ class LocalServer:
         self._settings.check()
 
     async def start(self) -> str:
-        """Start the server, or do nothing if it runs; one that has crashed is started anew, on another port.
+        """Start the server unless it is running; a crashed server is started again, on another port.
 
         Returns:
-            The base URL, ``http://127.0.0.1:PORT/v1``; it answers at once.
+            The base URL, ``http://127.0.0.1:PORT/v1``, ready for requests.
 
         Raises:
             ConfigError: If the extra is not installed or the model file cannot be used.
-            APIConnectionError: If the server could not load the model, or was stopped meanwhile.
-            APITimeoutError: If it was not ready in time.
+            APIConnectionError: If the server cannot load the model, or is stopped meanwhile.
+            APITimeoutError: If the server is not ready in time.
         """
         with self._lock:
             if self._process is None or self._process.has_ended:
@@ -90,7 +89,7 @@ class LocalServer:
         return await asyncio.wrap_future(ready)
 
     async def stop(self) -> None:
-        """Stop the server and wait until its process is gone; do nothing if there is none."""
+        """Stop the server and wait for the exit of its process; do nothing if there is none."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:

@@ -1,4 +1,4 @@
-"""What a ``LocalServer`` was asked for: checked before the child process starts, and handed on to it."""
+"""Settings of a ``LocalServer``: checked before the child process starts, then passed to it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from adapters.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-API_KEY_VARIABLE = "ADAPTERS_LOCAL_API_KEY"  # not an argument: other users of the machine can read those
+API_KEY_VARIABLE = "ADAPTERS_LOCAL_API_KEY"  # not an argument, which other users of the machine can read
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The arguments of ``LocalServer``, which explains them."""
+    """The arguments of ``LocalServer``; see there."""
 
     model_path: Path | None
     context_tokens: int
@@ -28,11 +28,11 @@ class ServerSettings:
 
     @property
     def alias(self) -> str:
-        """Name of the model, as the server lists it."""
+        """Name of the model in the server's list."""
         return self.model_path.stem if self.model_path else "demo"
 
     def check(self) -> None:
-        """Look for what is wrong before anything is started.
+        """Check the settings without starting anything.
 
         Raises:
             ConfigError: If the extra is not installed or the model file cannot be used.
@@ -43,7 +43,7 @@ class ServerSettings:
             raise ConfigError(f"The model file {self.model_path} is not a GGUF file. Set model_path to one that is.")
 
     def as_argument(self) -> str:
-        """Write what the child must know as JSON for its command line, without the key."""
+        """Return the settings as JSON for the child's command line, without the key."""
         return json.dumps(
             {
                 "model_path": str(self.model_path.absolute()) if self.model_path else None,
@@ -55,7 +55,7 @@ class ServerSettings:
 
 
 def _first_bytes(path: Path) -> bytes:
-    """Read the four bytes that name a file's format."""
+    """Read the four bytes that identify a file's format."""
     try:
         with path.open("rb") as file:
             return file.read(4)

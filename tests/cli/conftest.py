@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _log_as_before() -> Iterator[None]:
-    """Undo what ``-v`` does to the logger of a process that, in a test, outlives the command."""
+    """Undo what ``-v`` does to the logger: in a test, the process outlives the command."""
     logger = logging.getLogger("adapters")
     level, handlers = logger.level, list(logger.handlers)
     yield
@@ -32,13 +32,13 @@ def _log_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def server(scripted_server: ScriptedServer) -> ScriptedServer:
-    """The scripted server, on a loop of its own: the commands under test run loops themselves."""
+    """Return the scripted server, which runs on a loop of its own: the commands under test run loops themselves."""
     return scripted_server
 
 
 @pytest.fixture
 def config(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration whose default talks to the scripted server, found through the environment."""
+    """Write a configuration whose default uses the scripted server, and name it in the environment."""
     path = tmp_path / "providers.yaml"
     path.write_text(
         f"""
@@ -69,7 +69,7 @@ providers:
 
 @pytest.fixture
 def broken_config(tmp_path: Path) -> Path:
-    """A configuration whose embedded server has no model to run."""
+    """Write a configuration whose embedded server lacks its model file."""
     path = tmp_path / "broken.yaml"
     path.write_text("default: mine\nproviders: {mine: {kind: local, model_path: gone.gguf}}", encoding="utf-8")
     return path
@@ -77,7 +77,7 @@ def broken_config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts real processes of the command line, and leaves none behind."""
+    """Start real processes of the command line, and kill those that are left."""
     with contextlib.ExitStack() as stack:
 
         def start_one(*args: str, **streams: Any) -> subprocess.Popen[bytes]:

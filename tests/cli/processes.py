@@ -1,4 +1,4 @@
-"""The command line as tests use it: in this process, as a process of its own, and on a pseudo-terminal."""
+"""Run the command line in this process, in a process of its own, or on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 
 KEY = "sk-cli-0123456789"
-_UNSEEN_S = 3
+_UNSEEN_S = 10
 _LEAVING_S = 10  # more than a process needs to end on a busy machine
-PATIENCE_S = 60  # a process that starts on a busy machine takes its time
+PATIENCE_S = 60  # a process starts slowly on a busy machine
 WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])
 SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
 
@@ -40,18 +40,18 @@ def run(*args: str, stdin: str = "") -> Result:
 
 
 def bodies(server: ScriptedServer) -> list[dict[str, Any]]:
-    """What the server was asked."""
+    """Return the bodies of the requests that the server received."""
     return server.seen["cli"].bodies
 
 
 def output(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    """The pipe that the process writes to."""
+    """Return the pipe that the process writes to."""
     assert process.stdout is not None
     return process.stdout
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for something that another thread or process does."""
+    """Wait until a condition holds that another thread or process fulfils."""
     give_up_at = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < give_up_at
@@ -70,32 +70,34 @@ class Terminal:
         self.process = start(*args, **(ours | streams))
         os.close(others_end)
 
-    def expect(self, words: str) -> None:
-        """Read on until these words have come."""
+    def expect(self, words: str, wait_s: float | None = None) -> bool:
+        """Read until the output contains these words, or no output comes for a while; return whether it does."""
         while words not in self.text[self._seen :]:
+            if not select.select([self._end], [], [], wait_s)[0]:
+                return False
             self.text += self._decoder.decode(os.read(self._end, 4096))
         self._seen = self.text.index(words, self._seen) + len(words)
+        return True
 
-    def interrupt(self) -> None:
-        """Send SIGINT until something comes: one that meets readline just before it waits for a key is not seen."""
-        came = False
-        while not came and self.process.poll() is None:
+    def interrupt(self, words: str) -> None:
+        """Send SIGINT until these words come: readline misses a signal that arrives just before it waits for a key."""
+        self.process.send_signal(signal.SIGINT)
+        while not self.expect(words, _UNSEEN_S):
             self.process.send_signal(signal.SIGINT)
-            came = bool(select.select([self._end], [], [], _UNSEEN_S)[0])
 
     def interrupt_until_the_end(self) -> None:
-        """Send SIGINT until the process ends, for what comes may still be the prompt; each time is given its time."""
+        """Send SIGINT until the process ends: the output may be the prompt of the signal before."""
         while self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_LEAVING_S)
 
     def type(self, keys: str) -> None:
-        """Write as a person does."""
+        """Type keys."""
         os.write(self._end, keys.encode())
 
     def wait(self) -> int:
-        """Wait for the process to end, and tell its exit code."""
+        """Wait for the process to end, and return its exit code."""
         code = self.process.wait(timeout=PATIENCE_S)
         os.close(self._end)
         return code

@@ -1,6 +1,6 @@
-"""The command line: what is on stdout, what is on stderr, and with which code it ends.
+"""The command line: its output on stdout and stderr, and its exit codes.
 
-Commands run in this process over a scripted server; pipes, terminals and signals are shown with real processes.
+Commands run in this process against a scripted server; pipes, terminals and signals are tested with real processes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,10 @@ from adapters.cli.base import printable
 from adapters.cli.commands import group
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
 from adapters.cli.progress import Progress
-from adapters.cli.view import Screen
+from adapters.cli.view import JsonView, Screen
 from adapters.config import ProviderConfig
 from adapters.testing.answers import answer, call, reply, said, stream
-from adapters.types import ToolsRunning
+from adapters.types import LLMResponse, ResponseDone, TokenUsage, ToolsRunning
 from tests.cli.processes import KEY, PATIENCE_S, SUNNY, WEATHER, bodies, output, run, wait_until
 
 if TYPE_CHECKING:
@@ -37,28 +38,29 @@ pytest_plugins = ["adapters.testing.plugin"]
 
 
 def test_turn_with_a_tool(config: Path, server: ScriptedServer) -> None:
-    """The words are on stdout; the call, its result, and the count are on stderr, without a single escape."""
+    """Text goes to stdout; the call, its result and the totals go to stderr, without escape sequences."""
     server.add("cli", WEATHER, SUNNY)
 
     result = run("chat", "weather?")
 
     assert (result.exit_code, result.stdout) == (0, "One moment.\nIt is sunny.\n")
-    called, found, count = result.stderr.splitlines()
+    called, found, totals = result.stderr.splitlines()
     assert called == '→ get_weather {"city": "Paris"}'
     assert found == '← {"city": "Paris", "temperature": 21, "unit": "c", "sky": "sunny"}'
-    assert count.startswith("27 tokens in, 7 out, ")
-    assert count.endswith(" s")
+    assert totals.startswith("27 tokens in, 7 out, ")
+    assert "first text" in totals
+    assert totals.endswith(" s")
     assert bodies(server)[0]["tools"] == DEMO_TOOLS
 
 
-def test_fallbacks_answer(config: Path, server: ScriptedServer) -> None:
-    """A provider with fallbacks is asked like any other; who answered is told."""
+def test_fallback_responds(config: Path, server: ScriptedServer) -> None:
+    """A provider with fallbacks works like any other, and the output names the provider that responded."""
     server.add("cli", SUNNY)
-    rows = config.read_text(encoding="utf-8")
+    entries = config.read_text(encoding="utf-8")
     away = (
         "  away: {kind: ollama, model: m, base_url: 'http://127.0.0.1:9', retry: {attempts: 1}, fallbacks: [scripted]}"
     )
-    config.write_text(f"{rows}{away}\n", encoding="utf-8")
+    config.write_text(f"{entries}{away}\n", encoding="utf-8")
 
     result = run("chat", "-p", "away", "--json", "weather?")
 
@@ -75,8 +77,8 @@ def test_fallbacks_answer(config: Path, server: ScriptedServer) -> None:
         pytest.param([], "", id="none"),
     ],
 )
-def test_a_model_that_is_missing(config: Path, server: ScriptedServer, listed: list[Any], hint: str) -> None:
-    """The names that may have been meant stand above the error."""
+def test_missing_model_hints_at_names(config: Path, server: ScriptedServer, listed: list[Any], hint: str) -> None:
+    """Names that may have been meant are printed above the error."""
     refused = reply({"error": {"message": "The model `small` does not exist"}}, "404 Not Found")
     server.add("cli", refused, reply({"data": listed}))
 
@@ -86,16 +88,16 @@ def test_a_model_that_is_missing(config: Path, server: ScriptedServer, listed: l
     assert result.stderr.startswith(f"{hint}Error: scripted does not offer the model small.")
 
 
-def test_a_server_that_is_away() -> None:
-    """Above the error, which names host and port, stands the whole address; a program gets the error alone."""
+def test_unreachable_server_hints_at_the_address() -> None:
+    """The whole address is printed above the error, which names host and port; a program gets the error alone."""
     args = ("chat", "hi", "--base-url", "http://127.0.0.1:9/v1", "-m", "m")
 
     assert run(*args).stderr.startswith("base_url is http://127.0.0.1:9/v1\nError: ")
     assert run(*args, "--json").stderr == ""
 
 
-def test_a_model_that_is_missing_as_json(config: Path, server: ScriptedServer) -> None:
-    """A program gets the error alone."""
+def test_missing_model_as_json(config: Path, server: ScriptedServer) -> None:
+    """A program gets the error alone, and no second request is sent."""
     server.add("cli", reply({"error": {"message": "The model `small` does not exist"}}, "404 Not Found"))
 
     assert list(json.loads(run("chat", "hi", "--json").stdout)) == ["error"]
@@ -103,7 +105,7 @@ def test_a_model_that_is_missing_as_json(config: Path, server: ScriptedServer) -
 
 
 def test_failed_tool(config: Path, server: ScriptedServer) -> None:
-    """A tool that fails is shown as such, and the turn goes on."""
+    """A failed tool is marked as such, and the turn continues."""
     server.add("cli", answer(calls=[call("get_weather", '{"city": "Paris", "unit": "k"}')]), SUNNY)
 
     result = run("chat", "weather?")
@@ -113,7 +115,7 @@ def test_failed_tool(config: Path, server: ScriptedServer) -> None:
 
 
 def test_long_results_are_cut(config: Path, server: ScriptedServer) -> None:
-    """A long argument is shown in one line of 200 characters."""
+    """A long argument is printed as one line of 200 characters."""
     server.add("cli", answer(calls=[call("get_weather", json.dumps({"city": "x\n" * 500}))]), SUNNY)
 
     result = run("chat", "weather?")
@@ -123,13 +125,13 @@ def test_long_results_are_cut(config: Path, server: ScriptedServer) -> None:
 
 
 def test_json(config: Path, server: ScriptedServer) -> None:
-    """``--json`` prints one object with everything, and nothing else."""
+    """``--json`` prints one object and nothing else."""
     server.add("cli", WEATHER, SUNNY)
 
     result = run("chat", "weather?", "--json")
 
     value = json.loads(result.stdout)
-    assert 0 < value.pop("first_word_s") <= value.pop("seconds")
+    assert 0 < value.pop("time_to_first_text_s") <= value.pop("total_s")
     assert value == {
         "content": "One moment.\nIt is sunny.",
         "tool_calls": [
@@ -154,8 +156,22 @@ def test_json(config: Path, server: ScriptedServer) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """The cost that a server reports is part of the totals, and a number in JSON."""
+    progress = Progress(ProviderConfig.create("ollama", model="m"))
+    done = ResponseDone(LLMResponse("Hi.", usage=TokenUsage(20, 4, cost=Decimal("0.00120"))))
+    for view in (Screen(progress), JsonView(progress.provider)):
+        view.begin()
+        view.show(done)
+        view.close()
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith("20 tokens in, 4 out, cost 0.0012, ")
+    assert json.loads(printed.out)["usage"]["cost"] == 0.0012
+
+
 def test_json_without_usage(config: Path, server: ScriptedServer) -> None:
-    """Tokens that the server did not count are null, in JSON and on the screen."""
+    """Usage that the server does not report is null in JSON and absent on the screen."""
     server.add("cli", answer("Hi.", usage=None))
 
     assert json.loads(run("chat", "hi", "--json").stdout)["usage"] is None
@@ -163,7 +179,7 @@ def test_json_without_usage(config: Path, server: ScriptedServer) -> None:
 
 
 def test_error(config: Path, server: ScriptedServer) -> None:
-    """A failure is one line on stderr and exit code 1; the words before it stay."""
+    """A failure is one line on stderr and exit code 1; the text before it stays on stdout."""
     server.add("cli", (*stream(said("Half"), done=False)[:-1], "eof"))
 
     result = run("chat", "hi")
@@ -174,7 +190,7 @@ def test_error(config: Path, server: ScriptedServer) -> None:
 
 
 def test_error_before_any_request(broken_config: Path) -> None:
-    """An error that the provider finds by itself is one line, too."""
+    """An error that occurs before any request is one line, too."""
     result = run("chat", "hi", "--config", str(broken_config))
 
     assert (result.exit_code, result.stdout) == (1, "")
@@ -183,7 +199,7 @@ def test_error_before_any_request(broken_config: Path) -> None:
 
 
 def test_error_as_json(config: Path, server: ScriptedServer) -> None:
-    """With ``--json`` a failure is an object on stdout and exit code 1."""
+    """With ``--json``, a failure is an object on stdout and exit code 1."""
     server.add("cli", reply({"error": {"message": f"Incorrect API key provided: {KEY}"}}, "401 Unauthorized"))
 
     result = run("chat", "hi", "--json")
@@ -203,7 +219,7 @@ def test_error_as_json(config: Path, server: ScriptedServer) -> None:
     ],
 )
 def test_usage_error(config: Path, args: list[str], stdin: str, words: str) -> None:
-    """A wrong command line ends with 2 and says why on stderr."""
+    """A wrong command line exits with 2 and prints the reason on stderr."""
     result = run(*args, stdin=stdin)
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -211,7 +227,7 @@ def test_usage_error(config: Path, args: list[str], stdin: str, words: str) -> N
 
 
 def test_options_of_a_turn(config: Path, server: ScriptedServer) -> None:
-    """``-m``, ``--system`` and ``--no-tools`` change the request."""
+    """The options ``-m``, ``--system`` and ``--no-tools`` change the request."""
     run("chat", "hi", "-m", "large", "--system", "Be brief.", "--no-tools")
 
     body = bodies(server)[0]
@@ -220,8 +236,8 @@ def test_options_of_a_turn(config: Path, server: ScriptedServer) -> None:
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
 
 
-def test_encoding_that_lacks_characters(config: Path, server: ScriptedServer) -> None:
-    """What an encoding lacks becomes a question mark on its way out, and does not fail on its way in."""
+def test_encoding_without_some_characters(config: Path, server: ScriptedServer) -> None:
+    """A character that the encoding lacks is printed as a question mark; undecodable input does not fail."""
     server.add("cli", answer("21 °C ☀", calls=[call("get_time", "{}")]), SUNNY)
 
     result = CliRunner(charset="latin-1").invoke(group, ["chat", "hi"])
@@ -234,14 +250,14 @@ def test_encoding_that_lacks_characters(config: Path, server: ScriptedServer) ->
 
 
 def test_prompt_from_stdin(config: Path, server: ScriptedServer) -> None:
-    """``-`` makes the whole input one question."""
+    """With ``-`` the whole input is one question."""
     run("chat", "-", stdin="two\nlines\n")
 
     assert bodies(server)[0]["messages"] == [{"role": "user", "content": "two\nlines"}]
 
 
 def test_conversation_from_a_pipe(config: Path, server: ScriptedServer) -> None:
-    """Without a prompt each line that is not blank is a turn, and the history goes along."""
+    """Without a prompt, each line that is not blank is a turn of one conversation."""
     result = run("chat", stdin="first\n\nsecond\n")
 
     assert (result.exit_code, result.stdout) == (0, "It is sunny.\nIt is sunny.\n")
@@ -253,7 +269,7 @@ def test_conversation_from_a_pipe(config: Path, server: ScriptedServer) -> None:
 
 
 def test_address_without_provider(server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--base-url`` alone needs no configuration."""
+    """The option ``--base-url`` alone needs no configuration."""
     monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.yaml"))
     url = server.add("cli", SUNNY)
 
@@ -262,8 +278,54 @@ def test_address_without_provider(server: ScriptedServer, tmp_path: Path, monkey
     assert json.loads(result.stdout)["provider"] == "openai_compatible"
 
 
+@pytest.mark.parametrize(
+    ("listed", "error"),
+    [
+        pytest.param(reply({"data": [{"id": "only"}]}), "", id="one"),
+        pytest.param(
+            reply({"data": [{"id": "small"}, {"id": "large"}]}),
+            "Error: {url} offers 2 models. Choose one with -m: small, large\n",
+            id="several",
+        ),
+        pytest.param(reply({"data": []}), "Error: {url} lists no models. Name one with -m.\n", id="none"),
+        pytest.param(
+            reply({"error": "no"}, "404 Not Found"),
+            "\nError: Name a model with -m, or run: adapters doctor --base-url {url}\n",
+            id="no list",
+        ),
+    ],
+)
+def test_address_without_model(server: ScriptedServer, listed: Any, error: str) -> None:
+    """Without ``-m``, the only model of a server is used; otherwise the error says what to choose from."""
+    url = server.add("cli", listed, SUNNY)
+
+    result = run("chat", "hi", "--base-url", url)
+
+    assert result.exit_code == bool(error)
+    assert result.stderr.endswith(error.format(url=url)) if error else bodies(server)[1]["model"] == "only"
+
+
+def test_missing_key_hints_at_the_option(server: ScriptedServer, config: Path) -> None:
+    """Without a provider entry, a rejected key is followed by how to pass one."""
+    url = server.add("cli", reply({"error": {"message": "no key"}}, "401 Unauthorized"))
+
+    hint = "Pass the key with --api-key, or in $ADAPTERS_API_KEY.\n"
+    assert run("chat", "hi", "--base-url", url, "-m", "m").stderr.startswith(hint)
+    assert hint not in run("chat", "hi").stderr
+
+
+def test_wrong_address_hints_at_the_doctor(server: ScriptedServer, config: Path) -> None:
+    """An address without an API is printed, with the command that examines it."""
+    url = server.add("cli", reply({"error": "no"}, "404 Not Found"))
+
+    ad_hoc, of_entry = run("chat", "hi", "--base-url", url, "-m", "m"), run("chat", "hi", "-p", "scripted")
+
+    assert ad_hoc.stderr.startswith(f"base_url is {url}; to check it, run: adapters doctor --base-url {url}\n")
+    assert of_entry.stderr.startswith(f"base_url is {url}; to check it, run: adapters doctor -p scripted\n")
+
+
 def test_address_of_a_provider(config: Path, server: ScriptedServer) -> None:
-    """``--base-url`` beside ``--provider`` replaces the address of that provider."""
+    """With ``--provider``, ``--base-url`` replaces the address of that provider."""
     url = server.add("cli", SUNNY)
 
     result = run("chat", "hi", "-p", "open", "--base-url", url, "--json")
@@ -272,8 +334,8 @@ def test_address_of_a_provider(config: Path, server: ScriptedServer) -> None:
     assert bodies(server)[0]["model"] == "qwen3:8b"
 
 
-def test_nothing_to_answer(config: Path, server: ScriptedServer) -> None:
-    """An empty input asks nothing, and that is no failure."""
+def test_empty_input(config: Path, server: ScriptedServer) -> None:
+    """Empty input sends no request and is not a failure."""
     result = run("chat", stdin="")
 
     assert (result.exit_code, result.output) == (0, "")
@@ -288,8 +350,8 @@ def test_nothing_to_answer(config: Path, server: ScriptedServer) -> None:
         pytest.param(">/dev/full", 1, id="full disk"),
     ],
 )
-def test_streams_that_lead_nowhere(config: Path, server: ScriptedServer, closed: str, code: int) -> None:
-    """A service whose streams are closed can run a command; a full disk is told, and is no traceback."""
+def test_closed_and_full_streams(config: Path, server: ScriptedServer, closed: str, code: int) -> None:
+    """A command runs with closed streams; a full disk is an error message without a traceback."""
     command = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "adapters", "chat", "hi"]
     done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=PATIENCE_S)
 
@@ -300,14 +362,14 @@ def test_streams_that_lead_nowhere(config: Path, server: ScriptedServer, closed:
     assert len(bodies(server)) == 1
 
 
-def test_streams_that_are_no_text(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who puts something else in the place of a stream can call a command, too."""
+def test_replaced_streams(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command runs with standard streams that were replaced by other objects."""
     assert group.main(["config", "check", "--config", "none.yaml"], standalone_mode=False) == 1
     assert capsys.readouterr().err.startswith("Error: ")
 
 
 def test_conversation_without_stdin(config: Path, server: ScriptedServer) -> None:
-    """Who can type nothing asks nothing."""
+    """A conversation with a closed stdin ends at once."""
     command = ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "adapters", "chat"]
 
     assert subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_S).stdout == b""
@@ -315,7 +377,7 @@ def test_conversation_without_stdin(config: Path, server: ScriptedServer) -> Non
 
 @pytest.mark.parametrize("redirection", [pytest.param("<", id="file"), pytest.param("| cat |", id="pipe")])
 def test_prompt_and_pipe(config: Path, server: ScriptedServer, tmp_path: Path, redirection: str) -> None:
-    """What is piped in beside a prompt is part of the question, and so is a file; the words need no quotes."""
+    """Piped input, or a redirected file, is added to the prompt; the prompt needs no quotes."""
     (tmp_path / "log.txt").write_text("one\ntwo\n", encoding="utf-8")
     command = [sys.executable, "-m", "adapters", "chat", "explain", "this"]
     line = f'"$@" < {tmp_path}/log.txt' if redirection == "<" else f'cat {tmp_path}/log.txt | "$@"'
@@ -326,7 +388,7 @@ def test_prompt_and_pipe(config: Path, server: ScriptedServer, tmp_path: Path, r
 
 
 def test_files(config: Path, server: ScriptedServer, tmp_path: Path) -> None:
-    """``-f`` adds files, with their names; alone they are the question."""
+    """The option ``-f`` adds files with their names; without a prompt, the files are the question."""
     (tmp_path / "a.txt").write_text("one\n", encoding="utf-8")
     (tmp_path / "b.txt").write_text("two\n", encoding="utf-8")
 
@@ -338,7 +400,7 @@ def test_files(config: Path, server: ScriptedServer, tmp_path: Path) -> None:
 
 
 def test_key_on_the_command_line(config: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--api-key`` wins; the variable goes to a server that is named on the command line, and to no other."""
+    """The option ``--api-key`` wins; the variable is sent only to a server named by ``--base-url`` alone."""
     url = server.add("cli", SUNNY)
     monkeypatch.setenv("ADAPTERS_API_KEY", "sk-from-the-environment")
 
@@ -351,7 +413,7 @@ def test_key_on_the_command_line(config: Path, server: ScriptedServer, monkeypat
 
 
 def test_verbose(config: Path, server: ScriptedServer) -> None:
-    """``--verbose`` shows the log on stderr, and no key in it."""
+    """The option ``--verbose`` prints the log on stderr, without keys."""
     refused = reply({"error": {"message": f"Unknown parameter: temperature ({KEY})", "param": "temperature"}}, "400 No")
     server.add("cli", refused, answer("", calls=[call("get_weather", f'{{"city": "Rome", "key": "{KEY}"}}')]), SUNNY)
 
@@ -365,7 +427,7 @@ def test_verbose(config: Path, server: ScriptedServer) -> None:
 
 
 def test_usage_error_as_json(config: Path) -> None:
-    """A wrong command line is an object, too, found while it is read or later."""
+    """A wrong command line is an object, too, whether parsing or the command finds it."""
     unknown, empty = run("chat", "hi", "--json", "--qqq"), run("chat", " ", "--json")
 
     assert (unknown.exit_code, unknown.stderr) == (2, "")
@@ -373,8 +435,8 @@ def test_usage_error_as_json(config: Path) -> None:
     assert (empty.exit_code, empty.stderr, json.loads(empty.stdout)) == (2, "", {"error": "The prompt is empty."})
 
 
-def test_nothing_steers_the_terminal(config: Path, server: ScriptedServer) -> None:
-    """Escape sequences of models and tools lose their escape; rich's markup and emoji codes are text."""
+def test_terminal_is_not_controlled(config: Path, server: ScriptedServer) -> None:
+    """Escape sequences of models and tools lose their escape character; rich's markup and emoji codes stay text."""
     evil = "\x1b]0;title\x07\x1b[31m[bold]red[/bold] :smile:\r\x9b2J\tx\n"
     server.add("cli", answer(evil, calls=[call("get_weather", json.dumps({"city": evil}))]), SUNNY)
 
@@ -391,10 +453,11 @@ def test_nothing_steers_the_terminal(config: Path, server: ScriptedServer) -> No
         pytest.param("a\tb\nc", "a\tb\nc", id="tab and newline stay"),
         pytest.param("\x00a\x08\x0b\r\x1b\x7f\x85\x9bb", "ab", id="C0, DEL and C1"),
         pytest.param("👩‍👩‍👧 é ☀️", "👩‍👩‍👧 é ☀️", id="joined emoji stay"),
+        pytest.param("a\u202eb\u2066c\u2069d\u2028e\u2029f", "abcdef", id="bidirectional overrides, separators"),
     ],
 )
 def test_printable(text: str, expected: str) -> None:
-    """Every control character but newline and tab goes, and nothing else."""
+    """Control characters but newline and tab, overrides and separators are removed, and nothing else."""
     assert printable(text) == expected
 
 
@@ -408,12 +471,12 @@ def test_printable(text: str, expected: str) -> None:
             id="fahrenheit",
         ),
         pytest.param(
-            "get_wether", {}, LookupError("there is no such tool; there are get_weather, get_time"), id="name"
+            "get_wether", {}, LookupError("there is no such tool; the tools are get_weather, get_time"), id="name"
         ),
     ],
 )
 async def test_demo_tool(name: str, arguments: dict[str, Any], result: Any) -> None:
-    """The demo tools do as their schema says, and refuse other names."""
+    """The demo tools follow their schemas, and other names raise."""
     if isinstance(result, Exception):
         with pytest.raises(type(result), match=str(result)):
             await call_demo_tool(name, arguments)
@@ -422,12 +485,12 @@ async def test_demo_tool(name: str, arguments: dict[str, Any], result: Any) -> N
 
 
 async def test_demo_time() -> None:
-    """The time is that of this machine."""
+    """The time is the local time of this machine."""
     assert str(time.localtime().tm_year) in await call_demo_tool("get_time", {})
 
 
 def test_providers(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row tells name, kind, model, address and whether there is a key, and never the key."""
+    """An entry is listed with name, kind, model, address and whether there is a key, never the key."""
     monkeypatch.setenv("CLOUD_KEY", KEY)
 
     result = run("providers")
@@ -440,7 +503,7 @@ def test_providers(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_providers_as_json(config: Path) -> None:
-    """``--json`` gives the same as a list of objects."""
+    """With ``--json`` the entries are a list of objects."""
     rows = json.loads(run("providers", "--json").stdout)
 
     assert rows[1] == {
@@ -455,7 +518,7 @@ def test_providers_as_json(config: Path) -> None:
 
 
 def test_models(config: Path, server: ScriptedServer) -> None:
-    """A row tells id, context, tools and prices; what the server does not say is a dash."""
+    """A model is listed with id, context, tools and prices; data that the server does not publish is a dash."""
     known = {
         "id": "a/one",
         "name": "One",
@@ -463,8 +526,8 @@ def test_models(config: Path, server: ScriptedServer) -> None:
         "supported_parameters": ["tools"],
         "pricing": {"prompt": "0.0000005", "completion": "0"},
     }
-    mute = {"id": "a/two", "name": "Two", "supported_parameters": ["temperature"]}
-    server.add("cli", reply({"data": [known, mute, {"id": "three"}]}))
+    bare = {"id": "a/two", "name": "Two", "supported_parameters": ["temperature"]}
+    server.add("cli", reply({"data": [known, bare, {"id": "three"}]}))
 
     result = run("models")
 
@@ -487,22 +550,22 @@ def test_models(config: Path, server: ScriptedServer) -> None:
             [{"id": "a"}],
             ["--search", "b"],
             [],
-            ["None of the 1 models of scripted fits. Leave out a filter."],
-            id="a filter that leaves nothing",
+            ["None of the 1 models of scripted matches. Leave out a filter."],
+            id="a filter without matches",
         ),
         pytest.param(
             [{"id": "a"}, {"id": "b", "supported_parameters": ["tools"]}],
             ["--tools"],
             ["a", "b"],
-            ["scripted does not tell of all models whether they can call tools; those are listed, too."],
-            id="a server that does not tell of tools",
+            ["scripted does not say for every model whether it supports tools; those models are listed, too."],
+            id="a server that does not publish tool support",
         ),
         pytest.param(
             [{"id": "a"}],
             ["--max-price", "1"],
             [],
-            ["None of the 1 models of scripted fits. Leave out a filter.", "scripted does not tell its prices."],
-            id="a server that does not tell of prices",
+            ["None of the 1 models of scripted matches. Leave out a filter.", "scripted does not publish its prices."],
+            id="a server that does not publish prices",
         ),
         pytest.param(
             [{"id": name, "pricing": {"prompt": usd, "completion": "0"}} for name, usd in (("a", "2"), ("b", "1"))],
@@ -516,7 +579,7 @@ def test_models(config: Path, server: ScriptedServer) -> None:
 def test_filters_of_models(
     config: Path, server: ScriptedServer, entries: list[Any], args: list[str], ids: list[str], hints: list[str]
 ) -> None:
-    """What a filter takes away, and what the server does not tell, is said beside the table."""
+    """An empty result, and data that the server does not publish, are mentioned beside the table."""
     server.add("cli", reply({"data": entries}))
 
     result = run("models", *args)
@@ -527,24 +590,28 @@ def test_filters_of_models(
 
 
 def test_models_of_another_server(config: Path, broken_config: Path, server: ScriptedServer) -> None:
-    """A server that no row names is asked with what the row has besides, or with nothing."""
+    """The option ``--base-url`` needs no provider entry, and is sent no key of one."""
     base_url = server.add("elsewhere", reply({"data": [{"id": "there"}]}))
 
     for path in (config, broken_config):
         result = run("models", "--config", str(path), "--base-url", base_url, "--json")
         assert [model["id"] for model in json.loads(result.stdout)] == ["there"]
+    assert KEY not in str(server.seen["elsewhere"].headers)
+
+    run("models", "-p", "scripted", "--base-url", base_url)
+    assert server.seen["elsewhere"].headers[-1]["authorization"] == f"Bearer {KEY}"
 
 
 def test_models_of_the_embedded_server(broken_config: Path) -> None:
-    """The embedded server is not started to tell that it has one model."""
+    """The embedded server is not started: it has a single model."""
     result = run("models", "--config", str(broken_config))
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("Error: mine has one model")
+    assert result.stderr.startswith("Error: mine has a single model")
 
 
-def test_check_of_what_is_used(config: Path) -> None:
-    """What is wrong with providers that nobody asked for is a warning; the file that was read is always named."""
+def test_check_of_the_default(config: Path) -> None:
+    """Problems of providers other than the default are warnings; the file is always named."""
     result = run("config", "check")
 
     first, second = result.stderr.splitlines()
@@ -558,7 +625,7 @@ def test_check_of_what_is_used(config: Path) -> None:
 
 
 def test_check_of_one_provider(config: Path) -> None:
-    """The provider that is named must be without a fault, and must be there."""
+    """The provider that ``-p`` names must exist and have no problem."""
     result = run("config", "check", "-p", "cloud")
 
     error, warning = sorted(result.stderr.splitlines())
@@ -569,8 +636,8 @@ def test_check_of_one_provider(config: Path) -> None:
     assert "did you mean cloud?" in run("config", "check", "-p", "clod").stderr
 
 
-def test_check_tells_everything_at_once(tmp_path: Path) -> None:
-    """Mistakes in the file do not hide the variables that are not set, nor a model file that is none."""
+def test_check_reports_everything_at_once(tmp_path: Path) -> None:
+    """Mistakes in the file do not hide unset variables or an invalid model file."""
     model = tmp_path / "model.gguf"
     model.write_bytes(b"no model")
     path = tmp_path / "providers.yaml"
@@ -599,20 +666,22 @@ providers:
 
 
 @pytest.mark.parametrize("text", ["providers: 7", "providers: {a: {kind: groq}}", "default: [", "7"])
-def test_check_of_a_file_that_is_of_no_use(tmp_path: Path, text: str) -> None:
-    """Whatever is wrong, it is lines that name the file."""
+def test_check_of_an_unusable_file(tmp_path: Path, text: str) -> None:
+    """Each problem is one line that names the file, and there is at least one."""
     path = tmp_path / "providers.yaml"
     path.write_text(text)
 
     result = run("config", "check", "--config", str(path))
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert all(line.startswith(f"Error: {path}") for line in result.stderr.splitlines())
+    lines = result.stderr.splitlines()
+    assert lines
+    assert [line for line in lines if not line.startswith(f"Error: {path}:")] == []
 
 
 @pytest.mark.parametrize("file", sorted(Path("config").glob("*.yaml")), ids=str)
-def test_check_of_our_own_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each file that the project shows can be used as it is; the one of LiteLLM's proxy says that it is not ours."""
+def test_check_of_the_example_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example file is valid; the file for LiteLLM's own proxy is recognized as such."""
     monkeypatch.setenv("PROXY_1", "http://proxy-1:4000/v1")
     monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
 
@@ -625,14 +694,14 @@ def test_check_of_our_own_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_schema() -> None:
-    """The schema comes with the package."""
+    """The printed schema is the one in the repository."""
     shown = json.loads(run("config", "schema").stdout)
 
     assert shown == json.loads(Path("config/providers.schema.json").read_text(encoding="utf-8"))
 
 
-def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A file that is not there is one line."""
+def test_check_of_a_missing_file(tmp_path: Path) -> None:
+    """A missing file is one line."""
     result = run("config", "check", "--config", str(tmp_path / "none.yaml"))
 
     assert result.exit_code == 1
@@ -641,7 +710,7 @@ def test_check_of_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """Before a command runs, nothing is imported that only a request needs."""
+    """Before a command runs, no library is imported that only a request needs."""
     code = "import adapters.__main__, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
@@ -650,14 +719,14 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_module_is_the_command(start: Start) -> None:
-    """``python -m adapters`` is ``adapters``."""
+    """The command ``python -m adapters`` is ``adapters``."""
     out, _ = start("--help").communicate()
 
     assert out.startswith(b"Usage: adapters [OPTIONS] COMMAND")
 
 
-def test_reader_that_leaves(config: Path, server: ScriptedServer, start: Start) -> None:
-    """A pipe that closes early ends the turn and its request, with no traceback."""
+def test_broken_pipe(config: Path, server: ScriptedServer, start: Start) -> None:
+    """A pipe that closes early ends the turn and its request, without a traceback."""
     server.add("cli", (*stream(said("one "), done=False)[:-1], 0.3, *stream(said("two "))[1:-1], "hang"))
     process = start("chat", "hi")
 
@@ -671,7 +740,7 @@ def test_reader_that_leaves(config: Path, server: ScriptedServer, start: Start) 
 
 
 def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
-    """Ctrl-C closes the request and ends with 130 and no traceback."""
+    """Ctrl-C closes the request and exits with 130, without a traceback."""
     server.add("cli", (*stream(said("Half"), done=False)[:-1], "hang"))
     process = start("chat", "hi")
     assert output(process).read(4) == b"Half"
@@ -684,7 +753,7 @@ def test_interrupt(config: Path, server: ScriptedServer, start: Start) -> None:
 
 
 def test_interrupt_as_json(config: Path, server: ScriptedServer, start: Start) -> None:
-    """With ``--json`` Ctrl-C is an object, too."""
+    """With ``--json``, Ctrl-C prints an object, too."""
     server.add("cli", ("hang",))
     process = start("chat", "hi", "--json")
     wait_until(lambda: bodies(server))
@@ -696,7 +765,7 @@ def test_interrupt_as_json(config: Path, server: ScriptedServer, start: Start) -
 
 
 def test_interrupt_while_the_command_is_imported(start: Start) -> None:
-    """Before there is a command Ctrl-C ends the process as it ends any other: no handler, no traceback."""
+    """While the command is imported, Ctrl-C ends the process by the signal, without a traceback."""
     code = (
         "import os, signal, click, adapters.cli; click.group = lambda **_: os.kill(os.getpid(), 2); adapters.cli.main()"
     )
@@ -706,13 +775,13 @@ def test_interrupt_while_the_command_is_imported(start: Start) -> None:
 
 
 def test_commands_in_a_thread(config: Path) -> None:
-    """A command may run in another thread than the first, which alone may have handlers of signals."""
+    """A command runs outside the main thread, where signal handlers cannot be set."""
     with ThreadPoolExecutor() as pool:
         assert pool.submit(run, "providers").result().exit_code == 0
 
 
-def test_other_errors_of_the_system_are_mistakes_of_ours(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what happens to the output is told as such."""
+def test_other_os_errors_are_not_hidden(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only errors of the output are reported as such; other errors of the system propagate."""
     monkeypatch.chdir(config.parent)
     monkeypatch.setenv("ADAPTERS_CONFIG", str(config))
 
@@ -727,7 +796,7 @@ def test_other_errors_of_the_system_are_mistakes_of_ours(config: Path, monkeypat
 @pytest.mark.integration
 @pytest.mark.usefixtures("untraced_children")
 def test_embedded_default(start: Start) -> None:
-    """With nothing configured a turn with a tool call runs on the embedded server."""
+    """Without a configuration, a turn with a tool call runs on the embedded server."""
     out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=PATIENCE_S)
 
     value = json.loads(out)
@@ -736,8 +805,8 @@ def test_embedded_default(start: Start) -> None:
 
 
 @pytest.mark.integration
-def test_demo_says_that_it_is_one(start: Start) -> None:
-    """Who talks to the demo is told so, and how to talk to a model, in one line."""
+def test_demo_is_announced(start: Start) -> None:
+    """One line says that the answers are canned, and how to use a real model."""
     _, errors = start("chat", "hello").communicate(timeout=PATIENCE_S)
 
     assert errors.decode().startswith(
@@ -749,7 +818,7 @@ def test_demo_says_that_it_is_one(start: Start) -> None:
 @pytest.mark.usefixtures("untraced_children")
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server through /proc")
 def test_interrupt_ends_the_embedded_server(start: Start) -> None:
-    """After Ctrl-C the process of the embedded server is gone too."""
+    """After Ctrl-C, the process of the embedded server is gone, too."""
     process = start("chat", "loop", "--no-tools")
     assert output(process).read(4)
     (child,) = children(process.pid)
@@ -762,7 +831,7 @@ def test_interrupt_ends_the_embedded_server(start: Start) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one started."""
+    """Return the process ids of the children of a process."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -771,8 +840,8 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def test_tools_that_take_long(capsys: pytest.CaptureFixture[str]) -> None:
-    """That tools take long is news for a voice; here the spinner tells it."""
+def test_slow_tools_print_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """``ToolsRunning`` prints nothing: the spinner already shows that tools run."""
     with contextlib.closing(Screen(Progress(ProviderConfig.create("ollama", model="m")))) as screen:
         screen.show(ToolsRunning(("get_weather",), 1.5))
 

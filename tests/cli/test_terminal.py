@@ -1,4 +1,4 @@
-"""A conversation on a terminal: keys, commands, history, and what Ctrl-C and SIGTERM leave behind."""
+"""A conversation on a terminal: keys, commands, history, Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ pytest_plugins = ["adapters.testing.plugin"]
 CTRL_D, CTRL_U, BACKSPACE, UP = "\x04", "\x15", "\x7f", "\x1b[A"
 PROMPT = "> "
 HALF = (*stream(said("Half"), done=False)[:-1], "hang")
-"""An answer that begins and does not go on."""
+"""A response that starts and then stalls."""
 
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder of its own, and a terminal that can do what all can."""
+    """Use a state folder of the test's own, and an ordinary terminal."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TERM", "xterm")
     return tmp_path / "state" / "caal-llm-adapters" / "chat_history"
 
 
 def questions(server: ScriptedServer, request: int = -1) -> list[str]:
-    """What the person said, as a request tells it."""
+    """Return the user messages of a request."""
     return [message["content"] for message in bodies(server)[request]["messages"] if message["role"] == "user"]
 
 
 def test_conversation(
     config: Path, server: ScriptedServer, start: Start, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person gets a prompt, a spinner and answers, goes on after an error, and leaves with Ctrl-D."""
+    """A conversation shows a prompt, a spinner and answers, continues after an error, and ends with Ctrl-D."""
     refused = reply({"error": {"message": "bad"}}, "400 Bad Request")
     server.add("cli", (0.4, *WEATHER.stream), SUNNY, refused, SUNNY)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -58,17 +58,17 @@ def test_conversation(
 
     assert terminal.wait() == 0
     assert "One moment.\r\n" in terminal.text
-    assert "loading" in terminal.text, "the spinner tells what is waited for"
+    assert "loading" in terminal.text, "the spinner shows the phase"
     assert "\x1b[?25l" in terminal.text, "a spinner hides the cursor"
-    assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "and shows it again"
+    assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "and shows it again at the end"
     assert not re.search(r"\x1b\[[\d;]*(3|4|9)\dm", terminal.text), "NO_COLOR is honoured"
-    assert questions(server) == ["weather?", "and?"], "a question that failed is forgotten"
+    assert questions(server) == ["weather?", "and?"], "a question that failed is dropped"
     assert state.read_text(encoding="utf-8").splitlines() == ["weather?", "more", "and?"]
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
 
 
 def test_keys(config: Path, server: ScriptedServer, start: Start, state: Path) -> None:
-    """Ctrl-U and Backspace stop at the prompt, Up brings back a line of an earlier conversation."""
+    """Ctrl-U and Backspace stop at the prompt; Up recalls a line of an earlier conversation."""
     state.parent.mkdir(parents=True)
     state.write_text("from before\n", encoding="utf-8")
     state.chmod(0o644)
@@ -82,13 +82,13 @@ def test_keys(config: Path, server: ScriptedServer, start: Start, state: Path) -
 
     assert terminal.wait() == 0
     assert questions(server) == ["from before!"]
-    assert stat.S_IMODE(state.stat().st_mode) == 0o600, "nobody else may read it any more"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600, "other users may not read it any more"
     assert "\x1b[1;36m> " in terminal.text
-    assert "\x1b[1;36m> \x1b[0m" in terminal.text, "the colour is readline's, which knows how wide the prompt is"
+    assert "\x1b[1;36m> \x1b[0m" in terminal.text, "readline prints the colour and knows the width of the prompt"
 
 
-def test_interrupt_ends_the_answer(config: Path, server: ScriptedServer, start: Start) -> None:
-    """Ctrl-C in an answer stops it and closes its request; what was said stays, and the conversation goes on."""
+def test_interrupt_ends_the_response(config: Path, server: ScriptedServer, start: Start) -> None:
+    """Ctrl-C stops a response and closes its request; its text stays in the history, and the conversation continues."""
     server.add("cli", HALF, SUNNY)
     terminal = Terminal(start, "chat")
 
@@ -112,8 +112,8 @@ def test_interrupt_ends_the_answer(config: Path, server: ScriptedServer, start: 
     ]
 
 
-def test_interrupt_before_the_first_word(config: Path, server: ScriptedServer, start: Start) -> None:
-    """A question that was stopped before anything was said is forgotten."""
+def test_interrupt_before_the_first_text(config: Path, server: ScriptedServer, start: Start) -> None:
+    """A question that was interrupted before any text is dropped."""
     server.add("cli", ("hang",), SUNNY)
     terminal = Terminal(start, "chat")
 
@@ -133,14 +133,11 @@ def test_interrupt_before_the_first_word(config: Path, server: ScriptedServer, s
 
 
 def test_interrupts_at_the_prompt(config: Path, start: Start) -> None:
-    """One Ctrl-C leaves the line and says how to leave, a second one in a row leaves; 130 and no traceback."""
+    """Ctrl-C at an empty prompt announces that a second one exits; that one exits with 130, without a traceback."""
     terminal = Terminal(start, "chat")
 
     terminal.expect(PROMPT)
-    terminal.type("wrong")
-    terminal.expect("wrong")
-    terminal.interrupt()
-    terminal.expect("/bye ends the conversation")
+    terminal.interrupt("Press Ctrl-C again to end the conversation.")
     terminal.expect(PROMPT)
     terminal.interrupt_until_the_end()
 
@@ -148,8 +145,29 @@ def test_interrupts_at_the_prompt(config: Path, start: Start) -> None:
     assert "Traceback" not in terminal.text
 
 
+def test_interrupt_clears_a_line(config: Path, server: ScriptedServer, start: Start) -> None:
+    """Ctrl-C in a half-typed line clears it, however often, and never ends the conversation."""
+    terminal = Terminal(start, "chat")
+
+    terminal.expect(PROMPT)
+    for _ in range(3):
+        terminal.type("wrong")
+        terminal.expect("wrong")
+        terminal.interrupt(PROMPT)
+    terminal.type("right\r")
+    terminal.expect("4 out,")
+    terminal.expect(PROMPT)
+    terminal.interrupt("Press Ctrl-C again to end the conversation.")
+    terminal.interrupt_until_the_end()
+
+    assert questions(server) == ["right"]
+
+    assert terminal.wait() == 130
+    assert "Traceback" not in terminal.text
+
+
 def test_interrupt_while_loading(config: Path, start: Start) -> None:
-    """Ctrl-C while LiteLLM is being loaded ends the process at once, with the cursor shown."""
+    """Ctrl-C while LiteLLM is loading ends the process at once."""
     terminal = Terminal(start, "chat", "hi", stdin=None)
 
     terminal.expect("loading")
@@ -160,7 +178,7 @@ def test_interrupt_while_loading(config: Path, start: Start) -> None:
 
 
 def test_termination(config: Path, server: ScriptedServer, start: Start) -> None:
-    """SIGTERM closes the request, shows the cursor again, and ends with 143."""
+    """SIGTERM closes the request, shows the cursor again, and exits with 143."""
     server.add("cli", ("hang",))
     terminal = Terminal(start, "chat", "hi", stdin=None)
 
@@ -174,8 +192,8 @@ def test_termination(config: Path, server: ScriptedServer, start: Start) -> None
     wait_until(lambda: server.seen["cli"].gone_at)
 
 
-def test_thinking_is_shown(config: Path, server: ScriptedServer, start: Start) -> None:
-    """While a model thinks, the spinner says so."""
+def test_reasoning_is_shown(config: Path, server: ScriptedServer, start: Start) -> None:
+    """While a model reasons, the spinner says so."""
     thought = stream({**said(""), "choices": [{"index": 0, "delta": {"reasoning_content": "Hm."}}]}, done=False)[:-1]
     server.add("cli", (*thought, "hang"))
     terminal = Terminal(start, "chat", "hi", stdin=None)
@@ -187,7 +205,8 @@ def test_thinking_is_shown(config: Path, server: ScriptedServer, start: Start) -
 
 
 def test_commands(config: Path, server: ScriptedServer, start: Start) -> None:
-    """Lines that begin with a slash and a word change the conversation; a path does not."""
+    """Lines that begin with a slash and a word are commands; a path is not. The name of a model is checked."""
+    server.add("cli", SUNNY, reply({"data": [{"id": "small"}, {"id": "larger"}]}), SUNNY)
     terminal = Terminal(start, "chat", "--system", "Be brief.")
     for line, expected in (
         ("/help", "/model [NAME]"),
@@ -196,8 +215,8 @@ def test_commands(config: Path, server: ScriptedServer, start: Start) -> None:
         ("/tools off", "get_weather, get_time (off)"),
         ("first", "4 out,"),
         ("/model", "small, of scripted"),
-        ("/model large", "large, of scripted"),
-        ("/clear", "Forgotten."),
+        ("/model large", "scripted does not list the model large."),
+        ("/clear", "The conversation was cleared."),
         ("/etc/hosts?", "4 out,"),
     ):
         terminal.expect(PROMPT)
@@ -207,7 +226,8 @@ def test_commands(config: Path, server: ScriptedServer, start: Start) -> None:
     terminal.type("/bye\r")
 
     assert terminal.wait() == 0
-    first, second = bodies(server)
+    first, _, second = bodies(server)
+    assert "scripted offers larger …" in terminal.text
     assert (first["model"], second["model"]) == ("small", "large")
     assert "tools" not in first
     assert second["messages"] == [
@@ -217,7 +237,7 @@ def test_commands(config: Path, server: ScriptedServer, start: Start) -> None:
 
 
 def test_answers_into_a_file(config: Path, start: Start, tmp_path: Path) -> None:
-    """Where the answers go into a file, the prompt does not."""
+    """If stdout is a file, it holds the answers without the prompt."""
     with (tmp_path / "out.txt").open("wb") as out:
         terminal = Terminal(start, "chat", stdout=out)
         terminal.expect(PROMPT)
@@ -231,16 +251,16 @@ def test_answers_into_a_file(config: Path, start: Start, tmp_path: Path) -> None
 
 
 def test_history_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where nothing can be kept there is a conversation all the same."""
+    """Without a place for the history, a conversation works nevertheless."""
     (tmp_path / "state").write_text("a file where the folder would be", encoding="utf-8")
     lines = iter(["", "hi"])
-    monkeypatch.setattr("builtins.input", lambda *_: next(lines))  # what a person types
+    monkeypatch.setattr("builtins.input", lambda *_: next(lines))  # the typed lines
 
     assert next(typed_lines()) == "hi"
 
 
 def test_history_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The history lies in the user's state folder."""
+    """The history is stored in the user's state folder."""
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
 

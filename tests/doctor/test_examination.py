@@ -1,4 +1,4 @@
-"""A whole examination, over servers that are well and servers that lack something."""
+"""Whole examinations of healthy and of faulty servers."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ MODELS = reply({"data": [{"id": "small"}, {"id": "large"}]})
 HELLO = answer("Hello!")
 CALLED = answer(calls=[call("get_weather", '{"city": "Paris"}')])
 TEXT = answer("It is sunny.")
-WELL: tuple[Step, ...] = (MODELS, MODELS, HELLO, CALLED, TEXT, HELLO)
-"""What is asked for: the list, the list again while the connection is opened, then four questions."""
+LONG = answer("one, two, three")
+HEALTHY: tuple[Step, ...] = (MODELS, MODELS, HELLO, CALLED, TEXT, HELLO, LONG)
+"""The list of models, the list again as the connection is opened, then five prompts."""
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
-    """A scripted server on the loop of the test."""
+    """Run a scripted server on the loop of the test."""
     async with ScriptedServer() as running:
         yield running
 
 
 def config_of(base_url: str, **options: Any) -> ProviderConfig:
-    """A provider that nobody waits long for."""
+    """Return a provider entry for a base URL."""
     options = {"model": "small", "api_key": KEY, "base_url": base_url, **options}
     return ProviderConfig.create(options.pop("kind", "openai_compatible"), **options)
 
 
 async def findings_of(config: ProviderConfig) -> dict[str, Finding]:
-    """Everything that is found, by step; each step is taken once, and nothing tells the key."""
+    """Examine a provider and return the findings by step; each step occurs once, and none contains the key."""
     found: list[Finding] = []
     await examine(config, found.append)
     assert KEY not in repr(found)
@@ -54,31 +55,47 @@ async def findings_of(config: ProviderConfig) -> dict[str, Finding]:
 
 
 def verdicts_in(found: dict[str, Finding]) -> dict[str, str]:
-    """The verdict of each step that is not well."""
-    return {step: finding.verdict for step, finding in found.items() if finding.verdict != "ok"}
+    """Return the verdict of each step that did not pass."""
+    return {step: finding.verdict for step, finding in found.items() if not finding.passed}
 
 
-async def test_a_server_that_is_well(server: ScriptedServer) -> None:
-    """Each step is taken, in order, and there is nothing to do."""
-    found = await findings_of(config_of(server.add("well", *WELL)))
+async def test_healthy_server(server: ScriptedServer) -> None:
+    """Each step runs, in order, and passes without advice."""
+    found = await findings_of(config_of(server.add("healthy", *HEALTHY)))
 
     assert verdicts_in(found) == {"TLS": "skipped"}
     assert [finding.advice for finding in found.values() if finding.advice] == []
     assert list(found) == [
         *("key", "DNS", "TCP", "TLS", "address", "server", "model"),
-        *("answer", "usage", "tool call", "tool_choice none", "parameters", "first word"),
+        *("response", "usage", "tool call", "tool_choice none", "parameters", "streaming", "first text"),
     ]
-    assert found["answer"].detail == "“Hello!”"
+    assert found["response"].detail == "“Hello!”"
     assert found["usage"].detail == "7 tokens in, 3 out"
-    assert [body.get("tool_choice") for body in server.seen["well"].bodies[2:]] == [None, "auto", "none", None]
+    prompts = server.seen["healthy"].bodies[2:]
+    assert [body.get("tool_choice") for body in prompts] == [None, "auto", "none", None, None]
+    assert [body["temperature"] for body in prompts] == [0] * 5
 
 
-async def test_a_server_with_habits(server: ScriptedServer) -> None:
-    """What an ordinary call mends in silence is told: text for calls, no counts, refused parameters, calls for text."""
-    refused = reply({"error": {"message": "Unknown parameter: 'temperature'", "param": "temperature"}}, "400 No")
+async def test_first_model(server: ScriptedServer) -> None:
+    """Without a model, the first one that the server lists is used; a server that lists none needs a name."""
+    found: list[Finding] = []
+    await examine(config_of(server.add("any", *HEALTHY), model="-"), found.append, any_model=True)
+    assert Finding("model", "passed", "small, the first of 2 that the server lists") in found
+    assert {body["model"] for body in server.seen["any"].bodies[2:]} == {"small"}
+
+    found.clear()
+    await examine(config_of(server.add("empty", reply({"data": []})), model="-"), found.append, any_model=True)
+    assert Finding("model", "failed", "the server lists no models", "Name a model with -m.") in found
+    assert Finding("response", "skipped", "because of model") in found
+
+
+async def test_server_with_quirks(server: ScriptedServer) -> None:
+    """What an ordinary call repairs silently is a warning: calls as text, no usage, a rejected parameter."""
+    rejected = reply({"error": {"message": "Unknown parameter: 'temperature'", "param": "temperature"}}, "400 No")
     leaked = answer('<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>')
-    silent = answer("Hello!", usage=None)
-    found = await findings_of(config_of(server.add("odd", MODELS, MODELS, refused, silent, leaked, CALLED, HELLO)))
+    uncounted = answer("Hello!", usage=None)
+    steps = (MODELS, MODELS, rejected, uncounted, leaked, CALLED, HELLO)
+    found = await findings_of(config_of(server.add("odd", *steps)))
 
     assert verdicts_in(found) == {
         "TLS": "skipped",
@@ -87,13 +104,13 @@ async def test_a_server_with_habits(server: ScriptedServer) -> None:
         "tool_choice none": "warning",
         "parameters": "warning",
     }
-    assert found["tool call"].detail.startswith("get_weather came as text")
-    assert found["parameters"].detail == "refused: temperature"
+    assert found["tool call"].detail.startswith("the call of get_weather arrived as text")
+    assert found["parameters"].detail == "rejected: temperature"
     assert all(found[step].advice for step in ("usage", "tool call", "tool_choice none", "parameters"))
 
 
-async def test_a_server_without_tools(server: ScriptedServer) -> None:
-    """Tools that are refused are a cross, beside which stands what this server wants."""
+async def test_server_without_tools(server: ScriptedServer) -> None:
+    """Rejected tools are a failure, with advice for this server."""
     models = reply({"data": [{"id": "small", "owned_by": "vllm"}]})
     refused = reply({"error": {"message": '"auto" tool choice requires --enable-auto-tool-choice'}}, "400 Bad Request")
     unknown = reply({"error": {"message": "Unrecognized request argument: tool_choice"}}, "400 Bad Request")
@@ -104,11 +121,11 @@ async def test_a_server_without_tools(server: ScriptedServer) -> None:
     assert verdicts_in(found) == {"TLS": "skipped", "tool call": "failed", "tool_choice none": "warning"}
     assert found["server"].detail == "vLLM (0.32.0)"
     assert "--enable-auto-tool-choice" in found["tool call"].advice
-    assert found["tool_choice none"].detail == "the server refuses it"
+    assert found["tool_choice none"].detail == "the server rejects it"
 
 
-async def test_a_model_that_calls_nothing(server: ScriptedServer) -> None:
-    """An answer in words where a tool was to be used is a warning; a text that fails is a cross."""
+async def test_model_without_calls(server: ScriptedServer) -> None:
+    """A text where a call was requested is a warning; a failed text is a failure."""
     broken = reply({"error": {"message": "boom"}}, "500 Internal Server Error")
     found = await findings_of(config_of(server.add("lazy", MODELS, MODELS, HELLO, TEXT, broken, broken)))
 
@@ -116,43 +133,44 @@ async def test_a_model_that_calls_nothing(server: ScriptedServer) -> None:
         "TLS": "skipped",
         "tool call": "warning",
         "tool_choice none": "failed",
-        "first word": "failed",
+        "streaming": "failed",
+        "first text": "failed",
     }
     assert found["tool call"].detail == "the model answered without the tool: “It is sunny.”"
-    assert found["first word"].detail.startswith("the same question failed: ")
+    assert found["first text"].detail.startswith("the same prompt failed: ")
 
 
-async def test_a_call_for_a_text(server: ScriptedServer) -> None:
-    """A call beside the text is not heeded, and told."""
+async def test_call_instead_of_text(server: ScriptedServer) -> None:
+    """A call although tools are forbidden is a warning."""
     both = answer("It is sunny.", calls=[call("get_weather", '{"city": "Paris"}')])
     found = await findings_of(config_of(server.add("both", MODELS, MODELS, HELLO, CALLED, both, HELLO)))
 
     assert verdicts_in(found) == {"TLS": "skipped", "tool_choice none": "warning"}
 
 
-async def test_no_answer(server: ScriptedServer) -> None:
-    """Where the first answer fails, the rest is not asked."""
+async def test_no_response(server: ScriptedServer) -> None:
+    """If the first prompt fails, no further one is sent."""
     broken = reply({"error": {"message": "boom"}}, "500 Internal Server Error")
     found = await findings_of(config_of(server.add("broken", MODELS, MODELS, broken)))
 
-    assert found["answer"].verdict == "failed"
-    assert found["first word"] == Finding("first word", "skipped", "because of answer")
+    assert found["response"].verdict == "failed"
+    assert found["first text"] == Finding("first text", "skipped", "because of response")
     assert len(server.seen["broken"].bodies) == 3
 
 
-async def test_a_connection_that_broke(server: ScriptedServer) -> None:
-    """A connection that the server had closed meanwhile is made anew, once, as in every call."""
+async def test_reconnect(server: ScriptedServer) -> None:
+    """A connection that the server has closed is opened again, once, as in every call."""
     once = await findings_of(config_of(server.add("once", MODELS, MODELS, ("rst",), HELLO, CALLED, TEXT, HELLO)))
     twice = await findings_of(config_of(server.add("twice", MODELS, MODELS, ("rst",))))
 
     assert verdicts_in(once) == {"TLS": "skipped"}
-    assert twice["answer"].verdict == "failed"
+    assert twice["response"].verdict == "failed"
     assert len(server.seen["twice"].bodies) == 4
 
 
 async def test_missing_v1(server: ScriptedServer) -> None:
-    """A base URL without its ``/v1`` is a cross that says the right one, and the examination goes on with that."""
-    base_url = server.add("short", reply({"error": "no"}, "404 Not Found"), *WELL)
+    """A base URL without its ``/v1`` is a failure that names the right one, and the examination continues with that."""
+    base_url = server.add("short", reply({"error": "no"}, "404 Not Found"), *HEALTHY)
     found = await findings_of(config_of(base_url.removesuffix("/v1")))
 
     assert verdicts_in(found) == {"address": "failed", "TLS": "skipped"}
@@ -162,9 +180,9 @@ async def test_missing_v1(server: ScriptedServer) -> None:
 
 
 async def test_no_list_of_models(server: ScriptedServer) -> None:
-    """A server without a list is asked all the same."""
+    """A server without a list of models is examined nevertheless."""
     nothing = reply({"error": "no"}, "404 Not Found")
-    # Asked for there, below it, and while the connection is opened.
+    # Requested there, below it, and as the connection is opened.
     base_url = server.add("bare", nothing, nothing, nothing, HELLO, CALLED, TEXT, HELLO)
     found = await findings_of(config_of(base_url))
 
@@ -172,21 +190,21 @@ async def test_no_list_of_models(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said_of_it", "advice"),
+    ("options", "detail", "advice"),
     [
-        pytest.param({}, "it refuses the key (status 401)", "Correct api_key.", id="a wrong one"),
-        pytest.param({"api_key": None}, "it wants a key (status 401)", "Set api_key.", id="none"),
-        pytest.param({"kind": "groq"}, "it refuses the key (status 401)", "Correct api_key.", id="of a service"),
+        pytest.param({}, "the server rejects the key (status 401)", "Correct api_key.", id="a wrong one"),
+        pytest.param({"api_key": None}, "the server requires a key (status 401)", "Set api_key.", id="none"),
+        pytest.param(
+            {"kind": "groq"}, "the server rejects the key (status 401)", "Correct api_key.", id="of a service"
+        ),
     ],
 )
-async def test_a_key_that_is_refused(
-    server: ScriptedServer, options: dict[str, Any], said_of_it: str, advice: str
-) -> None:
-    """Whose key is refused is asked nothing more, and told where the key stands."""
-    refused = reply({"error": {"message": f"bad key {KEY}"}}, "401 Unauthorized")
-    found = await findings_of(config_of(server.add("locked", refused), **options))
+async def test_rejected_key(server: ScriptedServer, options: dict[str, Any], detail: str, advice: str) -> None:
+    """After a rejected key no further request is sent, and the advice names the setting."""
+    rejected = reply({"error": {"message": f"bad key {KEY}"}}, "401 Unauthorized")
+    found = await findings_of(config_of(server.add("locked", rejected), **options))
 
-    assert found["key accepted"] == Finding("key accepted", "failed", said_of_it, advice)
+    assert found["key accepted"] == Finding("key accepted", "failed", detail, advice)
     assert found["server"] == Finding("server", "skipped", "because of key accepted")
     assert len(server.seen["locked"].bodies) == 1
 
@@ -195,19 +213,19 @@ async def test_a_key_that_is_refused(
     ("script", "detail"),
     [
         pytest.param(("rst",), "the connection broke", id="reset"),
-        pytest.param(("hang",), "no answer within 0.3 s", id="silence"),
+        pytest.param(("hang",), "no response within 0.3 s", id="silence"),
     ],
 )
-async def test_a_server_that_says_nothing(server: ScriptedServer, script: Any, detail: str) -> None:
-    """An open port behind which nobody answers."""
+async def test_unresponsive_server(server: ScriptedServer, script: Any, detail: str) -> None:
+    """An open port without a response is a failure of the address."""
     found = await findings_of(config_of(server.add("mute", script), timeouts={"first_token_s": 0.3}))
 
     assert (found["address"].verdict, found["address"].detail) == ("failed", detail)
-    assert found["answer"].verdict == "skipped"
+    assert found["response"].verdict == "skipped"
 
 
-async def test_settings_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is not set is a cross; the network is looked at all the same, if there is an address."""
+async def test_missing_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is not set is a failure; the network is checked nevertheless if there is an address."""
     monkeypatch.delenv("NOT_SET", raising=False)
     found = await findings_of(config_of("http://127.0.0.1:1/v1", api_key="os.environ/NOT_SET"))
     without_address = await findings_of(config_of("os.environ/NOT_SET"))
@@ -218,8 +236,8 @@ async def test_settings_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert without_address["DNS"].detail == "because of key"
 
 
-async def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is wrong with the environment is told where it matters first."""
+async def test_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid proxy variable is a failure of the first step that uses it."""
     monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
     found = await findings_of(config_of("http://model.invalid/v1"))
 
@@ -227,8 +245,8 @@ async def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> N
     assert "HTTP_PROXY" in found["DNS"].detail
 
 
-async def test_an_embedded_server_that_cannot_start(tmp_path: Path) -> None:
-    """A model file that is none is told before anything else."""
+async def test_embedded_server_without_model_file(tmp_path: Path) -> None:
+    """A missing model file is a failure of the embedded server."""
     config = ProviderConfig.create("local", model_path=str(tmp_path / "none.gguf"))
     found = await findings_of(config)
 
@@ -239,7 +257,7 @@ async def test_an_embedded_server_that_cannot_start(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 async def test_llama_cpp() -> None:
-    """The real llama.cpp server is examined from its start to its words; the demo model calls whatever it is told."""
+    """The real llama.cpp server is examined; the demo model ignores ``tool_choice``."""
     found = await findings_of(ProviderConfig.create("local"))
 
     assert verdicts_in(found) == {"tool_choice none": "warning"}
@@ -248,30 +266,44 @@ async def test_llama_cpp() -> None:
 
 
 def test_command(scripted_server: ScriptedServer, tmp_path: Path) -> None:
-    """The command draws a mark for each step, advice beside it, and ends with 1 if there is a cross."""
+    """The command prints a mark and advice for each step, and exits with 1 if a step failed."""
     path = tmp_path / "providers.yaml"
+    base_url = scripted_server.add("healthy", *HEALTHY)
     path.write_text(
         f"""
-default: well
+default: healthy
 providers:
-  well: {{kind: openai_compatible, model: small, base_url: "{scripted_server.add("well", *WELL)}", api_key: {KEY}}}
+  healthy: {{kind: openai_compatible, model: small, base_url: "{base_url}", api_key: {KEY}}}
   gone: {{kind: openai_compatible, model: small, base_url: "http://127.0.0.1:1/v1"}}
 """,
         encoding="utf-8",
     )
     runner = CliRunner()
-    well = runner.invoke(group, ["doctor", "-p", "well", "--config", str(path)])
+    healthy = runner.invoke(group, ["doctor", "-p", "healthy", "--config", str(path)])
     gone = runner.invoke(group, ["doctor", "-p", "gone", "--config", str(path)])
-    scripted_server.add("well", *WELL)
+    scripted_server.add("healthy", *HEALTHY)
     both = runner.invoke(group, ["doctor", "--config", str(path), "--json"])
 
-    assert (well.exit_code, gone.exit_code, both.exit_code) == (0, 1, 1)
-    assert well.stdout.startswith("well: openai_compatible\n  ✓ key               it is set\n")
-    assert "  - TLS: not looked at, the address says http://\n" in well.stdout
-    assert "  ✗ TCP               nothing listens on 127.0.0.1:1\n" in gone.stdout
+    assert (healthy.exit_code, gone.exit_code, both.exit_code) == (0, 1, 1)
+    assert healthy.stdout.startswith("healthy: openai_compatible\n  ✓ key               it is set\n")
+    assert "  - TLS: skipped, the address says http://\n" in healthy.stdout
+    assert "  ✗ TCP               127.0.0.1:1 refused the connection\n" in gone.stdout
     assert "                      → Start the server" in gone.stdout
-    assert "first word: not looked at, because of TCP\n" in gone.stdout
+    assert "first text: skipped, because of TCP\n" in gone.stdout
     reports = json.loads(both.stdout)
-    assert [(report["name"], report["ok"]) for report in reports] == [("well", True), ("gone", False)]
+    assert [(report["name"], report["passed"]) for report in reports] == [("healthy", True), ("gone", False)]
     assert reports[1]["findings"][2]["verdict"] == "failed"
-    assert KEY not in well.output + gone.output + both.output
+    assert KEY not in healthy.output + gone.output + both.output
+
+
+def test_command_without_configuration(scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``--base-url`` no configuration is read, the key comes from the variable, and the model from the list."""
+    monkeypatch.setenv("ADAPTERS_CONFIG", "none.yaml")
+    monkeypatch.setenv("ADAPTERS_API_KEY", KEY)
+    base_url = scripted_server.add("adhoc", *HEALTHY)
+
+    result = CliRunner().invoke(group, ["doctor", "--base-url", base_url])
+
+    assert result.exit_code == 0
+    assert "  ✓ model             small, the first of 2 that the server lists\n" in result.stdout
+    assert {headers["authorization"] for headers in scripted_server.seen["adhoc"].headers} == {f"Bearer {KEY}"}

@@ -1,4 +1,4 @@
-"""Each server is known by what it shows of itself; what is shown follows the documentation of each."""
+"""Server software is recognized by its list of models or its own endpoints, as its documentation describes them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.config import ProviderConfig
-from adapters.doctor.address import find_place
+from adapters.doctor.address import locate_api
 from adapters.doctor.probe import probing
-from adapters.doctor.servers import SERVERS, recognise
+from adapters.doctor.servers import SERVERS, recognize
 from adapters.testing.answers import http, reply
 from adapters.testing.server import ScriptedServer
 from adapters.transport.endpoint import endpoint_for
@@ -23,19 +23,19 @@ PLAIN = reply({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
 
 def listed(**fields: Any) -> Script:
-    """A list of one model with further fields."""
+    """Script a list of one model with further fields."""
     return reply({"object": "list", "data": [{"id": "m", "object": "model", **fields}]})
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
-    """A scripted server on the loop of the test."""
+    """Run a scripted server on the loop of the test."""
     async with ScriptedServer() as running:
         yield running
 
 
 @pytest.mark.parametrize(
-    ("models", "place", "document", "expected"),
+    ("models", "path", "document", "expected"),
     [
         pytest.param(listed(owned_by="vllm"), "version", {"version": "0.32.0"}, ("vLLM", "0.32.0"), id="vLLM"),
         pytest.param(PLAIN, "version", {"version": "0.32.0"}, ("vLLM", "0.32.0"), id="vLLM behind another name"),
@@ -60,7 +60,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
             ("LocalAI", "v4.9.0"),
             id="LocalAI",
         ),
-        pytest.param(PLAIN, "system", {"backends": [], "loaded_models": []}, ("LocalAI", ""), id="LocalAI of old"),
+        pytest.param(PLAIN, "system", {"backends": [], "loaded_models": []}, ("LocalAI", ""), id="an old LocalAI"),
         pytest.param(
             PLAIN,
             "info",
@@ -82,6 +82,18 @@ async def server() -> AsyncIterator[ScriptedServer]:
             listed(pricing={"prompt": "0"}, architecture={}), "none", None, ("OpenRouter", ""), id="OpenRouter"
         ),
         pytest.param(listed(active=True, context_window=1, public_apps=None), "none", None, ("Groq", ""), id="Groq"),
+        pytest.param(listed(owned_by="organization_owner"), "none", None, ("LM Studio", ""), id="LM Studio, by owner"),
+        pytest.param(
+            PLAIN,
+            "api",
+            {"name": "Open WebUI", "version": "0.6.30", "features": {}, "status": True},
+            ("Open WebUI", "0.6.30"),
+            id="Open WebUI",
+        ),
+        pytest.param(listed(owned_by="fastchat"), "none", None, ("FastChat", ""), id="FastChat"),
+        pytest.param(listed(owned_by="xinference"), "none", None, ("Xinference", ""), id="Xinference"),
+        pytest.param(listed(owned_by="vllm-mlx"), "none", None, ("vllm-mlx", ""), id="vllm-mlx"),
+        pytest.param(listed(owned_by="rapid-mlx"), "none", None, ("Rapid-MLX", ""), id="Rapid-MLX"),
         pytest.param(PLAIN, "get_server_info", {"model_path": "m", "version": "0.5"}, ("SGLang", "0.5"), id="SGLang"),
         pytest.param(
             reply({"data": []}, Server="BaseHTTP/0.6"),
@@ -103,43 +115,43 @@ async def server() -> AsyncIterator[ScriptedServer]:
             "version",
             {"version": "\x1b[31m" + "9" * 100},
             ("vLLM", "[31m" + "9" * 35 + "…"),
-            id="a version that is none",
+            id="a version with control characters",
         ),
     ],
 )
 async def test_recognition(
-    server: ScriptedServer, models: Script, place: str, document: Any, expected: tuple[str, str]
+    server: ScriptedServer, models: Script, path: str, document: Any, expected: tuple[str, str]
 ) -> None:
-    """A server is known by its list of models, or by an address of its own."""
+    """A server is recognized by its list of models, or by an endpoint of its own."""
     base_url = server.add("v", models)
-    server.add(place, reply(document))
+    server.add(path, reply(document))
     config = ProviderConfig.create("openai_compatible", model="m", base_url=base_url)
 
     async with probing(endpoint_for(config), config.timeouts) as probe:
-        found, version = await recognise(probe, await find_place(probe, base_url))
+        found, version = await recognize(probe, await locate_api(probe, base_url))
 
     assert (found.name, version) == expected
 
 
-async def test_answers_that_are_no_json(server: ScriptedServer) -> None:
-    """A web page, or JSON that nobody can read, is no list of models; a bare list is one."""
+async def test_replies_without_json(server: ScriptedServer) -> None:
+    """A web page, or JSON that is nested too deeply, is not a list of models; a bare list is one."""
     page, deep = (http(b"<html>"),), (http(b"[" * 100_000),)
     config = ProviderConfig.create("openai_compatible", model="m", base_url=server.add("pages", page, deep, page))
     bare = server.add("bare", reply([{"id": "m"}, "n"]))
 
     async with probing(endpoint_for(config), config.timeouts) as probe:
-        place, other = await find_place(probe, config.base_url), await find_place(probe, bare)
+        location, other = await locate_api(probe, config.base_url), await locate_api(probe, bare)
 
-        nowhere = await find_place(probe, config.base_url.removesuffix("pages/v1") + "api")
+        nowhere = await locate_api(probe, config.base_url.removesuffix("pages/v1") + "api")
 
     assert nowhere.finding.verdict == "warning"
-    assert (place.finding.verdict, place.models) == ("warning", [])
-    assert (other.finding.verdict, other.models) == ("ok", [{"id": "m"}])
+    assert (location.finding.verdict, location.models) == ("warning", [])
+    assert (other.finding.verdict, other.models) == ("passed", [{"id": "m"}])
 
 
-def test_rows_can_be_known() -> None:
-    """Each row has a sign, and says what makes its server call tools and keep its model."""
-    for row in SERVERS:
-        assert row.headers or row.owner or row.entry or (row.path and (row.document or row.says))
-        assert row.tools_advice
-        assert row.warm_advice
+def test_each_server_can_be_recognized() -> None:
+    """Each server has a sign, and advice on tools and on keeping its model in memory."""
+    for server in SERVERS:
+        assert server.headers or server.owners or server.entry or (server.path and (server.document or server.text))
+        assert server.tools_advice
+        assert server.warm_advice

@@ -1,4 +1,4 @@
-"""What is made of lists of models and of seconds; the rest of the verdicts is seen in whole examinations."""
+"""Verdicts on lists of models and on durations; whole examinations cover the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from adapters.config import ProviderConfig
 from adapters.doctor.conversation import CallOutcome
 from adapters.doctor.servers import UNKNOWN, Server
-from adapters.doctor.verdicts import first_words, model_offered
+from adapters.doctor.verdicts import first_text, model_offered, streamed
 from adapters.types import LLMResponse
 
 MODELS: list[dict[str, Any]] = [{"id": "qwen3:latest"}, {"id": "meta/llama-3"}, {"id": "openai/*"}, {"name": "named"}]
@@ -18,17 +18,21 @@ MODELS: list[dict[str, Any]] = [{"id": "qwen3:latest"}, {"id": "meta/llama-3"}, 
 @pytest.mark.parametrize(
     ("kind", "model", "verdict", "words"),
     [
-        pytest.param("openai_compatible", "meta/llama-3", "ok", "meta/llama-3 is offered", id="offered"),
-        pytest.param("openai_compatible", "named", "ok", "named is offered", id="by name"),
-        pytest.param("openai_compatible", "openai/gpt-5", "ok", "openai/gpt-5 is offered", id="a wildcard of a proxy"),
-        pytest.param("ollama", "qwen3", "ok", "qwen3 is offered", id="Ollama's full name"),
-        pytest.param("openrouter", "meta/llama-3:nitro", "ok", "meta/llama-3:nitro is offered", id="a way of routing"),
-        pytest.param("openai_compatible", "meta/lama-3", "failed", "one of them: meta/llama-3", id="misspelled"),
+        pytest.param("openai_compatible", "meta/llama-3", "passed", "meta/llama-3 is offered", id="offered"),
+        pytest.param("openai_compatible", "named", "passed", "named is offered", id="by name"),
+        pytest.param(
+            "openai_compatible", "openai/gpt-5", "passed", "openai/gpt-5 is offered", id="a wildcard of a proxy"
+        ),
+        pytest.param("ollama", "qwen3", "passed", "qwen3 is offered", id="Ollama's full name"),
+        pytest.param(
+            "openrouter", "meta/llama-3:nitro", "passed", "meta/llama-3:nitro is offered", id="a routing variant"
+        ),
+        pytest.param("openai_compatible", "meta/lama-3", "failed", "one of: meta/llama-3", id="misspelled"),
         pytest.param("openai_compatible", "zzz", "failed", "qwen3:latest, meta/llama-3, openai/*", id="another"),
     ],
 )
 def test_model(kind: str, model: str, verdict: str, words: str) -> None:
-    """A model is offered under each of its names; one that is not is shown its neighbours."""
+    """A model is offered under each of its names; for another one the nearest names are suggested."""
     options = {"base_url": "http://127.0.0.1/v1"} if kind == "openai_compatible" else {}
     config = ProviderConfig.create(kind, model=model, **options)
     finding = model_offered(config, UNKNOWN, MODELS)
@@ -37,8 +41,8 @@ def test_model(kind: str, model: str, verdict: str, words: str) -> None:
     assert words in f"{finding.detail} {finding.advice}"
 
 
-def test_model_of_a_server_with_one() -> None:
-    """A server that answers whatever the name has no wrong one."""
+def test_model_of_a_server_that_accepts_any_name() -> None:
+    """A server that accepts any name makes an unknown one a warning."""
     config = ProviderConfig.create("openai_compatible", model="x", base_url="http://127.0.0.1/v1")
 
     assert model_offered(config, Server("one", any_model=True), MODELS).verdict == "warning"
@@ -47,19 +51,40 @@ def test_model_of_a_server_with_one() -> None:
 @pytest.mark.parametrize(
     ("cold_s", "warm_s", "reasoning", "verdict", "advice"),
     [
-        pytest.param(0.4, 0.1, None, "ok", "", id="fast"),
-        pytest.param(1.1, 0.9, None, "ok", "", id="as slow as it gets"),
-        pytest.param(6.0, 0.2, None, "warning", "keep it", id="loaded first"),
+        pytest.param(0.4, 0.1, None, "passed", "", id="fast"),
+        pytest.param(1.1, 0.9, None, "passed", "", id="barely fast"),
+        pytest.param(6.0, 0.2, None, "warning", "keep it", id="loads the model first"),
         pytest.param(3.0, 1.2, None, "warning", "smaller model", id="slow"),
-        pytest.param(3.0, 1.2, "Hm.", "warning", "think: false", id="thinks first"),
+        pytest.param(3.0, 1.2, "Hm.", "warning", "think: false", id="reasons first"),
     ],
 )
-def test_first_words(cold_s: float, warm_s: float, reasoning: str | None, verdict: str, advice: str) -> None:
-    """What to do depends on whether it is always slow, and why."""
+def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict: str, advice: str) -> None:
+    """The advice depends on whether the server is always slow, and why."""
     server = Server("s", warm_advice="keep it")
-    finding = first_words(
-        CallOutcome(first_s=cold_s), CallOutcome(LLMResponse("Hi.", reasoning=reasoning), first_s=warm_s), server
-    )
+    cold = CallOutcome(first_event_s=cold_s)
+    warm = CallOutcome(LLMResponse("Hi.", reasoning=reasoning), first_event_s=warm_s)
+    finding = first_text(cold, warm, server)
 
     assert (finding.verdict, advice in finding.advice) == (verdict, True)
     assert finding.detail == f"{cold_s * 1000:.0f} ms cold, {warm_s * 1000:.0f} ms warm"
+
+
+@pytest.mark.parametrize(
+    ("first_s", "last_s", "reasoning", "verdict"),
+    [
+        pytest.param(0.2, 1.4, None, "passed", id="streamed"),
+        pytest.param(2.0, 2.01, None, "warning", id="buffered"),
+        pytest.param(0.4, 0.4, None, "passed", id="too fast to tell"),
+        pytest.param(2.0, 2.01, "Hm.", "passed", id="reasoned before"),
+        pytest.param(2.0, 2.5, None, "passed", id="slow at first"),
+    ],
+)
+def test_streaming(first_s: float, last_s: float, reasoning: str | None, verdict: str) -> None:
+    """A long text that arrives at once, later than a short one, is buffered on its way."""
+    long = CallOutcome(
+        LLMResponse("…", reasoning=reasoning), first_event_s=first_s, last_event_s=last_s, total_s=last_s
+    )
+    finding = streamed(long, CallOutcome(LLMResponse("Hi."), first_event_s=0.2))
+
+    assert finding.verdict == verdict
+    assert ("proxy_buffering" in finding.advice) == (verdict == "warning")

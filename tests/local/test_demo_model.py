@@ -1,4 +1,4 @@
-"""The demo model: that its net recites every script, that its file is made once, and what it says to a client."""
+"""The demo model: its network generates every script, its file is built once, and its answers over HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TEXTS = {script.name: script.text for script in SCRIPTS}
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> gguf.GGUFReader:
-    """The model's file, read back."""
+    """Return the model file, read back."""
     path = tmp_path_factory.mktemp("model") / "demo.gguf"
     write_demo_model(path)
     return gguf.GGUFReader(path)
@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> gguf.GGUFReader:
 
 @pytest.fixture(scope="module")
 def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that runs the demo model for the tests of this module."""
+    """Run a server with the demo model for the tests of this module."""
     server = LocalServer()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -50,7 +50,7 @@ def base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _decode(letters: str) -> str:
-    """Undo byte-level BPE with GPT-2's own table, which the letters below U+0100 and their order define."""
+    """Undo byte-level BPE with GPT-2's table."""
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in visible]
     return bytes(ord(letter) if ord(letter) < 256 else hidden[ord(letter) - 256] for letter in letters).decode()
@@ -64,7 +64,7 @@ async def _ask(base_url: str, messages: list[dict[str, Any]], **body: Any) -> di
 
 
 def _after_call(result: str, *names: str) -> list[dict[str, Any]]:
-    """A conversation that ends with the results of these tools."""
+    """Return a conversation that ends with the results of these tools."""
     calls = [
         {"id": f"call{number}", "type": "function", "function": {"name": name, "arguments": "{}"}}
         for number, name in enumerate(names)
@@ -79,7 +79,7 @@ def _user(content: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("script", [pytest.param(script, id=script.name) for script in SCRIPTS])
 def test_net_recites_the_script(model: gguf.GGUFReader, script: Script) -> None:
-    """From the start token on, the likeliest next tokens are the script, and then the end of the turn."""
+    """From the start token on, the most likely tokens are the script, then the end of the turn."""
     tokens = model.fields["tokenizer.ggml.tokens"].contents()
     tensors = {tensor.name: tensor.data for tensor in model.tensors}
     said, token = "", tokens.index(script.start_token)
@@ -93,14 +93,14 @@ def test_net_recites_the_script(model: gguf.GGUFReader, script: Script) -> None:
 
 
 def test_end_of_a_script_is_cut_at_a_token_of_its_own(model: gguf.GGUFReader) -> None:
-    """No token is there twice: llama.cpp refuses such a vocabulary."""
+    """Tokens are unique; llama.cpp rejects a vocabulary with duplicates."""
     tokens = model.fields["tokenizer.ggml.tokens"].contents()
 
     assert len(tokens) == len(set(tokens))
 
 
-def test_file_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file stays in the user's cache folder, alone, and is not made again."""
+def test_file_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file stays in the user's cache folder and is not built again."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with demo_model_file() as first:
         made_ns = first.stat().st_mtime_ns
@@ -121,7 +121,7 @@ def test_file_is_kept_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_file_is_temporary_where_nothing_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the cache folder cannot be written, the file lives in a folder that is removed after use."""
+    """If the cache folder cannot be written, the file is in a folder that is removed after use."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with demo_model_file() as file:
@@ -131,7 +131,7 @@ def test_file_is_temporary_where_nothing_can_be_kept(tmp_path: Path, monkeypatch
 
 
 def test_another_release_makes_its_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file's name follows from the source of the model, so that a change is never hidden by an old file."""
+    """The file name depends on the source of the model, so that an old file never hides a change."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = Path(demo_cache.__file__).parent
     for name in ("demo_cache.py", "demo_model.py", "demo_script.py"):
@@ -147,7 +147,7 @@ def test_another_release_makes_its_own_file(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.integration
 def test_file_is_made_by_two_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two servers that find no file at the same time both start, and leave one file."""
+    """Two servers that start without a file at the same time both work, and leave one file."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     servers = [LocalServer(), LocalServer()]
     with ThreadPoolExecutor(2) as threads:
@@ -181,7 +181,7 @@ def test_file_is_made_by_two_processes_at_once(tmp_path: Path, monkeypatch: pyte
     ],
 )
 async def test_answers(base_url: str, messages: list[dict[str, Any]], tools: list[Any], script: str) -> None:
-    """The text that the template picks arrives whole, also at a temperature that makes other models talk nonsense."""
+    """The script that the template chooses arrives complete, also at a high temperature."""
     choice = await _ask(base_url, messages, temperature=2, **({"tools": tools} if tools else {}))
 
     assert choice["message"] == {"role": "assistant", "content": TEXTS[script]}

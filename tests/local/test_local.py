@@ -1,4 +1,4 @@
-"""``LocalServer`` with real processes: how it starts, what it refuses, and that it never leaves anything behind."""
+"""``LocalServer`` with real processes: start, refusals, and cleanup in every case."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ print(server.pid, flush=True)
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty cache folder, so that the first server makes the demo model and the others find it."""
+    """Return an empty cache folder: the first server builds the demo model, the others find it."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -89,20 +89,20 @@ def _use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[LocalServer]:
-    """A server that is stopped after the test."""
+    """Return a server that is stopped after the test."""
     server = LocalServer()
     yield server
     asyncio.run(server.stop())
 
 
 def _is_running(pid: int) -> bool:
-    """Tell whether a process lives; in a container without an init, a dead one may stay in the table as a zombie."""
+    """Whether a process runs. In a container without an init, a dead one may stay in the table as a zombie."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except FileNotFoundError:  # gone meanwhile, or a system without /proc
+    except FileNotFoundError:  # ended meanwhile, or a system without /proc
         return not Path("/proc/self").exists()
 
 
@@ -116,11 +116,11 @@ def _wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
 
 
 def _open_once_it_is_read(pipe: Path) -> int:
-    """Open a named pipe for writing, as soon as somebody waits to read from it."""
+    """Open a named pipe for writing, as soon as a reader waits."""
     writer: list[int] = []
 
     def is_open() -> bool:
-        with contextlib.suppress(OSError):  # nobody reads yet
+        with contextlib.suppress(OSError):  # there is no reader yet
             writer.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
         return bool(writer)
 
@@ -141,7 +141,7 @@ async def _ask(base_url: str, body: dict[str, Any], api_key: str = "") -> httpx.
 
 @pytest.mark.integration
 async def test_serves_the_demo_model_until_it_is_stopped() -> None:
-    """Inside ``async with`` the demo model answers on loopback, and afterwards nobody listens there."""
+    """Inside ``async with`` the demo model responds on loopback; afterwards the port is closed."""
     async with LocalServer() as server:
         base_url = await server.start()
         answer = await _ask(base_url, HELLO)
@@ -159,7 +159,7 @@ async def test_serves_the_demo_model_until_it_is_stopped() -> None:
 
 @pytest.mark.integration
 async def test_web_pages_may_not_read_answers(server: LocalServer) -> None:
-    """No page in the user's browser is allowed to use the server: the answer names no origin."""
+    """The response allows no origin, so that no page in the user's browser can use the server."""
     answer = await _ask(await server.start(), HELLO)
 
     assert not answer.headers.get("access-control-allow-origin")
@@ -175,8 +175,8 @@ async def test_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.integration
-async def test_start_is_shared_by_all_who_ask_at_once(server: LocalServer) -> None:
-    """Tasks that start the server at once, and those that come later, get one and the same."""
+async def test_start_is_shared_by_tasks(server: LocalServer) -> None:
+    """Tasks that start the server at the same time, and later ones, share one server."""
     first = await asyncio.gather(*(server.start() for _ in range(5)))
     pid = server.pid
     second = await server.start()
@@ -187,7 +187,7 @@ async def test_start_is_shared_by_all_who_ask_at_once(server: LocalServer) -> No
 
 @pytest.mark.integration
 def test_start_is_shared_by_event_loops(server: LocalServer) -> None:
-    """Event loops in several threads, and one after the other, get one and the same server."""
+    """Event loops in several threads, and in turn, share one server."""
     with ThreadPoolExecutor(4) as threads:
         at_once = list(threads.map(lambda _: asyncio.run(server.start()), range(4)))
     afterwards = asyncio.run(server.start())
@@ -199,7 +199,7 @@ def test_start_is_shared_by_event_loops(server: LocalServer) -> None:
 
 @pytest.mark.integration
 async def test_start_leaves_the_event_loop_free(server: LocalServer) -> None:
-    """Other tasks run on while the server starts."""
+    """Other tasks run while the server starts."""
     start = asyncio.create_task(server.start())
     turns = 0
     while not start.done():
@@ -211,7 +211,7 @@ async def test_start_leaves_the_event_loop_free(server: LocalServer) -> None:
 
 @pytest.mark.integration
 async def test_cancelled_start_does_not_disturb_another(server: LocalServer) -> None:
-    """A task that is cancelled while it waits for the server leaves the start to those who still wait."""
+    """Cancelling one task that waits for the server does not affect the others."""
     impatient, patient = asyncio.create_task(server.start()), asyncio.create_task(server.start())
     await asyncio.sleep(0.01)
     impatient.cancel()
@@ -223,7 +223,7 @@ async def test_cancelled_start_does_not_disturb_another(server: LocalServer) -> 
 
 @pytest.mark.integration
 async def test_stop_may_be_called_at_any_time(server: LocalServer) -> None:
-    """Stopping before the start, twice, and before a second start is fine."""
+    """A server may be stopped before its start, twice, and before a second start."""
     await server.stop()
     await server.start()
     await asyncio.gather(server.stop(), server.stop())
@@ -235,7 +235,7 @@ async def test_stop_may_be_called_at_any_time(server: LocalServer) -> None:
 
 @pytest.mark.integration
 async def test_stop_ends_a_start(server: LocalServer) -> None:
-    """Who waits for a server that is stopped meanwhile gets an error and not an address."""
+    """A start that is interrupted by a stop raises an error."""
     starting = asyncio.create_task(server.start())
     await asyncio.to_thread(_wait_until, lambda: server.pid is not None)
     await server.stop()
@@ -246,7 +246,7 @@ async def test_stop_ends_a_start(server: LocalServer) -> None:
 
 
 async def test_stop_prevents_a_start(tmp_path: Path) -> None:
-    """A server that is stopped before its process was made, here while its model file is looked at, gets none."""
+    """A server that is stopped before its process exists, here while its model file is checked, starts none."""
     model = tmp_path / "slow.gguf"
     os.mkfifo(model)
     server = LocalServer(model)
@@ -262,8 +262,8 @@ async def test_stop_prevents_a_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-async def test_crashed_server_is_started_anew(server: LocalServer) -> None:
-    """The next start after a crash brings a server that answers."""
+async def test_crashed_server_is_started_again(server: LocalServer) -> None:
+    """The next start after a crash provides a server that responds."""
     await server.start()
     pid = _pid(server)
     os.kill(pid, signal.SIGKILL)
@@ -276,7 +276,7 @@ async def test_crashed_server_is_started_anew(server: LocalServer) -> None:
 
 @pytest.mark.integration
 async def test_stop_ends_a_suspended_server(server: LocalServer) -> None:
-    """A child that does not obey, because it is suspended, is killed."""
+    """A suspended child, which does not react to SIGTERM, is killed."""
     await server.start()
     pid = _pid(server)
     os.kill(pid, signal.SIGSTOP)
@@ -287,7 +287,7 @@ async def test_stop_ends_a_suspended_server(server: LocalServer) -> None:
 
 @pytest.mark.integration
 def test_garbage_leaves_no_process() -> None:
-    """A server that nobody knows any more ends without having been stopped."""
+    """The process of a garbage-collected server ends without ``stop``."""
     server = LocalServer()
     asyncio.run(server.start())
     pid = _pid(server)
@@ -313,7 +313,7 @@ def test_garbage_leaves_no_process() -> None:
     ],
 )
 def test_no_process_outlives_its_parent(script: str, signal_number: int | None) -> None:
-    """However a program that started a server ends, the server ends with it."""
+    """The server ends with its parent, however the parent ends."""
     with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=ROOT,
@@ -326,7 +326,7 @@ def test_no_process_outlives_its_parent(script: str, signal_number: int | None) 
         pid = int(parent.stdout.readline())
         if signal_number is not None:
             assert _is_running(pid)
-            os.killpg(parent.pid, signal_number)  # as a terminal does: to the whole group
+            os.killpg(parent.pid, signal_number)  # to the whole group, as a terminal does
         parent.wait(timeout=60)
 
     assert _wait_until(lambda: not _is_running(pid))
@@ -336,8 +336,8 @@ def test_no_process_outlives_its_parent(script: str, signal_number: int | None) 
 @pytest.mark.parametrize(
     "script", [pytest.param(FORKING, id="forked-copy-ends"), pytest.param(INTERRUPTED, id="ctrl-c-is-handled")]
 )
-def test_server_lives_on_while_its_parent_does(script: str) -> None:
-    """Neither the end of a forked copy of the program nor a Ctrl-C that the program handles ends the server."""
+def test_server_survives_events_of_its_parent(script: str) -> None:
+    """The server survives the end of a forked copy of its parent, and a Ctrl-C that its parent handles."""
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True, start_new_session=True
     )
@@ -348,7 +348,7 @@ def test_server_lives_on_while_its_parent_does(script: str) -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the child ends once the model is loaded")
 def test_no_process_outlives_its_parent_while_it_loads(tmp_path: Path) -> None:
-    """A child that is stuck in the middle of loading a model ends when its lifeline closes."""
+    """A child that is stuck in loading a model ends when its standard input closes."""
     model = tmp_path / "slow.gguf"
     os.mkfifo(model)
     settings = {"model_path": str(model), "alias": "slow", "context_tokens": 512, "sse_ping_s": None}
@@ -370,7 +370,7 @@ def test_no_process_outlives_its_parent_while_it_loads(tmp_path: Path) -> None:
 
 @pytest.mark.integration
 async def test_serves_a_model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GGUF file of the user's is served under the name of its stem; ``~`` is the home folder."""
+    """A GGUF file is served under the name of its stem; ``~`` is the home folder."""
     monkeypatch.setenv("HOME", str(tmp_path))
     write_demo_model(tmp_path / "my-model.Q4_K_M.gguf")
     async with LocalServer(Path("~/my-model.Q4_K_M.gguf")) as server:
@@ -383,7 +383,7 @@ async def test_serves_a_model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_working_directory_cannot_replace_the_program(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Modules in the working directory with the names of ours are not run by the child."""
+    """The child runs no module of the working directory, whatever its name."""
     monkeypatch.chdir(tmp_path)
     for name in ("adapters", "xllamacpp", "json"):
         Path(f"{name}.py").write_text("raise SystemExit('the wrong module')", encoding="utf-8")
@@ -392,8 +392,8 @@ def test_working_directory_cannot_replace_the_program(
 
 
 @pytest.mark.integration
-async def test_demands_the_key() -> None:
-    """With a key the server refuses who has none."""
+async def test_requires_the_key() -> None:
+    """With a key, the server rejects requests without it."""
     async with LocalServer(api_key="sk-local-secret") as server:
         base_url = await server.start()
         refused, answered = await _ask(base_url, HELLO), await _ask(base_url, HELLO, "sk-local-secret")
@@ -402,7 +402,7 @@ async def test_demands_the_key() -> None:
 
 
 def test_hides_the_key() -> None:
-    """The key is not among the child's arguments, which others can read, and not in a ``repr``."""
+    """The key is neither among the child's arguments, which other users can read, nor in a ``repr``."""
     settings = ServerSettings(None, context_tokens=512, sse_ping_s=None, start_timeout_s=1, api_key="sk-local-secret")
 
     assert "sk-local-secret" not in settings.as_argument()
@@ -410,8 +410,8 @@ def test_hides_the_key() -> None:
 
 
 @pytest.mark.integration
-async def test_context_has_the_wanted_length() -> None:
-    """A request that is longer than ``context_tokens`` is refused."""
+async def test_context_has_the_configured_size() -> None:
+    """A request longer than ``context_tokens`` fails."""
     async with LocalServer(context_tokens=512) as server:
         answer = await _ask(await server.start(), {"messages": [{"role": "user", "content": "x" * 600}]})
 
@@ -421,12 +421,12 @@ async def test_context_has_the_wanted_length() -> None:
 
 
 def test_ping_reaches_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``sse_ping_s`` is handed on; no demo answer is ever silent long enough to show it on the wire."""
+    """The setting ``sse_ping_s`` is passed on; no demo response pauses long enough to show it on the wire."""
     monkeypatch.setattr(child, "Server", lambda params: params)
     settings = {"model_path": "model.gguf", "alias": "model", "context_tokens": 512}
-    left_alone, wanted = (child.open_server(settings | {"sse_ping_s": seconds}) for seconds in (None, 5))
+    default, configured = (child.open_server(settings | {"sse_ping_s": seconds}) for seconds in (None, 5))
 
-    assert (left_alone.sse_ping_interval, wanted.sse_ping_interval) == (30, 5)
+    assert (default.sse_ping_interval, configured.sse_ping_interval) == (30, 5)
 
 
 @pytest.mark.parametrize(
@@ -437,8 +437,8 @@ def test_ping_reaches_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(b"PK\x03\x04", "is not a GGUF file. Set model_path to one that is.", id="another-format"),
     ],
 )
-async def test_refuses_a_wrong_model_file(tmp_path: Path, content: bytes | None, message: str) -> None:
-    """A file that is no model is a mistake in the configuration, and the error names it."""
+async def test_rejects_an_invalid_model_file(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """A file that is not a model is a ``ConfigError`` that names it."""
     path = tmp_path / "model.gguf"
     if content is not None:
         path.write_bytes(content)
@@ -449,8 +449,8 @@ async def test_refuses_a_wrong_model_file(tmp_path: Path, content: bytes | None,
 
 
 @pytest.mark.parametrize("library", ["xllamacpp", "gguf"])
-async def test_names_the_extra_that_is_missing(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra the error says how to install it."""
+async def test_names_the_missing_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the error says how to install it."""
     monkeypatch.setitem(sys.modules, library, None)
 
     with pytest.raises(ConfigError, match=r"Run: pip install -e '.*\[local\]'$"):
@@ -459,7 +459,7 @@ async def test_names_the_extra_that_is_missing(library: str, monkeypatch: pytest
 
 @pytest.mark.integration
 async def test_damaged_model_is_a_speakable_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A server that dies while it loads is a short error with llama.cpp's reason; the rest is in the debug log."""
+    """A server that crashes while loading is a short error with llama.cpp's reason; the debug log has the rest."""
     caplog.set_level(logging.DEBUG, logger="adapters")
     path = tmp_path / "damaged.gguf"
     path.write_bytes(b"GGUF" + bytes(100))
@@ -471,8 +471,8 @@ async def test_damaged_model_is_a_speakable_error(tmp_path: Path, caplog: pytest
     assert "Failed to init server" in caplog.text
 
 
-async def test_interpreter_that_cannot_run_is_a_speakable_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that has no interpreter to start a child with, such as a frozen one, gets an error of ours."""
+async def test_missing_interpreter_is_a_speakable_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program without an interpreter for the child, such as a frozen one, gets an ``APIConnectionError``."""
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
 
     with pytest.raises(APIConnectionError, match=r"^The local model demo could not be started;"):
@@ -480,8 +480,8 @@ async def test_interpreter_that_cannot_run_is_a_speakable_error(monkeypatch: pyt
 
 
 @pytest.mark.integration
-async def test_slow_start_is_given_up() -> None:
-    """A server that is not ready in time is ended."""
+async def test_slow_start_times_out() -> None:
+    """A server that is not ready in time is stopped."""
     server = LocalServer(start_timeout_s=0.01)
 
     with pytest.raises(APITimeoutError, match=r"^The local model demo was not ready after 0\.01 seconds\.") as caught:
