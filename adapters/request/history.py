@@ -126,21 +126,35 @@ def with_short_ids(messages: Sequence[Message]) -> list[Message]:
 
 
 def without_fields(messages: Sequence[Message], names: set[str]) -> list[Message]:
-    """Leave fields out of all messages, for a server that refuses what others want back.
+    """Leave provider fields out, for a server that rejects what another one wants back.
 
     Args:
         messages: A history as ``mend`` returns it.
-        names: The fields.
+        names: The fields, of messages, of calls or of their functions.
 
     Returns:
         The history without them; a message that has none of them is the same object.
     """
-    if not names:
-        return list(messages)
-    return [
-        {name: value for name, value in message.items() if name not in names} if names & message.keys() else message
-        for message in messages
-    ]
+    return [_without(message, names) for message in messages] if names else list(messages)
+
+
+def _without(message: Message, names: set[str]) -> Message:
+    kept = _less(message, names)
+    calls: list[dict[str, Any]] = message.get("tool_calls", [])
+    kept_calls = [_less(_replaced(call, "function", _less(call["function"], names)), names) for call in calls]
+    if all(map(operator.is_, kept_calls, calls)):
+        return kept
+    return {**kept, "tool_calls": kept_calls}
+
+
+def _less(fields: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    if names.isdisjoint(fields):
+        return fields
+    return {name: value for name, value in fields.items() if name not in names}
+
+
+def _replaced(fields: dict[str, Any], name: str, value: Json) -> dict[str, Any]:
+    return fields if fields[name] is value else {**fields, name: value}
 
 
 @dataclass(slots=True)

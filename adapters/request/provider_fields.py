@@ -150,6 +150,17 @@ class _Prefix:
         return digest.digest()
 
 
+def provider_field_names(messages: Sequence[Message]) -> set[str]:
+    """Return the names of all fields of assistant messages and of their calls that are not in OpenAI's format."""
+    names: set[str] = set()
+    for message in messages:
+        if message.get("role") == "assistant":
+            names |= message.keys() - _PLAIN_MESSAGE
+            for call in message.get("tool_calls", []):
+                names |= (call.keys() - _PLAIN_CALL) | (call["function"].keys() - _PLAIN_FUNCTION)
+    return names
+
+
 def _is_plain(message: Message) -> bool:
     """Whether a message has calls, and no field that is not in OpenAI's format."""
     calls = message.get("tool_calls")

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from adapters.request.provider_fields import provider_field_names
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 
 Rewrite: TypeAlias = Literal["systems_first", "no_system", "short_ids"]
 """A way of telling the same conversation that a server insists on."""
-
-ECHOED: Final = ("reasoning_details", "reasoning_content", "reasoning")
-"""Fields of an assistant message that some servers want back, and others refuse."""
 
 TOKEN_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 """How many tokens an answer may have, by both of its names."""
@@ -95,14 +94,14 @@ def rejected_parameter(refusal: UpstreamError, body: Iterable[str]) -> str | Non
 
 
 def rejected_field(refusal: UpstreamError, request: ChatRequest) -> str | None:
-    """The field of an assistant message that a server does not take back, of those that others insist on."""
+    """The field of an assistant message, or of a call in it, that a server does not accept and another one wants."""
     if not _is_about_presence(refusal):
         return None
-    said = f"{refusal.param or ''} {refusal.message}"
-    names = [name for name in ECHOED if re.search(rf"\b{name}\b", refusal.param or refusal.message)]
+    said, at = f"{refusal.param or ''} {refusal.message}", refusal.param or refusal.message
+    names = [name for name in sorted(provider_field_names(request.messages)) if _has_word(at, name)]
     if not names or (names[0] in request.body and "messages" not in said):
         return None  # `reasoning` is a parameter too
-    return names[0] if any(names[0] in message for message in request.messages) else None
+    return names[0]
 
 
 def named_token_limit(refusal: UpstreamError, body: Mapping[str, Json]) -> int | None:
@@ -123,6 +122,10 @@ def _is_about_presence(refusal: UpstreamError) -> bool:
     if _SURELY_REFUSED.search(said):
         return True
     return _REFUSED.search(said) is not None and not _ABOUT_VALUE.search(said)
+
+
+def _has_word(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def _names(name: str, refusal: UpstreamError) -> bool:

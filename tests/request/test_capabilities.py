@@ -296,6 +296,42 @@ def test_field_of_a_message_that_is_refused(refusal: UpstreamError, field: str) 
 
 
 @pytest.mark.parametrize(
+    ("refusal", "left"),
+    [
+        pytest.param(
+            _refusal("('messages.1.tool_calls.0' : property 'extra_content' is unsupported)"),
+            {"mark": 1},
+            id="of-a-call",
+        ),
+        pytest.param(
+            _refusal("Unknown parameter: 'messages[1].tool_calls[0].function.mark'."),
+            {"extra_content": {"google": {}}},
+            id="of-a-function",
+        ),
+    ],
+)
+def test_field_of_a_call_that_is_refused(refusal: UpstreamError, left: dict[str, Any]) -> None:
+    """A thought signature stands beside a call; a server of another kind gets the call without it."""
+    function = {"name": "get_weather", "arguments": "{}"}
+    plain: dict[str, Any] = {"id": "a", "type": "function"}
+    extra: dict[str, Any] = {"extra_content": {"google": {}}}
+    called = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{**plain, "function": {**function, "mark": 1}, **extra}],
+    }
+    alone = {"role": "assistant", "content": None, "tool_calls": [{**plain, "id": "b", "function": function}]}
+    question = _question(messages=[{"role": "user", "content": "Hi"}, called, alone], options={})
+    before = build_request(question, _CONFIG, ServerCapabilities())
+
+    request = _refuse(question, refusal)
+
+    [call] = request.messages[1]["tool_calls"]
+    assert {**call, **call["function"]} == {**plain, "function": call["function"], **function, **left}
+    assert request.messages[3] is before.messages[3]
+
+
+@pytest.mark.parametrize(
     ("message", "messages"),
     [
         pytest.param(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from adapters.testing.answers import answer, reply
+from adapters.testing.answers import answer, call, reply
 from adapters.testing.case import CHAT, Failure, WireCase
 from adapters.testing.cases.common import HI
 
@@ -55,7 +55,8 @@ def _refuses_field(name: str, case_id: str, refusal: Json) -> WireCase:
     )
 
 
-_TOO_LARGE = "This model supports at most 16384 completion tokens, whereas you provided 50000."
+_SIGNED: Final = {"google": {"thought_signature": "c2ln"}}
+_TOO_LARGE: Final = "This model supports at most 16384 completion tokens, whereas you provided 50000."
 
 CASES: Final = (
     *_limits(
@@ -108,6 +109,30 @@ CASES: Final = (
         _refusal(
             "'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1' : property "
             "'reasoning_content' is unsupported)]"
+        ),
+    ),
+    WireCase(
+        "groq-extra-content",
+        "what another provider wants back with a call is refused by name",
+        [
+            _refusal(
+                "'messages.1' : for 'role:assistant' the following must be satisfied[('messages.1.tool_calls.0' : "
+                "property 'extra_content' is unsupported)]"
+            ),
+            answer("Hi there"),
+        ],
+        HI,
+        messages=[
+            {"role": "user", "content": "Lights off."},
+            {"role": "assistant", "content": None, "tool_calls": [call("lights_off", "{}", extra_content=_SIGNED)]},
+            {"role": "tool", "tool_call_id": "call00001", "name": "lights_off", "content": "done"},
+        ],
+        tools=True,
+        turns=2,
+        requests=3,
+        saw=lambda seen: (
+            [str(body["messages"]).count("lights_off") for body in seen.bodies] == [2, 2, 2]
+            and ["extra_content" in str(body) for body in seen.bodies] == [True, False, False]
         ),
     ),
     _refuses_field(
