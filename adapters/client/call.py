@@ -85,6 +85,7 @@ class ProviderCall:
         self._retry_timeouts = retry_timeouts
         self._tries = 0  # ``attempts``, less the requests that only leave out what the server rejected
         self._failed: APIError | None = None
+        self._loading_s = 0.0  # until the first request left; it does not use up the time for retries
         self._first_token_s: float | None = None
         self._first_text_s: float | None = None
         self._mismatched: LLMResponse | None = None  # the response that did not match response_format
@@ -191,9 +192,12 @@ class ProviderCall:
             return changed
         if error._reason == "deadline_s" and self._failed is not None:
             raise self._failed from self._failed.__cause__  # the time for retries is over; this says what went wrong
-        elapsed_s = time.monotonic() - self._began_s
         pause_s = pause_before_retry_s(
-            self._retry_policy(), error, self._tries, elapsed_s, retry_timeouts=self._retry_timeouts
+            self._retry_policy(),
+            error,
+            self._tries,
+            time.monotonic() - self._began_s - self._loading_s,
+            retry_timeouts=self._retry_timeouts,
         )
         if pause_s is None:
             raise error
@@ -207,7 +211,8 @@ class ProviderCall:
         policy, params = self._config.retry, self._params
         total_s = self._config.timeouts.total_s if params.timeout_s is None else params.timeout_s
         attempts = policy.attempts if params.max_retries is None else params.max_retries + 1
-        return policy.model_copy(update={"deadline_s": min(policy.deadline_s, total_s), "attempts": attempts})
+        left_s = total_s - self._loading_s
+        return policy.model_copy(update={"deadline_s": min(policy.deadline_s, left_s), "attempts": attempts})
 
     def _new_assembler(self) -> ResponseAssembler:
         limits = self._config.limits
@@ -229,10 +234,17 @@ class ProviderCall:
             streamed=params.stream or params.first_token_s is not None,
             total_s=params.timeout_s,
             began_s=self._began_s,
-            retry_s=None if self._failed is None else self._config.retry.deadline_s,
-            on_request_sent=self._on_request_sent,
+            retry_s=None if self._failed is None else self._config.retry.deadline_s + self._loading_s,
+            on_request_sent=self._request_sent,
             on_first_token=self._first_token,
         )
+
+    def _request_sent(self) -> None:
+        """Note that a request is about to leave, and report it."""
+        if self.attempts == 1:
+            self._loading_s = time.monotonic() - self._began_s
+        if self._on_request_sent is not None:
+            self._on_request_sent()
 
     def _first_token(self) -> None:
         """Note the time of the first useful token, and report it."""

@@ -1,15 +1,30 @@
-"""``adapters.call``: what an answer tells of how it came about, whichever way it was asked for."""
+"""``client.call``: one owner of clock, attempts, retries and figures, whichever method made the call."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 import pytest
 
+from adapters.errors import APITimeoutError, IncompleteResponseError, InternalServerError
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.testing import ASK, KEY, TOOLS
-from adapters.testing.answers import answer, call, completion, reply
+from adapters.testing.answers import (
+    DONE,
+    SSE_HEAD,
+    STOP,
+    answer,
+    call,
+    chunk,
+    completion,
+    event,
+    http_chunk,
+    reply,
+    said,
+)
 from adapters.types import LLMResponse, TextDelta, TokenUsage
 
 if TYPE_CHECKING:
@@ -21,6 +36,7 @@ pytest_plugins = ["adapters.testing.plugin"]
 
 _WAYS = ("chat", "chat_stream", "stream_events")
 _SLOW_S = 0.05
+_USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
 _OOPS = reply({"error": {"message": "Oops"}}, "500 Oops")
 
 
@@ -144,3 +160,83 @@ def test_answers_are_compared_by_what_they_say() -> None:
     assert same != LLMResponse("Hi", usage=TokenUsage(1, 2, cached_tokens=1))
     assert same != LLMResponse("Hi", usage=TokenUsage(1, 2), parsed={})
     assert same != LLMResponse("Hi", usage=TokenUsage(1, 2), native_finish_reason="STOP")
+
+
+class _Place(pydantic.BaseModel):
+    """The schema of a response."""
+
+    name: str
+
+
+@pytest.mark.parametrize(("max_retries", "requests"), [(0, 1), (1, 2), (2, 3), (5, 3)])
+async def test_a_mismatch_and_failures_share_one_budget(
+    scripted_server: ScriptedServer, max_retries: int, requests: int
+) -> None:
+    """The second request for ``response_format`` is one of the retries; there is no other budget for it."""
+    base_url = scripted_server.add("budget", _OOPS, answer("Oslo."), answer("Oslo."), answer("Oslo."), _OOPS)
+
+    async with _provider(base_url) as provider:
+        with pytest.raises((IncompleteResponseError, InternalServerError)):
+            await provider.chat(list(ASK), response_format=_Place, max_retries=max_retries)
+
+    assert len(scripted_server.seen["budget"].bodies) == requests
+
+
+async def test_usage_of_a_response_that_did_not_match_counts(scripted_server: ScriptedServer) -> None:
+    """Both responses are billed, so the usage is their sum; a figure that one of them lacks is unknown."""
+    first = reply(completion({"content": "Oslo."}, usage={**_USAGE, "prompt_tokens_details": {"cached_tokens": 4}}))
+    base_url = scripted_server.add("sum", first, reply(completion({"content": '{"name": "Oslo"}'}, usage=_USAGE)))
+
+    async with _provider(base_url) as provider:
+        response = await provider.chat(list(ASK), response_format=_Place)
+
+    assert response.usage == provider.last_usage == TokenUsage(14, 6)
+    assert (response.attempts, response.parsed) == (2, _Place(name="Oslo"))
+
+
+async def test_usage_is_unknown_if_one_of_both_responses_reports_none(scripted_server: ScriptedServer) -> None:
+    """A sum without one of its parts would be too small."""
+    silent = reply(completion({"content": "Oslo."}, usage=None))
+    base_url = scripted_server.add("unknown", silent, reply(completion({"content": '{"name": "Oslo"}'}, usage=_USAGE)))
+
+    async with _provider(base_url) as provider:
+        response = await provider.chat(list(ASK), response_format=_Place)
+
+    assert response.usage is None
+
+
+async def test_the_timeout_begins_with_the_call(scripted_server: ScriptedServer) -> None:
+    """A stream that is opened and iterated later has used up some of its time."""
+    base_url = scripted_server.add("later", answer("Hi"))
+
+    async with _provider(base_url) as provider:
+        events = provider.stream_events(list(ASK), timeout=0.1)
+        await asyncio.sleep(0.2)
+        with pytest.raises(APITimeoutError):
+            await anext(aiter(events))
+
+    assert scripted_server.seen["later"].bodies == []
+
+
+async def test_first_token_timeout_of_a_whole_response(scripted_server: ScriptedServer) -> None:
+    """``chat`` takes the limit as well: its first token is the whole response."""
+    base_url = scripted_server.add("mute", ("hang",), answer("Hi"))
+
+    async with _provider(base_url, retry={"attempts": 1}) as provider:
+        with pytest.raises(APITimeoutError, match=r"0\.2 seconds"):
+            await provider.chat(list(ASK), first_token_timeout=0.2)
+        assert (await provider.chat(list(ASK), first_token_timeout=20)).content == "Hi"
+
+
+async def test_time_to_first_token_counts_reasoning(scripted_server: ScriptedServer) -> None:
+    """Reasoning is the first token; the first text comes later."""
+    thinking = event(chunk({"reasoning_content": "Hm."}))
+    script = (SSE_HEAD, http_chunk(thinking), _SLOW_S, http_chunk(event(said("Hi")) + event(STOP) + DONE), b"0\r\n\r\n")
+    base_url = scripted_server.add("thinks", script)
+
+    async with _provider(base_url) as provider:
+        response = await _asked(provider, "stream_events")
+
+    assert response.time_to_first_token_s is not None
+    assert response.time_to_first_text_s is not None
+    assert response.time_to_first_text_s - response.time_to_first_token_s >= _SLOW_S / 2
