@@ -43,7 +43,7 @@ async def attempt(
     error: APIError | None = None
     try:
         try:
-            body = await transport.ask(
+            body = await transport.send(
                 RedactedDict({"messages": request.messages, **request.body}),
                 RedactedDict(request.headers),
                 stream=request.stream,
@@ -92,13 +92,13 @@ def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlin
 
 def _error_of(body: ResponseBody, assembler: ResponseAssembler) -> APIError | None:
     """Return the error after the last read, or None if the response is good or may still become so."""
-    if body.trouble is None:
+    if body.error is None:
         if body.has_ended:
             assembler.end()
         return assembler.failed() if assembler.has_failed else None
-    if assembler.is_over and isinstance(body.trouble, APIConnectionError):
+    if assembler.is_over and isinstance(body.error, APIConnectionError):
         return None  # the response was complete before the connection broke
-    return _unless_recovered(body.trouble, assembler)
+    return _unless_recovered(body.error, assembler)
 
 
 def _unless_recovered(error: APIError, assembler: ResponseAssembler) -> APIError | None:

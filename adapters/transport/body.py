@@ -84,11 +84,6 @@ class ResponseBody:
         self.error: APIError | None = None
         deadlines.guard(response.close)
 
-    @property
-    def trouble(self) -> APIError | None:
-        """The former name of ``error``."""
-        return self.error
-
     async def read(self) -> list[Json]:
         """Wait for payloads.
 

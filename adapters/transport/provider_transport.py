@@ -96,9 +96,6 @@ class ProviderTransport:
         cause = TypeError(problem)
         raise failures.unbuildable("please check the messages, the tools and the model name.", endpoint) from cause
 
-    ask = send
-    """The former name of ``send``."""
-
     async def get(self, path: str) -> Json:
         """Get a JSON document without LiteLLM, and without retries: no conversation waits for it.
 
