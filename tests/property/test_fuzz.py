@@ -114,7 +114,7 @@ class _ShortConnection(ProviderTransport):
         self._answer = (status, pieces, breaks)
         self.responses: list[_Response] = []
 
-    async def ask(
+    async def send(
         self, body: Mapping[str, Json], headers: Mapping[str, str], *, stream: bool, deadlines: Deadlines
     ) -> ResponseBody:
         assert (body["messages"], headers, stream) == (_MESSAGES, {}, self._streamed)
