@@ -52,12 +52,16 @@ class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
         provider: The provider. It is closed with this object.
         strict_tool_schema: Whether tools are sent with OpenAI's strict schemas, as LiveKit's own plug-in sends them.
             Servers that support them hold the arguments to the schema; others may reject them.
+        allow_silence: Whether a response without text and calls is a turn in which the agent says nothing. LiveKit
+            asks the model for one when a background tool brings what was said already. Otherwise it is an error, which
+            the provider retries.
     """
 
-    def __init__(self, provider: LLMProvider, *, strict_tool_schema: bool = False) -> None:
+    def __init__(self, provider: LLMProvider, *, strict_tool_schema: bool = False, allow_silence: bool = False) -> None:
         super().__init__()
         self._provider = provider
         self._strict_tool_schema = strict_tool_schema
+        self._allow_silence = allow_silence
 
     @property
     def model(self) -> str:
@@ -108,6 +112,8 @@ class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
         if utils.is_given(tool_choice) and tools and tool_choice != "auto":  # "auto" is the default of providers
             kwargs["tool_choice"] = tool_choice
         kwargs = _limits(conn_options) | kwargs
+        if self._allow_silence:
+            kwargs.setdefault("allow_empty", True)
         if utils.is_given(response_format):
             kwargs["response_format"] = response_format
         once = dataclasses.replace(conn_options, max_retry=0)

@@ -48,6 +48,7 @@ class BaseCallOptions(TypedDict, total=False):
     timeout: float | None
     max_retries: int | None
     first_token_timeout: float | None
+    allow_empty: bool | None
     extra_headers: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
     tool_choice: Literal["auto", "none", "required", "any"] | Mapping[str, Any] | None
@@ -85,6 +86,8 @@ class CallOptions(BaseCallOptions, total=False):
         timeout: Seconds for the whole call, all attempts included.
         max_retries: How often a failed request may be sent again.
         first_token_timeout: Seconds that each request has until its first useful token.
+        allow_empty: Whether a response that ends well with neither text nor calls is one, and no error: the model
+            chose to say nothing.
         extra_headers: Headers of this request.
         extra_body: Fields that are written into the body last, over all others.
         response_format: Required form of the response, see ``ResponseFormat``.

@@ -795,6 +795,29 @@ async def test_a_stored_extra_that_makes_no_sense(stored: Any) -> None:
     }
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_turn_in_which_the_agent_says_nothing(server: ScriptedServer, *, allowed: bool) -> None:
+    """With ``allow_silence`` an empty answer is one request and no error, and the session goes on."""
+    model = await _warm(server, "silent", answer(), allow_silence=allowed)
+    failed: list[llm.LLMError] = []
+    spent: list[Any] = []
+    model.on("error", failed.append)
+    model.on("metrics_collected", spent.append)
+
+    async with agents.AgentSession(llm=model) as session:
+        await session.start(agents.Agent(instructions="Be brief."))
+        if allowed:
+            turn: Any = await session.run(user_input="Thank you.")
+            turn.expect.no_more_events()
+        else:
+            with pytest.raises(agents.APIError, match="sent an empty answer"):
+                await session.run(user_input="Thank you.")
+    await model.aclose()
+
+    assert len(_chats(server, "silent")) == (1 if allowed else 3)
+    assert (len(failed), [each.completion_tokens for each in spent]) == ((0, [3]) if allowed else (1, []))
+
+
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without LiveKit the import fails with the command that helps."""
     monkeypatch.delitem(sys.modules, "adapters.livekit")

@@ -220,6 +220,7 @@ class ProviderCall:
             self._transport.endpoint,
             self._params.schemas,
             wants_text=self._params.wants_text,
+            allow_empty=self._params.allow_empty,
             reasoning_first=self._capabilities.reasoning_first,
             most_calls=limits.calls,
             most_reasoning_chars=limits.reasoning_chars,

@@ -96,6 +96,7 @@ class RequestParams:
         timeout_s: Seconds for the whole call with all attempts, or None for the provider's setting.
         max_retries: Number of retries after the first attempt, or None for the provider's setting.
         first_token_s: Seconds per attempt until the first useful token, or None for the provider's setting.
+        allow_empty: Whether the response may have neither text nor calls.
         response_format: The schema of the response, or None; ``options`` holds the field of the body.
     """
 
@@ -109,6 +110,7 @@ class RequestParams:
     timeout_s: float | None = None
     max_retries: int | None = None
     first_token_s: float | None = None
+    allow_empty: bool = False
     response_format: ResponseFormat | None = field(default=None, repr=False)
 
     @property
@@ -134,8 +136,8 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
 
     Args:
         arguments: What the caller passed. Among the options, ``timeout``, ``max_retries``, ``extra_headers`` and
-            ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout`` is this library's own,
-            ``response_format`` may be a pydantic class; all others become fields of the body.
+            ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout`` and ``allow_empty`` are this
+            library's own, ``response_format`` may be a pydantic class; all others become fields of the body.
         stream: Whether the response is streamed.
         wants_text: Whether the method forbids tool calls.
 
@@ -159,6 +161,7 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
     parsed["timeout_s"] = parse_seconds("timeout", own.pop("timeout", None))
     parsed["first_token_s"] = parse_seconds("first_token_timeout", own.pop("first_token_timeout", None))
     parsed["max_retries"] = _max_retries(own.pop("max_retries", None))
+    parsed["allow_empty"] = _allow_empty(own.pop("allow_empty", None))
     parsed["headers"] = _headers(own.pop("extra_headers", None))
     extra_body = _extra_body(own.pop("extra_body", None))
     wanted = own.pop("response_format", None)
@@ -244,6 +247,12 @@ def _max_retries(value: Json) -> int | None:
         raise ConfigError("max_retries must be a whole number, 0 or more.")
     number: int | None = value
     return number
+
+
+def _allow_empty(value: Json) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError("allow_empty must be True or False.")
+    return value is True
 
 
 def _headers(value: Json) -> dict[str, str]:

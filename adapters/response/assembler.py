@@ -58,6 +58,7 @@ class ResponseAssembler:
         endpoint: The server that answers.
         tools: The offered tools.
         wants_text: Whether calls are forbidden.
+        allow_empty: Whether a response that ends well may have neither text nor calls.
         reasoning_first: Whether this server's responses begin with unmarked reasoning.
         most_calls: Limit of tool calls.
         most_reasoning_chars: Limit of the reasoning that is kept.
@@ -76,6 +77,7 @@ class ResponseAssembler:
         tools: Tools,
         *,
         wants_text: bool,
+        allow_empty: bool = False,
         reasoning_first: bool,
         most_calls: int = MOST_CALLS,
         most_reasoning_chars: int = MOST_REASONING_CHARS,
@@ -83,6 +85,7 @@ class ResponseAssembler:
         self._endpoint = endpoint
         self._tools = tools
         self._wants_text = wants_text
+        self._allow_empty = allow_empty
         self._most_calls = most_calls
         self._most_reasoning_chars = most_reasoning_chars
         self._filter = MarkupFilter(tools, reasoning_first=reasoning_first, most_calls=most_calls)
@@ -229,7 +232,8 @@ class ResponseAssembler:
         """
         content = "".join(self._texts) or None
         calls = [] if self._wants_text else self._finished
-        if not self.is_over or (content is None and not calls) or (self._lost_call and not self._wants_text):
+        is_empty = content is None and not calls and not self._is_silent
+        if not self.is_over or is_empty or (self._lost_call and not self._wants_text):
             if self._wants_text and content is None and self._began_call:
                 raise CallInsteadOfTextError
             raise self._useless() if self.is_over else self._interrupted()
@@ -324,6 +328,12 @@ class ResponseAssembler:
     def _began_call(self) -> bool:
         """Whether the model tried to call a tool, even if the call cannot be used."""
         return self._calls is not None or bool(self._filter.leaks)
+
+    @property
+    def _is_silent(self) -> bool:
+        """Whether an empty response is the model's choice, and the caller accepts that."""
+        said_so = self.finish_reason is not None and self._ending == "good" and self.finish_reason not in CALLING
+        return self._allow_empty and said_so and not self._began_call
 
     def _too_many_calls(self) -> APIError:
         _logger.warning("%s made more tool calls than limits.calls (%d).", self._endpoint.provider, self._most_calls)

@@ -139,6 +139,7 @@ def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
             pytest.param({"max_retries": value}, "max_retries must be a whole number", id=f"max_retries-{value}")
             for value in (-1, 1.5, "2", True)
         ),
+        pytest.param({"allow_empty": 1}, "allow_empty must be True or False", id="allow_empty"),
         pytest.param({"extra_headers": ["X"]}, "extra_headers must be", id="headers-in-a-list"),
         pytest.param({"extra_headers": {"X": 1}}, "extra_headers must be", id="header-that-is-a-number"),
         pytest.param({"extra_headers": {"X": "a\r\nY: b"}}, "extra_headers must be", id="two-headers-in-one"),

@@ -22,8 +22,10 @@ _CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool
 _OSLO = ("get_weather", {"city": "Oslo"})
 
 
-def _answer(*, wants_text: bool = False, reasoning_first: bool = False) -> ResponseAssembler:
-    return ResponseAssembler(_ORIGIN, TOOLS, wants_text=wants_text, reasoning_first=reasoning_first)
+def _answer(*, wants_text: bool = False, reasoning_first: bool = False, allow_empty: bool = False) -> ResponseAssembler:
+    return ResponseAssembler(
+        _ORIGIN, TOOLS, wants_text=wants_text, reasoning_first=reasoning_first, allow_empty=allow_empty
+    )
 
 
 def _delta(content: Any = None, finish: str | None = None, **message: Any) -> dict[str, Any]:
@@ -195,6 +197,36 @@ def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> No
 
     with pytest.raises(IncompleteResponseError, match=f"^The server {says}"):
         answer.build()
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_silent"),
+    [
+        pytest.param(_delta(finish="stop"), True, id="nothing"),
+        pytest.param(_delta(" \n", "end_turn"), True, id="blank"),
+        pytest.param(_delta("<think>Nothing to add.</think>", "stop"), True, id="thought"),
+        pytest.param(_delta(finish=None), False, id="no-finish-reason"),
+        pytest.param({"choices": []}, False, id="no-choices"),
+        pytest.param(_delta(finish="length"), False, id="cut"),
+        pytest.param(_delta(finish="content_filter"), False, id="filtered"),
+        pytest.param(_delta(finish="tool_calls"), False, id="a-call-is-missing"),
+        pytest.param(_delta(finish="whatever"), False, id="unknown"),
+        pytest.param(_delta(tool_calls=[_tool_call('{"city": ', "")], finish="stop"), False, id="no-name"),
+        pytest.param(_delta("<tool_call>{", "stop"), False, id="half-a-call"),
+    ],
+)
+@pytest.mark.parametrize("wants_text", [False, True])
+def test_answer_that_may_be_empty(payload: dict[str, Any], *, is_silent: bool, wants_text: bool) -> None:
+    """If the caller allows it, an empty answer with a good end is one; any other empty answer stays an error."""
+    answer = _answer(wants_text=wants_text, allow_empty=True)
+    _fed(answer, payload)
+    answer.end()
+
+    if is_silent:
+        assert answer.build().response.content is None
+    else:
+        with pytest.raises((APIError, CallInsteadOfTextError)):
+            answer.build()
 
 
 @pytest.mark.parametrize(
