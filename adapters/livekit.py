@@ -177,11 +177,12 @@ class _Stream(llm.LLMStream):
         """Convert an event; the id is the server's own if there is one, for LiveKit's metrics and traces."""
         if isinstance(event, ResponseDone):
             return llm.ChatChunk(id=event.response.id or self._chunk_id, usage=_usage(event.response.usage))
+        chunk_id = event.response_id or self._chunk_id
         if isinstance(event, TextDelta):
             delta = llm.ChoiceDelta(role="assistant", content=event.text)
-        else:
-            delta = llm.ChoiceDelta(role="assistant", tool_calls=[self._call(event.tool_call)])
-        return llm.ChatChunk(id=event.response_id or self._chunk_id, delta=delta)
+            return llm.ChatChunk(id=chunk_id, delta=delta, usage=_usage(event.usage))
+        delta = llm.ChoiceDelta(role="assistant", tool_calls=[self._call(event.tool_call)])
+        return llm.ChatChunk(id=chunk_id, delta=delta)
 
     def _call(self, tool_call: ToolCall) -> llm.FunctionToolCall:
         # Arguments that are a list make LiveKit refuse the call and send the list to the model as the reason.

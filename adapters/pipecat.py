@@ -170,17 +170,23 @@ class LLMService(llm_service.LLMService):
         """Push the texts of a response as they arrive, then have pipecat run its calls."""
         messages, tools, options = await self._request(context)
         calls: list[ToolCall] = []
+        usage: TokenUsage | None = None
         await self.start_ttfb_metrics()
-        async with closing(self._provider.stream_events(messages, tools, **options)) as events:
-            async for event in events:
-                await self.stop_ttfb_metrics()
-                if isinstance(event, TextDelta):
-                    await self._push_llm_text(event.text)
-                elif isinstance(event, ToolCallDone):
-                    await self.stop_ttfat_metrics()
-                    calls.append(event.tool_call)
-                elif event.response.usage is not None:
-                    await self.start_llm_usage_metrics(_usage(event.response.usage))
+        try:
+            async with closing(self._provider.stream_events(messages, tools, **options)) as events:
+                async for event in events:
+                    await self.stop_ttfb_metrics()
+                    if isinstance(event, TextDelta):
+                        usage = event.usage or usage
+                        await self._push_llm_text(event.text)
+                    elif isinstance(event, ToolCallDone):
+                        await self.stop_ttfat_metrics()
+                        calls.append(event.tool_call)
+                    else:
+                        usage = event.response.usage
+        finally:  # also when the response is interrupted, as pipecat's own services do
+            if usage is not None:
+                await self.start_llm_usage_metrics(_usage(usage))
         calls = _with_new_ids(calls, messages)
         self._provider_fields.remember(messages, calls)
         await self._run(calls, context)

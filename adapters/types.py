@@ -225,10 +225,13 @@ class TextDelta:
     Attributes:
         text: Never empty.
         response_id: ``LLMResponse.id`` of its response, or None; an interrupted response has no other place for it.
+        usage: The tokens so far, if the server counts them with the text (Gemini, xAI), or None; an interrupted
+            response has no other place for them.
     """
 
     text: str
     response_id: str | None = field(default=None, compare=False, repr=False)
+    usage: TokenUsage | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,8 @@ from adapters.errors import (
 from adapters.factory import create_provider
 from adapters.livekit import LLM
 from adapters.provider import LLMProvider
-from adapters.testing.answers import Answer, answer, call
-from adapters.testing.server import ScriptedServer
+from adapters.testing.answers import SSE_HEAD, Answer, answer, call, event, http_chunk, said
+from adapters.testing.server import ScriptedServer, Step
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -485,6 +485,20 @@ async def test_an_interruption_closes_the_request() -> None:
     assert provider.stopped
 
 
+async def test_usage_of_an_interrupted_answer(server: ScriptedServer) -> None:
+    """Where the server counts with each piece, LiveKit's metrics have the count of what was interrupted."""
+    piece = event({**said("Once upon a time "), "usage": {"prompt_tokens": 9, "completion_tokens": 5}})
+    model = await _warm(server, "endless", (SSE_HEAD, http_chunk(piece), "hang"))
+    spent: list[Any] = []
+    model.on("metrics_collected", spent.append)
+
+    async with model.chat(chat_ctx=_context()) as stream:
+        await anext(stream)
+    await model.aclose()
+
+    assert [(each.prompt_tokens, each.completion_tokens) for each in spent] == [(9, 5)]
+
+
 async def test_prewarm_and_close_reach_the_provider() -> None:
     """LiveKit prewarms the provider in the background, and closing the model closes the provider."""
     provider = Scripted()
@@ -555,7 +569,7 @@ async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) 
     assert [(used.type, used.input_tokens, used.input_cached_tokens) for used in spent] == [("llm_usage", 30, 24)]
 
 
-async def _warm(server: ScriptedServer, name: str, *steps: Answer, **options: Any) -> LLM:
+async def _warm(server: ScriptedServer, name: str, *steps: Step, **options: Any) -> LLM:
     """A model that is warm before its session warms it up, so that closing it breaks off nothing of LiteLLM's."""
     provider = create_provider("openai_compatible", model="m", base_url=server.add(name, *steps))
     await provider.prewarm()

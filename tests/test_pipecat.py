@@ -338,6 +338,22 @@ async def test_interrupting_closes_the_request(scripted_server: ScriptedServer) 
     assert running.errors == []
 
 
+async def test_usage_of_an_interrupted_answer(scripted_server: ScriptedServer) -> None:
+    """What the server has counted until then is reported, once."""
+    counts = [{"prompt_tokens": 9, "completion_tokens": number} for number in (1, 2)]
+    pieces = [http_chunk(sse(said(f"{number} ", usage=count))) for number, count in enumerate(counts)]
+    endless: Step = (SSE_HEAD, pieces[0], 0.05, pieces[1], "hang")
+    async with conversation(provider_of(scripted_server, endless, answer("Hi.", usage=None))) as running:
+        await running.worker.queue_frame(LLMRunFrame())
+        await running.after.until(lambda: "".join(running.said) == "0 1 ")
+        await running.worker.queue_frame(InterruptionFrame())
+        await running.after.until(lambda: running.after.of(LLMFullResponseEndFrame))
+        await running.ask()
+
+    (told,) = running.metrics(LLMUsageMetricsData)
+    assert (told.value.prompt_tokens, told.value.completion_tokens) == (9, 2)
+
+
 @pytest.mark.parametrize(
     ("status", "category", "stays"),
     [

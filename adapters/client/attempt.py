@@ -59,7 +59,7 @@ async def attempt(
             error = _error_of(body, assembler)
             if text and not body.is_whole:
                 deadlines.pause()
-                yield TextDelta(text, assembler.id)
+                yield TextDelta(text, assembler.id, assembler.usage)
                 deadlines.resume()
             del text  # an error tracker that records variables must not see the response
             if is_end:

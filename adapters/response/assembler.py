@@ -66,6 +66,7 @@ class ResponseAssembler:
     Attributes:
         id: The server's id of the response, once known.
         request_id: The server's id of the request, from the response headers; set by the caller.
+        usage: The server's latest count of tokens, or None.
         finish_reason: The server's finish reason, or None.
         has_ended: Whether the server marked the end of the response.
         assembled: The result of ``build``, or None before it.
@@ -97,7 +98,6 @@ class ResponseAssembler:
         self._recovered_text = ""
         self._finished: list[FinishedCall] = []
         self._logprobs: list[dict[str, Any]] = []
-        self._usage: TokenUsage | None = None
         self._model: str | None = None
         self._upstream_provider: str | None = None
         self._native_finish_reason: str | None = None
@@ -106,6 +106,7 @@ class ResponseAssembler:
         self._has_choices = False
         self.id: str | None = None
         self.request_id: str | None = None
+        self.usage: TokenUsage | None = None
         self.finish_reason: str | None = None
         self.has_ended = False
         self.assembled: AssembledResponse | None = None
@@ -241,7 +242,7 @@ class ResponseAssembler:
         response = LLMResponse(
             content=content,
             tool_calls=self._with_provider_fields(calls) if calls else [],
-            usage=self._usage,
+            usage=self.usage,
             reasoning=(reasoning.text.strip() or None) if reasoning else None,
             finish_reason=self.finish_reason,
             model=self._model,
@@ -272,7 +273,7 @@ class ResponseAssembler:
 
     def _read_envelope(self, chunk: Chunk) -> None:
         envelope = chunk.envelope
-        self._usage = chunk.usage or self._usage
+        self.usage = chunk.usage or self.usage
         self.id = self.id or text_or_none(envelope.get("id"))
         self._model = self._model or text_or_none(envelope.get("model"))
         self._upstream_provider = self._upstream_provider or text_or_none(envelope.get("provider"))
