@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,14 @@ from adapters.errors import APIError, IncompleteResponseError
 from adapters.request.build import build_request
 from adapters.request.response_format import SchemaMismatchError
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
-from adapters.telemetry.spans import ChatSpan
+from adapters.telemetry import litellm_callbacks
+from adapters.telemetry.spans import ChatSpan, is_suppressed
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.errors import failures
 from adapters.types import ResponseDone, TextDelta
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from adapters.config import ProviderConfig, RetryConfig
     from adapters.request.capabilities import ServerCapabilities
@@ -91,6 +92,7 @@ class ProviderCall:
         self._mismatched: LLMResponse | None = None  # the response that did not match response_format
         self._first_request: ChatRequest | None = None
         self._request: ChatRequest | None = None
+        self._report: litellm_callbacks.RequestReport | None = None
         self.assembler: ResponseAssembler | None = None
         self.attempts = 0
         self.called_instead_of_text = False
@@ -116,7 +118,7 @@ class ProviderCall:
         Raises:
             APIError: If the call failed.
         """
-        with ChatSpan(self._config.name, self._target, streamed=self._params.stream) as span:
+        with ChatSpan(self._config.name, self._target, streamed=self._params.stream) as span, self._reported():
             while True:
                 with span.current():
                     event, rest = await self._open(span)
@@ -140,7 +142,7 @@ class ProviderCall:
         Raises:
             APIError: If the call failed. After the first event nothing is retried.
         """
-        with ChatSpan(self._config.name, self._target, streamed=self._params.stream) as span:
+        with ChatSpan(self._config.name, self._target, streamed=self._params.stream) as span, self._reported():
             with span.current():
                 event, rest = await self._open(span)
             async with aclosing(rest):
@@ -162,8 +164,7 @@ class ProviderCall:
         self._first_request = self._first_request or request
         while True:
             assembler = self.assembler = self._new_assembler()
-            self.attempts, self._request = self.attempts + 1, request
-            span.request_built(request.messages, request.body)
+            self._request_built(request, span)
             events = attempt(self._transport, request, assembler, self._new_deadlines())
             try:
                 event = await anext(events)
@@ -179,7 +180,41 @@ class ProviderCall:
                 if self._first_text_s is None and isinstance(event, TextDelta):
                     self._first_text_s = time.monotonic() - self._began_s
                 return event, events
+            if self._report is not None:
+                self._report.failed(error)
             request = await self._request_after(error, request)
+
+    def _request_built(self, request: ChatRequest, span: ChatSpan) -> None:
+        """Note the request of an attempt, and start its report to LiteLLM's callbacks; the warmup has none."""
+        self.attempts, self._request, self._report = self.attempts + 1, request, None
+        span.request_built(request.messages, request.body)
+        if not litellm_callbacks.are_registered() or is_suppressed():
+            return
+        endpoint = self._transport.endpoint
+        self._report = litellm_callbacks.RequestReport(
+            route=endpoint.prefix,
+            model=endpoint.model,
+            base_url=endpoint.base_url,
+            messages=request.messages,
+            body=request.body,
+            stream=request.stream,
+            metadata=self._params.metadata,
+            attempt=self.attempts,
+        )
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Report the end of the latest request: a failure, or an interruption by the caller."""
+        try:
+            yield
+        except Exception as error:
+            if self._report is not None:
+                self._report.failed(error)
+            raise
+        except BaseException:
+            if self._report is not None and self.assembler is not None:
+                self._report.interrupted(self.assembler.partial_response())
+            raise
 
     async def _request_after(self, error: APIError, request: ChatRequest) -> ChatRequest:
         """Return the request to send after a failure, once it is due, or raise the error.
@@ -251,6 +286,8 @@ class ProviderCall:
         """Note the time of the first useful token, and report it."""
         if self._first_token_s is None:
             self._first_token_s = time.monotonic() - self._began_s
+        if self._report is not None:
+            self._report.first_token()
         if self._on_first_token is not None:
             self._on_first_token()
 
@@ -266,6 +303,8 @@ class ProviderCall:
         assembler, response = self.assembler, event.response
         assert assembler.assembled is not None  # noqa: S101 - it made the event
         self._capabilities.learn_reasoning(first=assembler.assembled.began_with_reasoning)
+        if self._report is not None:
+            self._report.succeeded(response)
         schema, parsed = self._params.response_format, None
         if schema is not None and response.content and not response.tool_calls and response.refusal is None:
             try:

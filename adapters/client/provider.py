@@ -19,7 +19,7 @@ from adapters.provider import LLMProvider, texts_of, whole_answer, with_response
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import CallArguments, log_unknown_options, parse_params
 from adapters.request.provider_fields import ProviderFieldsMemory
-from adapters.telemetry import semconv, spans
+from adapters.telemetry import litellm_callbacks, semconv, spans
 from adapters.transport.provider_transport import ProviderTransport
 from adapters.transport.warmup import ROUNDS, WarmupTransport
 
@@ -220,5 +220,9 @@ class LiteLLMProvider(LLMProvider):
                 await other.chat(messages, max_retries=0)
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop and stop the embedded server."""
+        """Close the connections of this event loop and stop the embedded server.
+
+        Reports to LiteLLM's callbacks that are still on their way get a bounded time.
+        """
         await self._transport.aclose()
+        await litellm_callbacks.flush()

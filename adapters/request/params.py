@@ -98,6 +98,7 @@ class RequestParams:
         first_token_s: Seconds per attempt until the first useful token, or None for the provider's setting.
         allow_empty: Whether the response may have neither text nor calls.
         response_format: The schema of the response, or None; ``options`` holds the field of the body.
+        metadata: The caller's own data for LiteLLM's callbacks; it is not sent.
     """
 
     messages: list[Message] = field(repr=False)
@@ -112,6 +113,7 @@ class RequestParams:
     first_token_s: float | None = None
     allow_empty: bool = False
     response_format: ResponseFormat | None = field(default=None, repr=False)
+    metadata: dict[str, Json] = field(default_factory=dict, repr=False)
 
     @property
     def wants_text(self) -> bool:
@@ -137,7 +139,8 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
     Args:
         arguments: What the caller passed. Among the options, ``timeout``, ``max_retries``, ``extra_headers`` and
             ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout`` and ``allow_empty`` are this
-            library's own, ``response_format`` may be a pydantic class; all others become fields of the body.
+            library's own, ``response_format`` may be a pydantic class, ``metadata`` is for LiteLLM's callbacks; all others become
+            fields of the body.
         stream: Whether the response is streamed.
         wants_text: Whether the method forbids tool calls.
 
@@ -163,6 +166,7 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
     parsed["max_retries"] = _max_retries(own.pop("max_retries", None))
     parsed["allow_empty"] = _allow_empty(own.pop("allow_empty", None))
     parsed["headers"] = _headers(own.pop("extra_headers", None))
+    parsed["metadata"] = _metadata(own.pop("metadata", None))
     extra_body = _extra_body(own.pop("extra_body", None))
     wanted = own.pop("response_format", None)
     if wanted is not None:
@@ -262,6 +266,13 @@ def _headers(value: Json) -> dict[str, str]:
     ):
         raise ConfigError('extra_headers must be an object of plain texts, such as {"X-Request-Id": "7"}.')
     return RedactedDict(headers)
+
+
+def _metadata(value: Json) -> dict[str, Json]:
+    metadata = {} if value is None else value
+    if not isinstance(metadata, dict) or not all(isinstance(name, str) for name in metadata):
+        raise ConfigError('metadata must be an object, such as {"user_id": "7", "tags": ["home"]}.')
+    return RedactedDict(metadata)
 
 
 def _extra_body(value: Json) -> dict[str, Json]:

@@ -258,6 +258,11 @@ class ResponseAssembler:
         self.assembled = AssembledResponse(response, began_with_reasoning)
         return self.assembled
 
+    def partial_response(self) -> LLMResponse:
+        """Return what a response that was left early has brought: its text and ids, and neither calls nor usage."""
+        content = "".join(self._texts) or None
+        return LLMResponse(content, model=self._model, id=self.id, request_id=self.request_id)
+
     def _with_provider_fields(self, calls: list[FinishedCall]) -> list[ToolCall]:
         """Return the calls with the fields that must be sent back with them; those of the message are in the first."""
         tool_calls: list[ToolCall] = []

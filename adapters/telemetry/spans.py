@@ -99,6 +99,11 @@ def suppressed() -> Iterator[None]:
         _is_suppressed.reset(token)
 
 
+def is_suppressed() -> bool:
+    """Return whether calls of this context are warmup or diagnosis, which are reported nowhere."""
+    return _is_suppressed.get()
+
+
 class _Operation:
     """A span that begins when it is created and ends with its block, or earlier, once its outcome is known.
 
