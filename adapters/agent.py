@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from adapters.provider import closing
+from adapters.provider import closing, stream_without_end
 from adapters.telemetry import spans
 from adapters.tools.round import ToolRound
 from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
@@ -125,6 +125,7 @@ class _Turn:
         """
         lead = any(response.content for response in self._responses)
         self._said = []
+        rounds = self.rounds
         tools_follow = False
         try:
             async with closing(self._ask(may_call=may_call)) as events:
@@ -140,6 +141,8 @@ class _Turn:
                     elif may_call:
                         yield event
                     del event
+            if self.rounds == rounds:
+                raise stream_without_end(self._provider)
         finally:
             if self._said and not tools_follow:
                 self._messages.append({"role": "assistant", "content": "".join(self._said)})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Never
 from adapters._call_ids import make_call_id
 from adapters._install import install_command
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError, ConfigError
-from adapters.provider import with_formatted_calls
+from adapters.provider import stream_without_end, with_formatted_calls
 from adapters.types import ResponseDone, TextDelta
 
 try:
@@ -159,12 +159,14 @@ class _Stream(llm.LLMStream):
         super().__init__(owner, chat_ctx=chat_ctx, tools=tools, conn_options=conn_options)
 
     async def _run(self) -> None:
-        started = False
+        started = is_complete = False
         try:
             # Closing the stream is not needed: the only wait is inside it, so a cancellation passes through it.
             async for event in self._events():
                 self._event_ch.send_nowait(self._chunk(event))
-                started = True
+                started, is_complete = True, isinstance(event, ResponseDone)
+            if not is_complete:
+                raise stream_without_end(self._provider)
         except APIError as error:
             # Without the cause, whose text LiveKit would append to a message that is meant to be spoken.
             raise _convert_error(error, started=started) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters import errors
 from adapters._call_ids import make_call_id
-from adapters.provider import closing, with_formatted_calls
+from adapters.provider import closing, stream_without_end, with_formatted_calls
 from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
@@ -171,6 +171,7 @@ class LLMService(llm_service.LLMService):
         messages, tools, options = await self._request(context)
         calls: list[ToolCall] = []
         usage: TokenUsage | None = None
+        is_complete = False
         await self.start_ttfb_metrics()
         try:
             async with closing(self._provider.stream_events(messages, tools, **options)) as events:
@@ -183,10 +184,12 @@ class LLMService(llm_service.LLMService):
                         await self.stop_ttfat_metrics()
                         calls.append(event.tool_call)
                     else:
-                        usage = event.response.usage
+                        usage, is_complete = event.response.usage, True
         finally:  # also when the response is interrupted, as pipecat's own services do
             if usage is not None:
                 await self.start_llm_usage_metrics(_usage(usage))
+        if not is_complete:
+            raise stream_without_end(self._provider)
         calls = _with_new_ids(calls, messages)
         self._provider_fields.remember(messages, calls)
         await self._run(calls, context)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters._arguments import is_whole, read_arguments
+from adapters.errors import IncompleteResponseError
 from adapters.types import Json, LLMResponse, ResponseDone, TextDelta, ToolCall, ToolCallDone
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ async def closing(stream: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_
     finally:
         if aclose := getattr(stream, "aclose", None):
             await aclose()
+
+
+def stream_without_end(provider: LLMProvider) -> IncompleteResponseError:
+    """The error for a stream of events that ended without ``ResponseDone``."""
+    name = provider.provider_name
+    text = f"{name} broke off its answer. Please try again."
+    return IncompleteResponseError(text, provider=name, model=provider.model, retryable=True)
 
 
 async def whole_answer(events: AsyncIterator[StreamEvent]) -> LLMResponse:
@@ -220,13 +228,32 @@ class LLMProvider(ABC):
         """
         await self.prewarm()
 
+    async def _probe(self) -> None:
+        """Find out with one cheap request whether the provider is available. Used by ``FallbackProvider``.
+
+        Raises:
+            APIError: If it is not.
+        """
+        await self._prewarm()
+
+    async def _load(self) -> None:  # noqa: B027 - optional: a provider with nothing to load keeps this
+        """Load the code that requests need. Used by ``FallbackProvider``, whose clocks start after that."""
+
+    def _check_arguments(  # noqa: B027 - optional: a provider without rules of its own keeps this
+        self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]
+    ) -> None:
+        """Raise what a call with these arguments would raise at once. Used by ``FallbackProvider``.
+
+        Raises:
+            ConfigError: If an argument is wrong.
+        """
+
     def _stream_for_group(
         self,
         messages: list[Message],
         tools: list[ToolSpec] | None,
         options: Mapping[str, Any],
         *,
-        on_request_sent: Callable[[], None],
         on_first_token: Callable[[], None],  # noqa: ARG002 - for providers that know it before their first event
         first_token_s: float | None,  # noqa: ARG002 - for providers with a limit of their own
     ) -> AsyncIterator[StreamEvent]:
@@ -238,12 +265,10 @@ class LLMProvider(ABC):
             messages: The conversation.
             tools: The tools.
             options: The keyword arguments of the call.
-            on_request_sent: Is to be called when a request leaves: the clocks of the group start then.
             on_first_token: Is to be called at the first useful token, which may be long before the first event.
             first_token_s: Seconds that the group waits for that token, or None. The group enforces the limit; a
                 provider with a shorter limit of its own must extend it to this one.
         """
-        on_request_sent()
         return self.stream_events(messages, tools, **options)
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this

@@ -163,6 +163,21 @@ def _sum(first: int | None, second: int | None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class FallbackReason:
+    """Why a provider of a ``FallbackProvider`` was passed over.
+
+    Attributes:
+        provider: Name of the provider.
+        error: Name of the class of its error, or None if it had none and another provider was faster.
+        in_cooldown: Whether that error is one of an earlier call, so that the provider was not asked at all.
+    """
+
+    provider: str
+    error: str | None
+    in_cooldown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LLMResponse(Generic[ParsedT_co]):
     """One complete response.
 
@@ -190,6 +205,8 @@ class LLMResponse(Generic[ParsedT_co]):
         total_s: Seconds from the call to the end of the response, failed attempts included, or None.
         attempts: How many requests were sent to that provider for this response, or None.
         dropped: Requested parameters that were not sent, because the server does not accept them.
+        fallback_from: The providers of a ``FallbackProvider`` that were passed over for ``provider``, and why; empty
+            if the preferred one answered.
     """
 
     content: str | None
@@ -211,6 +228,7 @@ class LLMResponse(Generic[ParsedT_co]):
     total_s: float | None = field(default=None, compare=False)
     attempts: int | None = field(default=None, compare=False)
     dropped: tuple[str, ...] = field(default=(), compare=False)
+    fallback_from: tuple[FallbackReason, ...] = field(default=(), compare=False)
 
     @property
     def first_text_s(self) -> float | None:

@@ -344,7 +344,7 @@ async def test_a_failed_call_of_a_group_is_asked_for_again(open_group: Any, scri
 async def test_when_nobody_answers_it_is_spoken_once(open_group: Any) -> None:
     """One short sentence about the last one asked, without a key and without words that mean something else."""
     missing = reply({"error": {"message": f"The model `large` was not found for {KEY}"}}, "404 Not Found")
-    node = open_group([("hang",)], [missing], first_token_s=0.2)
+    node = open_group([(0.4, "eof")], [missing], first_token_s=0.2)
 
     spoken = await node.speak(TOOLS)
 

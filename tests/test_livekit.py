@@ -382,6 +382,22 @@ async def test_nothing_is_worth_another_try_once_it_started(error: Exception) ->
     assert caught.value.retryable is False
 
 
+async def test_a_stream_that_ends_early_is_an_error() -> None:
+    """A provider whose stream has no ``ResponseDone`` has broken off; a text without its end is no success."""
+
+    class Endless(Scripted):
+        """A provider whose streams have no end."""
+
+        async def stream_events(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+            """Send a text and stop."""
+            yield TextDelta("It is")
+
+    with pytest.raises(agents.APIError, match=r"^scripted broke off its answer\. Please try again\.") as caught:
+        await _chunks(Endless(), conn_options=agents.APIConnectOptions(max_retry=0))
+
+    assert not caught.value.retryable
+
+
 async def test_the_words_of_a_connection_error_can_be_spoken() -> None:
     """LiveKit adds nothing to the text of the error."""
     with pytest.raises(agents.APIConnectionError) as caught:

@@ -41,8 +41,10 @@ from pipecat.workers.runner import WorkerRunner
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.pipecat import LLMService
+from adapters.provider import LLMProvider
 from adapters.testing.answers import SSE_HEAD, answer, call, http_chunk, reply, said
 from adapters.testing.answers import event as sse
+from adapters.types import TextDelta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -51,8 +53,8 @@ if TYPE_CHECKING:
     from pipecat.processors.frame_processor import FrameDirection
     from pipecat.services.llm_service import FunctionCallParams
 
-    from adapters.provider import LLMProvider
     from adapters.testing.server import ScriptedServer, Step
+    from adapters.types import LLMResponse, StreamEvent
 
 pytest_plugins = ["adapters.testing.plugin"]
 
@@ -391,6 +393,34 @@ async def test_an_error_after_some_text(scripted_server: ScriptedServer) -> None
 
     assert "".join(running.said).startswith("It is ")
     assert [frame.category for frame in running.errors] == [ErrorCategory.CONNECTIVITY]
+
+
+async def test_a_stream_that_ends_early_is_an_error() -> None:
+    """A provider whose stream has no ``ResponseDone`` has broken off; a text without its end is no success."""
+
+    class Endless(LLMProvider):
+        """A provider whose streams have no end."""
+
+        provider_name = "endless"
+        model = "m"
+
+        async def chat(self, *_: Any, **__: Any) -> LLMResponse:
+            """Not used here."""
+            raise NotImplementedError
+
+        def chat_stream(self, *_: Any, **__: Any) -> AsyncIterator[str]:
+            """Not used here."""
+            raise NotImplementedError
+
+        async def stream_events(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+            """Send a text and stop."""
+            yield TextDelta("It is")
+
+    async with conversation(Endless()) as running:
+        await running.ask()
+
+    assert running.said == ["It is"]
+    assert [frame.error for frame in running.errors] == ["endless broke off its answer. Please try again."]
 
 
 async def test_a_timeout_is_told_to_its_handlers_too(scripted_server: ScriptedServer) -> None:

@@ -51,7 +51,6 @@ class ProviderCall:
         capabilities: What the server accepts; they are updated when the server rejects a request.
         target: Attributes of the telemetry span that describe provider, model and server (``semconv.of_target``).
         on_response: Is called with a good response before the caller gets it.
-        on_request_sent: Is called whenever a request is about to leave.
         on_first_token: Is called at the first useful token (text, reasoning or a part of a call).
         retry_timeouts: Whether to repeat an attempt that timed out. A group turns this off: it has another provider.
 
@@ -61,7 +60,7 @@ class ProviderCall:
         called_instead_of_text: Whether the model called a tool although calls were forbidden.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a call, and the moments it reports
+    def __init__(
         self,
         params: RequestParams,
         config: ProviderConfig,
@@ -70,7 +69,6 @@ class ProviderCall:
         target: Mapping[str, Any],
         *,
         on_response: Callable[[LLMResponse], None] | None = None,
-        on_request_sent: Callable[[], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
         retry_timeouts: bool = True,
     ) -> None:
@@ -81,7 +79,6 @@ class ProviderCall:
         self._capabilities = capabilities
         self._target = target
         self._on_response = on_response
-        self._on_request_sent = on_request_sent
         self._on_first_token = on_first_token
         self._retry_timeouts = retry_timeouts
         self._tries = 0  # ``attempts``, less the requests that only leave out what the server rejected
@@ -276,11 +273,9 @@ class ProviderCall:
         )
 
     def _request_sent(self) -> None:
-        """Note that a request is about to leave, and report it."""
+        """Note that a request is about to leave."""
         if self.attempts == 1:
             self._loading_s = time.monotonic() - self._began_s
-        if self._on_request_sent is not None:
-            self._on_request_sent()
 
     def _first_token(self) -> None:
         """Note the time of the first useful token, and report it."""

@@ -125,13 +125,19 @@ class LiteLLMProvider(LLMProvider):
         del messages, tools, kwargs  # as in ``chat``
         return self._call(arguments, stream=True).events()
 
+    def _check_arguments(
+        self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]
+    ) -> None:
+        arguments = CallArguments(messages, tools, options)
+        del messages, tools, options  # as in ``chat``
+        parse_params(arguments, stream=True)
+
     def _stream_for_group(
         self,
         messages: list[Message],
         tools: list[ToolSpec] | None,
         options: Mapping[str, Any],
         *,
-        on_request_sent: Callable[[], None],
         on_first_token: Callable[[], None],
         first_token_s: float | None,
     ) -> AsyncIterator[StreamEvent]:
@@ -139,13 +145,7 @@ class LiteLLMProvider(LLMProvider):
             options = {**options, "first_token_timeout": first_token_s}
         arguments = CallArguments(messages, tools, options)
         del messages, tools, options  # as in ``chat``
-        return self._call(
-            arguments,
-            stream=True,
-            on_request_sent=on_request_sent,
-            on_first_token=on_first_token,
-            retry_timeouts=False,
-        ).events()
+        return self._call(arguments, stream=True, on_first_token=on_first_token, retry_timeouts=False).events()
 
     def _call(self, arguments: CallArguments, *, stream: bool, wants_text: bool = False, **hooks: Any) -> ProviderCall:
         """Validate the arguments of a call and start its clock.
@@ -194,6 +194,9 @@ class LiteLLMProvider(LLMProvider):
         except APIError as error:
             _logger.info("%s: warmup failed, the first request may be slower: %s", self.provider_name, error)
         self._is_warm = True
+
+    async def _load(self) -> None:
+        await self._transport.load()
 
     def _learn_model(self, listed: bytes) -> None:
         """Read from OpenRouter's model list which parameters the model supports, and warn if it is missing."""

@@ -1,7 +1,7 @@
-"""``Cooldowns``: which providers of a group rest because they failed, and how they come back.
+"""``Cooldowns``: which providers of a group failed and are asked last, and how they come back.
 
-While one rests it is asked last. When its time is over it is not tried on a person: one cheap request in the
-background tells whether it can be reached, and else it rests once more.
+After its cooldown a provider is probed in the background, not with a user's request. If the probe fails, the cooldown
+goes on.
 """
 
 from __future__ import annotations
@@ -13,91 +13,101 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters.errors import AllProvidersFailedError, BadRequestError, IncompleteResponseError
+from adapters.errors import AllProvidersFailedError, APIError, BadRequestError, IncompleteResponseError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adapters.errors import APIError
     from adapters.provider import LLMProvider
 
 _logger = logging.getLogger(__name__)
 
 _LONGEST_PROBE_S = 120.0  # an embedded server loads a large model in less
+LONGEST_COOLDOWN_S = 3600.0
+"""A provider that stays out for longer is tried with a request: the probe may be wrong."""
 
 
 @dataclass(eq=False, slots=True)
 class _Cooldown:
-    """One provider's rest.
+    """The cooldown of one provider.
 
     Attributes:
-        until_s: When it is over, on the monotonic clock, should nobody be there to probe.
-        loop: The event loop that will probe.
-        timer: Begins the probe.
-        probe: The probe, while it runs.
+        error: Name of the class of the error that started it.
+        probe_at_s: When the provider is probed, on the monotonic clock.
+        until_s: When the cooldown ends whatever the probes find, on the same clock.
+        loop: The event loop of the probe.
+        timer: Starts the probe.
+        probe: The probe while it runs.
     """
 
+    error: str
+    probe_at_s: float
     until_s: float
     loop: asyncio.AbstractEventLoop
     timer: asyncio.TimerHandle
     probe: asyncio.Task[None] | None = None
 
-    def stop(self) -> None:
-        """End it, and its probe."""
+    def cancel(self) -> None:
+        """Cancel the timer and the probe."""
         self.timer.cancel()
         if self.probe is not None:
             self.probe.cancel()
 
 
 class Cooldowns:
-    """The rests of a group of providers.
+    """The cooldowns of the providers of a group.
 
-    What waits is a timer and no task, and it does not keep the group alive: a group that nobody closes leaves nothing
-    behind. Use ``aclose`` all the same.
+    A cooldown that waits is a timer, not a task, and does not keep the group alive: a group that is dropped without
+    ``aclose`` leaves nothing behind.
 
     Args:
         providers: The group.
-        cooldown_s: How long one rests, and how long again if it cannot be reached then.
+        cooldown_s: How long a cooldown lasts until the provider is probed, and again after each probe that fails,
+            unless the server named a time.
+        longest_s: How long a cooldown lasts at most, whatever the server says and the probes find.
     """
 
-    def __init__(self, providers: Sequence[LLMProvider], cooldown_s: float) -> None:
+    def __init__(
+        self, providers: Sequence[LLMProvider], cooldown_s: float, *, longest_s: float = LONGEST_COOLDOWN_S
+    ) -> None:
         self._providers = providers
         self._cooldown_s = cooldown_s
+        self._longest_s = longest_s
         self._cooldowns: dict[int, _Cooldown] = {}
+        self._is_closed = False
 
     def has(self, index: int) -> bool:
-        """Tell whether a provider rests."""
+        """Whether a provider is in cooldown."""
+        return self.error(index) is not None
+
+    def error(self, index: int) -> str | None:
+        """Name of the class of the error that a provider's cooldown started with, or None without a cooldown."""
         cooldown = self._cooldowns.get(index)
         # Without its event loop there is no probe: then time alone decides.
-        return cooldown is not None and (not cooldown.loop.is_closed() or time.monotonic() < cooldown.until_s)
+        if cooldown is None or (cooldown.loop.is_closed() and time.monotonic() >= cooldown.probe_at_s):
+            return None
+        return cooldown.error
 
-    def begin(self, index: int, wait_s: float | None = None) -> None:
-        """Let a provider rest.
-
-        Args:
-            index: Which one.
-            wait_s: For how long, if its server said when to come back.
-        """
-        self.end(index)
-        wait_s = self._cooldown_s if wait_s is None else wait_s
-        if wait_s > 0:
-            loop = asyncio.get_running_loop()
-            myself: weakref.ref[Cooldowns] = weakref.ref(self)
-            timer = loop.call_later(wait_s, _wake, myself, index)
-            self._cooldowns[index] = _Cooldown(time.monotonic() + wait_s, loop, timer)
+    def begin(self, index: int, error: APIError) -> None:
+        """Start a cooldown, if the provider is to blame for the error and the group is not closed."""
+        if is_provider_fault(error) and not self._is_closed:
+            self.end(index)
+            wait_s = error.retry_after_s or self._cooldown_s  # 0 names no time
+            self._wait(index, type(error).__name__, wait_s, time.monotonic() + self._longest_s)
 
     def end(self, index: int) -> None:
-        """End a rest, if there is one: the provider has answered."""
+        """End the cooldown of a provider, if there is one: it has answered."""
         cooldown = self._cooldowns.pop(index, None)
         if cooldown is None or cooldown.loop.is_closed():
             return
         if cooldown.loop is asyncio.get_running_loop():
-            cooldown.stop()
+            cooldown.cancel()
         else:
-            cooldown.loop.call_soon_threadsafe(cooldown.stop)
+            cooldown.loop.call_soon_threadsafe(cooldown.cancel)
 
-    async def aclose(self) -> None:
-        """End all rests, and wait for the probes of this event loop to end."""
+    def close(self) -> list[asyncio.Task[None]]:
+        """End all cooldowns for good; returns the probes of this event loop, which are cancelled."""
+        self._is_closed = True
         loop = asyncio.get_running_loop()
         probes = [
             cooldown.probe
@@ -106,36 +116,56 @@ class Cooldowns:
         ]
         for index in list(self._cooldowns):
             self.end(index)
-        await asyncio.gather(*probes, return_exceptions=True)
+        return probes
 
     def begin_probe(self, index: int) -> None:
-        """Ask in the background whether a provider is there again."""
+        """Ask in the background whether a provider is available again."""
         if (cooldown := self._cooldowns.get(index)) is not None:  # it may have ended in another thread just now
             cooldown.probe = cooldown.loop.create_task(self._probe(index, cooldown))
 
+    def _wait(self, index: int, error: str, wait_s: float, until_s: float) -> None:
+        """Wait before the next probe, but no longer than the cooldown may last."""
+        now_s = time.monotonic()
+        wait_s = min(wait_s, until_s - now_s)
+        if wait_s > 0:
+            loop = asyncio.get_running_loop()
+            group: weakref.ref[Cooldowns] = weakref.ref(self)
+            timer = loop.call_later(wait_s, _begin_probe, group, index)
+            self._cooldowns[index] = _Cooldown(error, now_s + wait_s, until_s, loop, timer)
+
     async def _probe(self, index: int, cooldown: _Cooldown) -> None:
         provider = self._providers[index]
+        failure: Exception | None = None
         try:
             async with asyncio.timeout(_LONGEST_PROBE_S):
-                await provider._prewarm()  # noqa: SLF001 - the public one would only log what it finds
-        except Exception as error:  # noqa: BLE001 - nobody waits for it: what is wrong is told when it is asked
-            cooldown.probe = None  # else it would end itself here
-            _logger.info("%s still rests (%s).", provider.provider_name, type(error).__name__)
-            self.begin(index)
-        else:
-            cooldown.probe = None
-            self.end(index)
-            _logger.info("%s is there again, and is asked in its place.", provider.provider_name)
+                await provider._probe()  # noqa: SLF001 - part of their common base class
+        except Exception as error:  # noqa: BLE001 - a provider of the program may raise anything
+            failure = error
+        if self._cooldowns.get(index) is not cooldown:
+            return  # meanwhile it ended, or another one began
+        del self._cooldowns[index]
+        if failure is None:
+            _logger.info("%s is available again.", provider.provider_name)
+            return
+        wait_s = self._cooldown_s
+        if isinstance(failure, APIError):
+            wait_s = max(wait_s, failure.retry_after_s or 0.0)
+        self._wait(index, cooldown.error, wait_s, cooldown.until_s)
+        state = (
+            "stays in cooldown" if self.has(index) else "is asked in its place again, though it failed its last probe"
+        )
+        reason = kind_of(failure) if isinstance(failure, APIError) else type(failure).__name__
+        _logger.info("%s %s (%s).", provider.provider_name, state, reason)
 
 
-def _wake(cooldowns: weakref.ref[Cooldowns], index: int) -> None:
-    """Begin a probe, if the group is still there."""
-    if (alive := cooldowns()) is not None:
-        alive.begin_probe(index)
+def _begin_probe(group: weakref.ref[Cooldowns], index: int) -> None:
+    """Start a probe, if the group still exists."""
+    if (cooldowns := group()) is not None:
+        cooldowns.begin_probe(index)
 
 
 def is_provider_fault(error: APIError) -> bool:
-    """Whether a provider failed for a reason of its own, and not for the request or by bad luck."""
-    if isinstance(error, AllProvidersFailedError):  # a group: one that is there may take the next request
-        return all(is_provider_fault(each) for each in error.errors)
+    """Whether the provider itself is to blame for an error, and not the request or one garbled answer."""
+    if isinstance(error, AllProvidersFailedError):  # of a group; one provider that is available is enough
+        return all(is_provider_fault(failure) for failure in error.errors)
     return not isinstance(error, BadRequestError | IncompleteResponseError)

@@ -1,6 +1,7 @@
-"""``HedgedCall``: several providers are asked for one answer, one after the other or side by side; one of them is heard.
+"""``HedgedCall``: one call of a group, answered by the first of its providers that sends something useful.
 
-It knows no rests and tells nothing in the log: whom to ask, and how, it is told by ``adapters.fallback``.
+It starts requests in order, or beside each other, and ends those that lose. It only schedules: which providers are in
+cooldown is decided in ``adapters.fallback.cooldown``, and log lines are written by ``adapters.fallback.provider``.
 """
 
 from __future__ import annotations
@@ -8,276 +9,416 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AllProvidersFailedError, APIError
+from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError
+from adapters.provider import stream_without_end
 from adapters.request.params import parse_seconds
+from adapters.telemetry import spans
+from adapters.types import ResponseDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from adapters.fallback.cooldown import Cooldowns
     from adapters.provider import LLMProvider
-    from adapters.types import Message, StreamEvent, ToolSpec
+    from adapters.request.params import CallArguments
+    from adapters.types import StreamEvent
 
 _logger = logging.getLogger(__name__)
+
+_CLOSING_S = 1.0  # how long an answer waits for requests that are closed; what takes longer goes on in the background
+
+_closing: set[asyncio.Task[Any]] = set()  # the event loop itself keeps no strong reference
+
+
+def _ignore() -> None:
+    """Do nothing: the default of a callback."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRequest:
-    """What one call asks; its ``repr`` shows nothing that the caller wrote.
+    """What one call of a group asks for.
 
     Attributes:
-        messages: The conversation.
-        tools: The tools, as the agent wrote them.
-        options: The keywords that a provider gets.
+        arguments: Messages, tools and keywords, as each provider gets them.
         first_token_s: The caller's own limit until the first useful token of each provider, or None.
         until_s: When the time for the whole call is over, on the monotonic clock, or None.
+        on_first_token: Called when the first useful token has arrived.
     """
 
-    messages: list[Message] = field(repr=False)
-    tools: list[ToolSpec] | None = field(repr=False)
-    options: dict[str, Any] = field(repr=False)
+    arguments: CallArguments
     first_token_s: float | None
     until_s: float | None
+    on_first_token: Callable[[], None] = _ignore
 
     @classmethod
-    def of(cls, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> GroupRequest:
-        """Read what the caller wrote.
+    def parse(cls, arguments: CallArguments, *, on_first_token: Callable[[], None] = _ignore) -> GroupRequest:
+        """Read the caller's arguments; the time for the whole call starts now.
 
         Raises:
-            ConfigError: If a time is of no use.
+            ConfigError: If a time is not a number of seconds above 0.
         """
-        own = dict(options)
-        first_token_s = parse_seconds("first_token_timeout", own.pop("first_token_timeout", None))
-        timeout_s = parse_seconds("timeout", own.get("timeout"))
-        return cls(messages, tools, own, first_token_s, None if timeout_s is None else time.monotonic() + timeout_s)
+        first_token_s = parse_seconds("first_token_timeout", arguments.options.get("first_token_timeout"))
+        timeout_s = parse_seconds("timeout", arguments.options.get("timeout"))
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        if "first_token_timeout" in arguments.options:  # of the group alone
+            options = {name: value for name, value in arguments.options.items() if name != "first_token_timeout"}
+            arguments = replace(arguments, options=options)
+        return cls(arguments, first_token_s, until_s, on_first_token)
 
-    def of_one(
-        self, provider: LLMProvider, began: Callable[[], None], first_token_s: float | None
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that are left for the whole call, always above 0; None without a limit."""
+        return None if self.until_s is None else max(self.until_s - time.monotonic(), 0.001)
+
+    def open_stream(
+        self, provider: LLMProvider, *, first_token_s: float | None, on_first_token: Callable[[], None]
     ) -> AsyncIterator[StreamEvent]:
-        """Open the stream of one provider, which has what is left of the time for the whole call."""
-        left = {} if self.until_s is None else {"timeout": max(self.until_s - time.monotonic(), 0.001)}
-        return provider._stream_for_group(  # noqa: SLF001 - the class is their own base
-            self.messages,
-            self.tools,
-            {**self.options, **left},
-            on_request_sent=_nothing,
-            on_first_token=began,
+        """Open the stream of one provider, which gets what is left of the time for the whole call."""
+        left = {} if self.left_s is None else {"timeout": self.left_s}
+        return provider._stream_for_group(  # noqa: SLF001 - part of their common base class
+            self.arguments.messages,
+            self.arguments.tools,
+            {**self.arguments.options, **left},
+            on_first_token=on_first_token,
             first_token_s=first_token_s,
         )
 
 
-def _nothing() -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True)
 class HedgePolicy:
-    """How long a race waits.
+    """How long one call waits for a provider.
 
     Attributes:
-        first_token_s: Seconds that one provider has until something useful comes, or None if it decides itself.
-        is_for_all: Whether that is so too when there is nobody else to ask.
-        hedge_after_s: Seconds of silence after which the next is asked beside the one before, or None for never.
-        until_s: When nobody else is asked any more, on the monotonic clock, or None.
+        first_token_s: Seconds until the first useful token, or None to leave it to each provider.
+        applies_to_last: Whether that limit also ends a request when no other provider is left.
+        hedge_after_s: Seconds without a useful token after which the next request starts beside it, or None for never.
     """
 
     first_token_s: float | None = None
-    is_for_all: bool = False
+    applies_to_last: bool = False
     hedge_after_s: float | None = None
-    until_s: float | None = None
 
 
-@dataclass(eq=False, slots=True)
 class HedgeAttempt:
-    """One provider that was asked.
-
-    Attributes:
-        index: Which one.
-        number: The how manieth that was asked, from 0.
-        asked_s: When, on the monotonic clock.
-        first: Waits for its first event; its result is None if there is none at all.
-        stream: Its answer, once it is open.
-        began: Whether something useful has come, which may be long before the first event.
-    """
-
-    index: int
-    number: int
-    asked_s: float = field(default_factory=time.monotonic)
-    first: asyncio.Task[StreamEvent | None] = field(init=False)
-    stream: AsyncIterator[StreamEvent] | None = None
-    began: bool = False
-
-    @property
-    def spoke(self) -> bool:
-        """Whether there is news of it."""
-        return self.began or self.first.done()
-
-    async def next_event(self) -> StreamEvent | None:
-        """Return the event that follows, or None at the end."""
-        assert self.stream is not None  # noqa: S101 - it was open before its first event came
-        return await anext(self.stream, None)
-
-    async def close(self) -> None:
-        """End the request at once, wherever it stands."""
-        self.first.cancel()
-        await asyncio.wait([self.first])
-        _ = self.first.cancelled() or self.first.exception()  # nobody wants it now, and asyncio would complain of that
-        if aclose := getattr(self.stream, "aclose", None):
-            await aclose()
-
-
-class HedgedCall:
-    """Asks until one speaks; use it for one answer, and close it.
+    """One request to one provider: its first event is awaited in a task, the others are read by ``next_event``.
 
     Args:
-        order: Whom to ask, the first one first.
-        ask: Opens the stream of one of them, and takes what is to be called when something useful has come.
-        patience: How long to wait.
-        resting: Who is asked only when the others have failed by themselves: nobody is given up or hedged for them.
-        late: Makes the error of one that said nothing for so many seconds.
-        failed: Is told of each failure.
+        index: Position of the provider in the group.
+        provider: The provider.
+        request: The arguments of the call.
+        first_token_s: The group's limit until the first useful token, or None.
+        errors: What failed before in the same call, for the telemetry.
+        news: Set when the first useful token or the first event is there, or the request failed.
+
+    Attributes:
+        index: Position of the provider in the group.
+        started_s: When its clock started, on the monotonic clock, or None while the code that it needs is loaded.
+        has_token: Whether a useful token has arrived, which may be long before the first event.
+        first: The task that waits for the first event.
     """
 
     def __init__(
         self,
-        order: Iterable[int],
-        ask: Callable[[int, Callable[[], None]], AsyncIterator[StreamEvent]],
-        patience: HedgePolicy,
+        index: int,
+        provider: LLMProvider,
+        request: GroupRequest,
         *,
-        resting: Collection[int],
-        late: Callable[[int, float], APIError],
-        failed: Callable[[int, APIError], None],
+        first_token_s: float | None,
+        errors: Sequence[APIError],
+        news: asyncio.Event,
     ) -> None:
-        self._waiting = list(order)
-        self._ask = ask
-        self._patience = patience
-        self._resting = resting
-        self._late = late
-        self._failed = failed
+        self.index = index
+        self.started_s: float | None = None
+        self.has_token = False
+        self._provider = provider
+        self._request = request
+        self._first_token_s = first_token_s
+        self._errors = errors
+        self._news = news
+        self._stream: AsyncIterator[StreamEvent] | None = None
+        self._is_complete = False
+        self._closing: asyncio.Task[Any] | None = None
+        self.first: asyncio.Task[StreamEvent | None] = asyncio.create_task(self._read_first())
+        self.first.add_done_callback(self._first_is_done)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether neither a token nor an event nor an error has come of it."""
+        return not self.has_token and not self.first.done()
+
+    async def next_event(self) -> StreamEvent | None:
+        """Return the next event, or None at the end of a whole answer.
+
+        Raises:
+            IncompleteResponseError: If the stream ended without ``ResponseDone``.
+        """
+        assert self._stream is not None  # noqa: S101 - it is open once the first event is there
+        event = await anext(self._stream, None)
+        if isinstance(event, ResponseDone):
+            self._is_complete = True
+        elif event is None and not self._is_complete:
+            raise stream_without_end(self._provider)
+        return event
+
+    def close(self) -> asyncio.Task[Any] | None:
+        """End the request.
+
+        What can be cancelled is cancelled before this returns, and the rest is closed in a task of its own, so that a
+        caller that is cancelled again leaves nothing open. A second call changes nothing.
+
+        Returns:
+            The task that ends when everything is closed, or None if everything is.
+        """
+        if self._closing is None:
+            if not self.first.done():
+                self.first.cancel()
+                self._closing = self.first
+            elif self._stream is not None and not _is_finished(self._stream):
+                self._closing = asyncio.create_task(_close(self._stream, self._provider.provider_name))
+            else:
+                return None
+            _closing.add(self._closing)
+            self._closing.add_done_callback(_closing.discard)
+        return self._closing
+
+    async def _read_first(self) -> StreamEvent | None:
+        with suppress(TimeoutError):  # then the provider itself raises, for its time is over as well
+            async with asyncio.timeout(self._request.left_s):
+                await self._provider._load()  # noqa: SLF001 - part of their common base class
+        self.started_s = time.monotonic()
+        self._news.set()  # the call may have something to wait for now
+        with spans.after(self._errors):
+            self._stream = self._request.open_stream(
+                self._provider, first_token_s=self._first_token_s, on_first_token=self._token_received
+            )
+            try:
+                return await self.next_event()
+            except BaseException:
+                stream, self._stream = self._stream, None
+                if not _is_finished(stream):
+                    await _close(stream, self._provider.provider_name)
+                raise
+
+    def _token_received(self) -> None:
+        self.has_token = True
+        self._news.set()
+        self._request.on_first_token()
+
+    def _first_is_done(self, first: asyncio.Task[StreamEvent | None]) -> None:
+        if not first.cancelled():
+            first.exception()  # retrieved here, or asyncio would log that of a request that lost
+        self._news.set()
+
+
+class HedgedCall:
+    """One call of a group. ``winner`` waits for the provider that answers; close the call with ``aclose``.
+
+    Args:
+        providers: The group.
+        request: The arguments of the call.
+        policy: How long to wait for a provider.
+        cooldowns: Which providers to ask last, and where failures start a cooldown.
+
+    Attributes:
+        in_cooldown: The providers that were in cooldown when the call began: index -> class name of the error.
+        loop: The event loop of the call.
+    """
+
+    def __init__(
+        self, providers: Sequence[LLMProvider], request: GroupRequest, policy: HedgePolicy, cooldowns: Cooldowns
+    ) -> None:
+        self._providers = providers
+        self._request = request
+        self._policy = policy
+        self._cooldowns = cooldowns
+        indexes = range(len(providers))
+        self.in_cooldown = {index: name for index in indexes if (name := cooldowns.error(index)) is not None}
+        # Providers of the last resort: no other one is given up or hedged for their sake.
+        self._last_resort = set(self.in_cooldown)
+        self._waiting = sorted(indexes, key=self._last_resort.__contains__)
+        self._asked: list[int] = []
         self._running: list[HedgeAttempt] = []
-        self._closing: set[asyncio.Task[None]] = set()
-        self._errors: list[tuple[int, APIError]] = []
-        self._asked = 0
+        self._closing: list[asyncio.Task[Any]] = []
+        self._given_up: set[int] = set()
+        self._failures: dict[int, APIError] = {}
         self._news = asyncio.Event()
+        self._is_stopped = False
+        self.loop = asyncio.get_running_loop()
+
+    @property
+    def failures(self) -> list[tuple[int, APIError]]:
+        """The failed providers with their latest errors, in the order in which they were first asked."""
+        return [(index, self._failures[index]) for index in self._asked if index in self._failures]
 
     @property
     def errors(self) -> list[APIError]:
-        """What has failed, in the order in which they were asked."""
-        return [error for _, error in sorted(self._errors, key=lambda each: each[0])]
+        """The errors of ``failures``."""
+        return [error for _, error in self.failures]
 
-    async def speaker(self) -> HedgeAttempt:
-        """Wait for one whose first event is there; all others are closed then.
+    async def winner(self) -> HedgeAttempt:
+        """Wait for a request whose first event is there; all others are ended then.
 
         Raises:
-            AllProvidersFailedError: If nobody is left.
+            AllProvidersFailedError: If no provider is left.
+            APIConnectionError: If the group was closed meanwhile.
         """
         while True:
             self._news.clear()
-            self._look()
+            if self._is_stopped:
+                raise self._closed()
+            self._review()
             if not self._running:
-                self._ask_next()
+                self._start_next()
             leader = self._running[0]
-            if leader.began and leader.first.done():
+            if leader.has_token and leader.first.done():
                 return leader
             try:
                 async with asyncio.timeout(self._wait_s()):
                     await self._news.wait()
             except TimeoutError:
-                self._give_up_or_hedge()
+                self._end_silence()
 
-    def fail(self, runner: HedgeAttempt, error: APIError) -> None:
-        """Note that one has failed, and end it."""
-        self._errors.append((runner.number, error))
-        self._failed(runner.index, error)
-        self._leave(runner)
+    def fail(self, attempt: HedgeAttempt, error: APIError) -> None:
+        """Note that a request failed, and end it; a closed group starts no cooldown."""
+        self._failures[attempt.index] = error
+        self._cooldowns.begin(attempt.index, error)
+        self._end(attempt)
+
+    def stop(self) -> None:
+        """End the call because its group is closed: no other provider is asked."""
+        self._is_stopped = True
+        for attempt in self._running:
+            if not attempt.first.done():
+                attempt.close()
+        self._news.set()
 
     async def aclose(self) -> None:
-        """End all that still runs, and wait for what is ending."""
-        for runner in list(self._running):
-            self._leave(runner)
-        for result in await asyncio.gather(*self._closing, return_exceptions=True):
-            if result is not None:  # the answer is there, or another error: this one must not take its place
-                _logger.warning("An answer could not be closed: %s.", type(result).__name__)
+        """End all requests, and wait a moment for those that take time to close."""
+        for attempt in list(self._running):
+            self._end(attempt)
+        if closing := [task for task in self._closing if not task.done()]:
+            await asyncio.wait(closing, timeout=_CLOSING_S)  # cancels none of them if it is cancelled itself
 
-    def _look(self) -> None:
-        """Take note of who failed and who has begun; the first to begin is heard, and the others are closed."""
-        for runner in list(self._running):
-            if not runner.first.done():
+    def _review(self) -> None:
+        """Note which requests failed and which have begun to answer; the first of those wins, the others are ended."""
+        for attempt in list(self._running):
+            if not attempt.first.done():
                 continue
-            error = runner.first.exception()
+            error = attempt.first.exception()
             if isinstance(error, APIError):
-                self.fail(runner, error)
+                self.fail(attempt, error)
             elif error is not None:
                 raise error
             else:
-                runner.began = True
-        leader = next((runner for runner in self._running if runner.began), None)
+                attempt.has_token = True
+        leader = next((attempt for attempt in self._running if attempt.has_token), None)
         if leader is not None and len(self._running) > 1:
-            others = [runner for runner in self._running if runner is not leader]
-            for runner in others:
-                self._leave(runner)
-            # Should the leader fail before its first word, they are asked again.
-            self._waiting[:0] = [runner.index for runner in others]
+            others = [attempt for attempt in self._running if attempt is not leader]
+            for attempt in others:
+                self._end(attempt)
+            # They are asked again if the leader fails before its first event.
+            self._waiting[:0] = [attempt.index for attempt in others]
 
-    def _ask_next(self) -> None:
-        if not self._may_ask():
+    def _start_next(self) -> None:
+        if not self._may_start():
             errors = self.errors
             raise AllProvidersFailedError(errors) from errors[-1]
-        runner = HedgeAttempt(self._waiting.pop(0), self._asked)
-        self._asked += 1
+        index = self._waiting.pop(0)
+        if index not in self._asked:
+            self._asked.append(index)
+        attempt = HedgeAttempt(
+            index,
+            self._providers[index],
+            self._request,
+            first_token_s=self._policy.first_token_s,
+            errors=self.errors,
+            news=self._news,
+        )
+        self._running.append(attempt)
 
-        def begin() -> None:
-            runner.began = True
-            self._news.set()
-
-        async def first() -> StreamEvent | None:
-            runner.stream = self._ask(runner.index, begin)
-            return await anext(runner.stream, None)
-
-        runner.first = asyncio.create_task(first())
-        runner.first.add_done_callback(lambda _: self._news.set())
-        self._running.append(runner)
-
-    def _may_ask(self) -> bool:
-        until_s = self._patience.until_s
+    def _may_start(self) -> bool:
+        until_s = self._request.until_s
         in_time = until_s is None or time.monotonic() < until_s or not self._asked
         return bool(self._waiting) and in_time
 
-    def _has_another(self) -> bool:
-        """Whether the next one is worth as much as those that run; it needs one that runs."""
-        return self._may_ask() and (self._waiting[0] not in self._resting or self._running[0].index in self._resting)
+    def _has_alternative(self) -> bool:
+        """Whether the next provider is as good as the first that runs; one must be running."""
+        return self._may_start() and (
+            self._waiting[0] not in self._last_resort or self._running[0].index in self._last_resort
+        )
 
-    def _leave(self, runner: HedgeAttempt) -> None:
-        self._running.remove(runner)
-        self._closing.add(asyncio.create_task(runner.close()))
+    def _end(self, attempt: HedgeAttempt) -> None:
+        self._running.remove(attempt)
+        if (closing := attempt.close()) is not None:
+            self._closing.append(closing)
 
     def _wait_s(self) -> float | None:
-        """Seconds until somebody is given up, or hedged; None for as long as it takes."""
-        moments = [moment_s for moment_s in (self._given_up_s(), self._hedged_s()) if moment_s is not None]
-        return max(min(moments) - time.monotonic(), 0.0) if moments else None
+        """Seconds until a provider is given up or hedged, or None for as long as it takes."""
+        moments_s = [moment_s for moment_s in (self._give_up_at_s(), self._hedge_at_s()) if moment_s is not None]
+        return max(min(moments_s) - time.monotonic(), 0.0) if moments_s else None
 
-    def _give_up_or_hedge(self) -> None:
+    def _end_silence(self) -> None:
+        """Give up what has been silent for too long, and start the next request if it is time."""
         now_s = time.monotonic()
-        while (given_up_s := self._given_up_s()) is not None and given_up_s <= now_s:
-            runner = self._running[0]  # the first that was asked
-            self.fail(runner, self._late(runner.index, given_up_s - runner.asked_s))
-        hedged_s = self._hedged_s()
-        if hedged_s is not None and hedged_s <= now_s:
-            self._ask_next()
+        while (at_s := self._give_up_at_s()) is not None and at_s <= now_s:
+            self._give_up(self._running[0])
+        at_s = self._hedge_at_s()
+        if at_s is not None and at_s <= now_s:
+            self._start_next()
 
-    def _given_up_s(self) -> float | None:
-        """When the one that was asked first has had its time; None if it may take as long as it likes."""
-        budget_s = self._patience.first_token_s
-        if budget_s is None or not self._running or self._running[0].spoke:
-            return None
-        has_others = len(self._running) > 1 or self._has_another()
-        return self._running[0].asked_s + budget_s if has_others or self._patience.is_for_all else None
+    def _give_up(self, attempt: HedgeAttempt) -> None:
+        """End a request that is late; its provider is asked again, once, when all others have failed."""
+        provider = self._providers[attempt.index]
+        text = (
+            f"{provider.provider_name} did not answer in time ({self._policy.first_token_s:g} seconds)."
+            " Please try again."
+        )
+        error = APITimeoutError(text, provider=provider.provider_name, model=provider.model, retryable=True)
+        self.fail(attempt, error)
+        if attempt.index not in self._given_up and not self._policy.applies_to_last:
+            self._given_up.add(attempt.index)
+            self._last_resort.add(attempt.index)
+            self._waiting.append(attempt.index)
 
-    def _hedged_s(self) -> float | None:
-        """When the next is asked beside the one that was asked last; None if nobody is."""
-        after_s = self._patience.hedge_after_s
-        if after_s is None or not self._running or self._running[0].spoke or not self._has_another():
+    def _give_up_at_s(self) -> float | None:
+        """When the request that started first has had its time, or None if it may take as long as it likes."""
+        limit_s = self._policy.first_token_s
+        if limit_s is None or not self._running:
             return None
-        return self._running[-1].asked_s + after_s
+        first = self._running[0]
+        if first.started_s is None or not first.is_silent:
+            return None
+        has_others = len(self._running) > 1 or self._has_alternative()
+        return first.started_s + limit_s if has_others or self._policy.applies_to_last else None
+
+    def _hedge_at_s(self) -> float | None:
+        """When the next request starts beside the latest, or None if none does."""
+        after_s = self._policy.hedge_after_s
+        if after_s is None or not self._running or not self._running[0].is_silent:
+            return None
+        latest = self._running[-1]
+        return latest.started_s + after_s if latest.started_s is not None and self._has_alternative() else None
+
+    def _closed(self) -> APIConnectionError:
+        provider = self._providers[0]
+        text = f"The connection to {provider.provider_name} was closed."
+        return APIConnectionError(text, provider=provider.provider_name, model=provider.model)
+
+
+def _is_finished(stream: AsyncIterator[StreamEvent]) -> bool:
+    """Whether a stream has ended, so that there is nothing to close."""
+    return isinstance(stream, AsyncGeneratorType) and stream.ag_frame is None
+
+
+async def _close(stream: AsyncIterator[StreamEvent], provider_name: str) -> None:
+    """Close a stream; the answer is there, or another error, so that a failure is only logged."""
+    try:
+        if aclose := getattr(stream, "aclose", None):
+            await aclose()
+    except Exception as error:  # noqa: BLE001 - a provider of the program may raise anything
+        _logger.warning("An answer of %s could not be closed: %s.", provider_name, type(error).__name__)

@@ -1,26 +1,26 @@
-"""``FallbackProvider``: several providers behind the contract of one; the next one answers when one fails.
+"""``FallbackProvider``: several providers behind the contract of one; another one answers when one fails.
 
-It only composes, without HTTP: how several are asked at once is told in ``adapters.fallback.hedge``, who rests in
+It only composes: one call is scheduled in ``adapters.fallback.hedge``, and failed providers are kept in
 ``adapters.fallback.cooldown``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from asyncio import gather
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from adapters.errors import AllProvidersFailedError, APIError, APITimeoutError, ConfigError, kind_of
-from adapters.fallback.cooldown import Cooldowns, is_provider_fault
+from adapters.errors import AllProvidersFailedError, APIError, ConfigError, kind_of
+from adapters.fallback.cooldown import LONGEST_COOLDOWN_S, Cooldowns
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
-from adapters.provider import LLMProvider, closing, whole_answer, with_response_format
-from adapters.request.params import parse_seconds
-from adapters.telemetry.spans import opened_after
-from adapters.types import ResponseDone, TextDelta
+from adapters.provider import LLMProvider, texts_of, whole_answer, with_response_format
+from adapters.request.params import CallArguments, parse_seconds
+from adapters.types import FallbackReason, ResponseDone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
     from typing import Unpack
 
     from adapters.types import (
@@ -36,36 +36,41 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_closing: set[asyncio.Task[None]] = set()  # the event loop itself keeps no strong reference
+
 
 class FallbackProvider(LLMProvider):
-    """Asks its providers in order until one answers.
+    """A group of providers, asked in order until one answers.
 
-    Any ``APIError`` moves on to the next provider, which has another server, key, model and context window; a refused
-    request (400) may be welcome there. Once something was streamed nothing moves on: repeating half a spoken sentence
-    is worse than an error. ``ConfigError`` and errors of the program are raised at once.
+    Any ``APIError`` moves on to the next provider, which has another server, key, model and context window: a request
+    that one server rejects (400) may be accepted by another. After the first event of a stream there is no failover,
+    because repeating half a spoken sentence is worse than an error. ``ConfigError`` and errors of the program are
+    raised at once.
 
-    Each provider has its own tries, but none after a timeout: a mute one is waited for once. Every answer is asked for
-    as a stream, also that of ``chat``, because only a stream shows in time that nothing comes.
+    Each provider has its own retries, but none after a timeout: a mute provider is waited for once. Every request is
+    streamed, also those of ``chat``, because only a stream shows in time that nothing comes.
 
-    A provider that failed for a reason of its own (no connection, too many requests, a wrong key; not a refused request
-    or a garbled answer) rests: it is asked last, until one cheap request in the background has found it again.
+    A provider that failed for a reason of its own (no connection, too many requests, a wrong key; not a rejected
+    request or a garbled response) enters cooldown: it is asked last, until one cheap request in the background finds
+    that it is available again.
 
-    Of turns that run at the same time, name, model, usage and answer are those of whichever moved last; what belongs
-    to one of them stands in its answer, as with every provider.
+    If calls run at the same time, name, model, usage and response are those of the call that sent the latest event.
+    What belongs to one call is in its response, as with every provider.
 
     Args:
         providers: At least one, the preferred one first; a ``FallbackProvider`` may be one of them. They are closed
             with this provider.
-        cooldown_s: How long a failed provider rests before it is looked for, unless its server named a time to come
-            back.
-        first_token_s: Seconds that a provider has until its first useful token (text, reasoning or a part of a call)
-            while there is another one to ask that does not rest, all its tries and loading included. None leaves it to
-            the ``timeouts.first_token_s`` of each.
+        cooldown_s: How long a failed provider stays in cooldown before it is probed, unless its server named a time;
+            an hour at most.
+        first_token_s: Seconds until the first useful token (text, reasoning or a part of a call), all retries
+            included, after which a provider is given up if there is another one that is not in cooldown. They start
+            when LiteLLM is loaded. If all others have failed, it is asked again. None leaves the limit to the
+            ``timeouts.first_token_s`` of each provider.
         hedge_after_s: Seconds without a useful token after which the next provider is asked beside the one before.
-            Who speaks first is heard, and the other request is closed at once. None never asks two.
+            The first to send a token answers, and the other request is closed at once. None never asks two.
 
     Raises:
-        ConfigError: If there are no providers, or a time is of no use.
+        ConfigError: If there are no providers, or a time is not a number of seconds.
     """
 
     def __init__(
@@ -78,14 +83,17 @@ class FallbackProvider(LLMProvider):
     ) -> None:
         if not providers:
             raise ConfigError("A FallbackProvider needs at least one provider.")
-        if hedge_after_s is not None and not 0 <= hedge_after_s < math.inf:
-            raise ConfigError("hedge_after_s must be a number of seconds, 0 or more.")
+        for name, seconds in (("cooldown_s", cooldown_s), ("hedge_after_s", hedge_after_s or 0)):
+            if not 0 <= seconds < math.inf:
+                raise ConfigError(f"{name} must be a number of seconds, 0 or more.")
         self._providers = tuple(providers)
+        self._cooldown_s = min(cooldown_s, LONGEST_COOLDOWN_S)
         self._first_token_s = parse_seconds("first_token_s", first_token_s)
         self._hedge_after_s = hedge_after_s
-        self._cooldowns = Cooldowns(self._providers, cooldown_s)
+        self._cooldowns = Cooldowns(self._providers, self._cooldown_s)
+        self._calls: set[HedgedCall] = set()
         self._latest = self._providers[0]
-        self._told = 0  # whose turn it is, as the log knows it
+        self._logged_index = 0  # the provider that answers, as far as the log says
 
     @property
     def provider_name(self) -> str:
@@ -104,7 +112,7 @@ class FallbackProvider(LLMProvider):
 
     @property
     def think(self) -> bool | None:
-        """What the provider that answered last was told about thinking, as ``LiteLLMProvider`` has it."""
+        """The ``think`` setting of the provider that answered last, or None."""
         return getattr(self._latest, "think", None)
 
     @property
@@ -114,7 +122,7 @@ class FallbackProvider(LLMProvider):
 
     @property
     def num_ctx(self) -> int | None:
-        """Wanted context window in tokens of the provider that answered last, or None."""
+        """Requested context window in tokens of the provider that answered last, or None."""
         return getattr(self._latest, "num_ctx", None)
 
     async def chat(
@@ -125,35 +133,32 @@ class FallbackProvider(LLMProvider):
         response_format: ResponseFormat[ParsedT] | None = None,
         **kwargs: Unpack[BaseCallOptions],
     ) -> LLMResponse[ParsedT]:
-        """Return the whole answer of the first provider that gives one.
+        """Return the whole response of the first provider that gives one.
 
         Args:
             messages: The conversation, in OpenAI format.
-            tools: Tools that the model may call; the provider that is asked prepares them.
+            tools: Tools that the model may call; each provider prepares them for its server.
             response_format: Required form of the response, as for ``LLMProvider.chat``.
-            **kwargs: Sampling parameters of this request alone. ``timeout`` is for the whole call, whoever answers;
-                ``first_token_timeout`` stands in for ``first_token_s``, and the last provider has no more either.
+            **kwargs: Parameters of this call alone. ``timeout`` limits the whole call with all its providers;
+                ``first_token_timeout`` replaces ``first_token_s``, and limits the last provider as well.
 
         Returns:
-            The answer.
+            The response. Its ``fallback_from`` names the providers that were passed over.
 
         Raises:
             AllProvidersFailedError: If no provider answered.
         """
-        asked = GroupRequest.of(messages, tools, with_response_format(kwargs, response_format))
-        del messages, tools, kwargs  # tracebacks with the values of variables would show them
-        return await whole_answer(self._events(asked, heard=False))
+        arguments = CallArguments(messages, tools, with_response_format(kwargs, response_format))
+        del messages, tools, kwargs  # an error tracker that records variables must not see them
+        return await whole_answer(self._call(arguments, is_streamed=False))
 
-    async def chat_stream(
+    def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
     ) -> AsyncIterator[str]:
         """Stream the text of the first provider that sends some; arguments and errors as for ``stream_events``."""
-        asked = GroupRequest.of(messages, tools, {**kwargs, "tool_choice": "none"})
+        arguments = CallArguments(messages, tools, {**kwargs, "tool_choice": "none"})
         del messages, tools, kwargs  # as in ``chat``
-        async with closing(self._events(asked)) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    yield event.text
+        return texts_of(self._call(arguments))
 
     def stream_events(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
@@ -162,14 +167,33 @@ class FallbackProvider(LLMProvider):
 
         Args:
             messages: The conversation, in OpenAI format.
-            tools: Tools that the model may call; the provider that is asked prepares them.
+            tools: Tools that the model may call; each provider prepares them for its server.
             **kwargs: As for ``chat``.
 
         Returns:
             An iterator that raises ``AllProvidersFailedError`` if no provider sent anything, and the provider's own
             ``APIError`` if it failed after that.
         """
-        return self._events(GroupRequest.of(messages, tools, kwargs))
+        arguments = CallArguments(messages, tools, kwargs)
+        del messages, tools, kwargs  # as in ``chat``
+        return self._call(arguments)
+
+    def _call(self, arguments: CallArguments, *, is_streamed: bool = True) -> AsyncGenerator[StreamEvent, None]:
+        """Check the arguments of a call and start its clock.
+
+        Raises:
+            ConfigError: If an argument is wrong for one of the providers.
+        """
+        self._check_arguments(arguments.messages, arguments.tools, arguments.options)
+        return self._events(GroupRequest.parse(arguments), is_streamed=is_streamed)
+
+    def _check_arguments(
+        self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]
+    ) -> None:
+        arguments = CallArguments(messages, tools, options)
+        del messages, tools, options  # as in ``chat``
+        for provider in self._providers:
+            provider._check_arguments(arguments.messages, arguments.tools, arguments.options)  # noqa: SLF001 - part of their common base class
 
     def _stream_for_group(
         self,
@@ -177,15 +201,15 @@ class FallbackProvider(LLMProvider):
         tools: list[ToolSpec] | None,
         options: Mapping[str, Any],
         *,
-        on_request_sent: Callable[[], None],
         on_first_token: Callable[[], None],
-        first_token_s: float | None,  # noqa: ARG002 - the group outside keeps it; ours have their own
+        first_token_s: float | None,  # noqa: ARG002 - the outer group enforces it; this group has limits of its own
     ) -> AsyncIterator[StreamEvent]:
-        on_request_sent()
-        return self._events(GroupRequest.of(messages, tools, options), began=on_first_token)
+        arguments = CallArguments(messages, tools, options)
+        del messages, tools, options  # as in ``chat``
+        return self._events(GroupRequest.parse(arguments, on_first_token=on_first_token))
 
     async def prewarm(self) -> None:
-        """Prewarm all providers at once; one that cannot be reached rests, and is told in the log."""
+        """Prewarm all providers at once; a provider that cannot be reached enters cooldown, with a line in the log."""
         await self._prewarm_all()
 
     async def _prewarm(self) -> None:
@@ -193,113 +217,146 @@ class FallbackProvider(LLMProvider):
         if len(errors) == len(self._providers):
             raise AllProvidersFailedError(errors)
 
+    async def _probe(self) -> None:
+        results = await asyncio.gather(*(provider._probe() for provider in self._providers), return_exceptions=True)  # noqa: SLF001 - part of their common base class
+        errors = _api_errors(results)
+        if len(errors) == len(self._providers):
+            raise AllProvidersFailedError(list(errors.values()))
+
+    async def _load(self) -> None:
+        first = min(range(len(self._providers)), key=self._cooldowns.has)
+        await self._providers[first]._load()  # noqa: SLF001 - part of their common base class
+
     async def _prewarm_all(self) -> list[APIError]:
         """Prewarm all providers at once and return the errors of those that cannot be reached."""
-        # Their public prewarm would only log it.
-        warming = [provider._prewarm() for provider in self._providers]  # noqa: SLF001 - the class is their own base
-        errors: list[APIError] = []
-        for index, result in enumerate(await gather(*warming, return_exceptions=True)):
-            if isinstance(result, APIError):
-                _logger.warning("%s rests: warming up failed (%s).", result.provider, kind_of(result))
-                self._start_cooldown(index, result)
-                errors.append(result)
-            elif result is not None:
-                raise result
-        return errors
+        cooldowns = self._cooldowns  # closed with the group, even if a new group of cooldowns has begun by the end
+        results = await asyncio.gather(*(provider._prewarm() for provider in self._providers), return_exceptions=True)  # noqa: SLF001 - part of their common base class
+        errors = _api_errors(results)
+        for index, error in errors.items():
+            cooldowns.begin(index, error)
+            state = "is in cooldown" if cooldowns.has(index) else "is not ready"
+            _logger.warning("%s %s: prewarm failed (%s).", error.provider, state, kind_of(error))
+        return list(errors.values())
 
     async def aclose(self) -> None:
-        """Close all providers, also when closing one of them fails, and look for none any more."""
-        await self._cooldowns.aclose()
-        results = await gather(*(provider.aclose() for provider in self._providers), return_exceptions=True)
-        for result in results:
-            if result is not None:
-                raise result
+        """Close all providers, also if closing one of them fails, and end what runs: calls, cooldowns and probes.
 
-    async def _events(
-        self, asked: GroupRequest, *, heard: bool = True, began: Callable[[], None] | None = None
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """The events of the first provider that has some.
+        Calls of this event loop that still wait for an answer raise ``APIConnectionError``. A later call opens the
+        connections again.
+        """
+        cooldowns, self._cooldowns = self._cooldowns, Cooldowns(self._providers, self._cooldown_s)
+        loop = asyncio.get_running_loop()
+        for call in list(self._calls):
+            if call.loop is loop:
+                call.stop()
+        probes, closings = cooldowns.close(), [_start(provider.aclose()) for provider in self._providers]
+        await asyncio.wait([*probes, *closings])  # if this is cancelled, they go on
+        errors = [error for task in closings if (error := task.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    async def _events(self, request: GroupRequest, *, is_streamed: bool = True) -> AsyncGenerator[StreamEvent, None]:
+        """Yield the events of the first provider that sends some.
 
         Args:
-            asked: What is asked.
-            heard: Whether each event is spoken as it comes: then nothing moves on after the first one.
-            began: Is called when an answer has begun.
+            request: The arguments of the call.
+            is_streamed: Whether the caller uses each event as it comes: then there is no failover after the first.
         """
         self._last_usage = self._last_response = None
-        race = self._race(asked, began)
+        call = HedgedCall(self._providers, request, self._policy_for(request), self._cooldowns)
+        self._calls.add(call)
         try:
             while True:
-                runner = await race.speaker()
-                index, answering = runner.index, False
+                attempt = await call.winner()
+                has_answered = False
                 try:
-                    event = runner.first.result()
+                    event = attempt.first.result()
                     while event is not None:
-                        self._took_over(index, race.errors, again=answering)
-                        answering = True
-                        self._note(index, event)
+                        if not has_answered:
+                            self._note_start(attempt.index, call.errors)
+                            has_answered = True
+                        event = self._note(attempt.index, event, call)
                         yield event
-                        event = await runner.next_event()
+                        event = await attempt.next_event()
                 except APIError as error:
-                    race.fail(runner, error)
-                    if answering and heard:
+                    call.fail(attempt, error)
+                    if has_answered and is_streamed:
                         raise
                 else:
                     return
         finally:
-            await race.aclose()
+            self._calls.discard(call)
+            await call.aclose()
 
-    def _race(self, asked: GroupRequest, began: Callable[[], None] | None) -> HedgedCall:
-        """Prepare to ask; nobody is asked yet."""
-        own_s = asked.first_token_s
-        patience = HedgePolicy(
+    def _policy_for(self, request: GroupRequest) -> HedgePolicy:
+        own_s = request.first_token_s
+        return HedgePolicy(
             first_token_s=self._first_token_s if own_s is None else own_s,
-            is_for_all=own_s is not None,
+            applies_to_last=own_s is not None,
             hedge_after_s=self._hedge_after_s,
-            until_s=asked.until_s,
         )
 
-        def ask(index: int, begin: Callable[[], None]) -> AsyncIterator[StreamEvent]:
-            def tell() -> None:
-                begin()
-                if began is not None:
-                    began()
-
-            return opened_after(race.errors, asked.of_one(self._providers[index], tell, patience.first_token_s))
-
-        everybody = range(len(self._providers))
-        resting = {index for index in everybody if self._cooldowns.has(index)}
-        order = sorted(everybody, key=resting.__contains__)  # they are asked last
-        race = HedgedCall(order, ask, patience, resting=resting, late=self._late, failed=self._start_cooldown)
-        return race
-
-    def _late(self, index: int, waited_s: float) -> APIError:
-        provider = self._providers[index]
-        text = f"{provider.provider_name} did not answer in time ({waited_s:g} seconds). Please try again."
-        return APITimeoutError(text, provider=provider.provider_name, model=provider.model, retryable=True)
-
-    def _start_cooldown(self, index: int, error: APIError) -> None:
-        if is_provider_fault(error):
-            self._cooldowns.begin(index, error.retry_after_s)
-
-    def _took_over(self, index: int, errors: Sequence[APIError], *, again: bool = False) -> None:
-        """Tell in the log when another provider answers than the last time, and why; once for each turn."""
-        if again or index == self._told:
+    def _note_start(self, index: int, errors: Sequence[APIError]) -> None:
+        """End the cooldown of the provider that answers; log if it is another one than the last time, and why."""
+        self._cooldowns.end(index)
+        if index == self._logged_index:
             return
-        former_index, self._told = self._told, index
-        name, former = (self._providers[each].provider_name for each in (index, former_index))
+        former_index, self._logged_index = self._logged_index, index
+        name, former = self._providers[index].provider_name, self._providers[former_index].provider_name
         if errors:
-            failed = ", ".join(f"{each.provider} ({kind_of(each)})" for each in errors)
-            _logger.warning("%s failed; %s answers now.", failed, name)
+            failed = ", ".join(f"{error.provider} ({kind_of(error)})" for error in errors)
+            _logger.warning("%s failed; %s answers.", failed, name)
         elif index < former_index:
             _logger.info("%s answers again, in place of %s.", name, former)
         elif self._cooldowns.has(former_index):
-            _logger.info("%s answers while %s rests.", name, former)
+            _logger.info("%s answers while %s is in cooldown.", name, former)
         else:
             _logger.info("%s was faster than %s, and answers.", name, former)
 
-    def _note(self, index: int, event: StreamEvent) -> None:
-        """Remember who answers, and the whole answer at its end."""
-        self._cooldowns.end(index)
+    def _note(self, index: int, event: StreamEvent, call: HedgedCall) -> StreamEvent:
+        """Remember the provider that answers and its response, which gets the reasons why it was asked."""
         self._latest = self._providers[index]
         if isinstance(event, ResponseDone):
+            if passed_over := self._passed_over(index, call):
+                response = replace(event.response, fallback_from=passed_over + event.response.fallback_from)
+                event = ResponseDone(response)
             self._last_response, self._last_usage = event.response, event.response.usage
+        return event
+
+    def _passed_over(self, index: int, call: HedgedCall) -> tuple[FallbackReason, ...]:
+        """Return why the response does not come from the providers before this one, or from those that failed."""
+        failed = [(failed_index, error) for failed_index, error in call.failures if failed_index != index]
+        asked = {failed_index for failed_index, _ in failed}
+        reasons = [
+            FallbackReason(self._providers[other].provider_name, call.in_cooldown.get(other), other in call.in_cooldown)
+            for other in range(index)
+            if other not in asked
+        ]
+        leaves = [leaf for _, error in failed for leaf in _leaves(error)]
+        return (*reasons, *(FallbackReason(leaf.provider, type(leaf).__name__) for leaf in leaves))
+
+
+def _leaves(error: APIError) -> list[APIError]:
+    """Return the errors of the single providers: an error of a group holds those of its members."""
+    if not isinstance(error, AllProvidersFailedError):
+        return [error]
+    return [leaf for member in error.errors for leaf in _leaves(member)]
+
+
+def _api_errors(results: Sequence[BaseException | None]) -> dict[int, APIError]:
+    """Return the errors by the position of their provider; raise what is no ``APIError``."""
+    errors: dict[int, APIError] = {}
+    for index, result in enumerate(results):
+        if isinstance(result, APIError):
+            errors[index] = result
+        elif result is not None:
+            raise result
+    return errors
+
+
+def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Start a task that goes on when its caller is cancelled."""
+    task = asyncio.create_task(work)
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+    return task

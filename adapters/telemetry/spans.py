@@ -285,11 +285,6 @@ def after(errors: Sequence[APIError]) -> Iterator[None]:
         _failed_before.reset(token)
 
 
-def opened_after(errors: Sequence[APIError], stream: AsyncIterator[_Item]) -> AsyncIterator[_Item]:
-    """Return the stream; calls that begin during its first step are marked as failovers after these errors."""
-    return _first_within(lambda: after(errors), stream) if errors and load() is not None else stream
-
-
 async def _first_within(
     context: Callable[[], AbstractContextManager[object]], stream: AsyncIterator[_Item]
 ) -> AsyncGenerator[_Item, None]:

@@ -57,6 +57,11 @@ class ProviderTransport:
         """Start to load in a thread what the first request would wait for."""
         litellm_bridge.start_warm_up(self.endpoint.prefix)
 
+    async def load(self) -> None:
+        """Wait until LiteLLM is loaded for the route of this provider."""
+        if self.endpoint.prefix not in litellm_bridge.warm_routes:
+            await litellm_bridge.warm_up(self.endpoint.prefix)
+
     async def send(
         self, body: Mapping[str, Json], headers: Mapping[str, str], *, stream: bool, deadlines: Deadlines
     ) -> ResponseBody:

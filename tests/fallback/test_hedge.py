@@ -6,12 +6,21 @@ The first server of each test is slow or mute. What is looked at is who was aske
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.errors import AllProvidersFailedError, APITimeoutError, ConfigError, InternalServerError
+from adapters.errors import (
+    AllProvidersFailedError,
+    APITimeoutError,
+    ConfigError,
+    InternalServerError,
+    NotFoundError,
+)
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.provider import LLMProvider, closing
@@ -29,7 +38,7 @@ from adapters.testing.answers import (
     reply,
 )
 from adapters.testing.server import ScriptedServer
-from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
+from adapters.types import FallbackReason, LLMResponse, ResponseDone, TextDelta, TokenUsage
 from tests.transport.servers import until
 
 if TYPE_CHECKING:
@@ -347,6 +356,187 @@ async def test_a_group_within_a_group_tells_that_it_has_begun(server: ScriptedSe
     assert server.seen["second"].bodies == []
 
 
+@pytest.mark.parametrize("way", _WAYS)
+async def test_a_late_provider_is_asked_again_when_the_others_have_failed(server: ScriptedServer, way: str) -> None:
+    """A slow answer is better than none; the provider has its own limit then, and is asked once more at most."""
+    slow: Script = (0.5, *_parts(_SPEAKING), *_end())
+    first = _provider("first", server.add("first", _MUTE, slow))
+    second = _provider("second", server.add("second", reply({}, "404 Not Found")))
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        assert await _heard(provider, way) == "Hot."
+        if way != "chat_stream":
+            assert provider.last_response is not None
+            assert provider.last_response.fallback_from == (FallbackReason("second", "NotFoundError"),)
+
+    assert [len(server.seen[name].bodies) for name in server.seen] == [2, 1]
+    assert not provider._cooldowns.has(0)
+
+
+async def test_all_late_providers_are_asked_again_in_order(server: ScriptedServer) -> None:
+    """Each of them has the group's limit again while another one is left, and the last has its own."""
+    providers = [_provider(name, server.add(name, _MUTE)) for name in ("first", "second")]
+    providers.append(_provider("third", server.add("third", reply({}, "404 Not Found"))))
+    server.add("second", _MUTE, (0.5, *_parts(_SPEAKING), *_end()))
+
+    async with FallbackProvider(providers, first_token_s=0.2) as provider:
+        assert await _heard(provider, "stream_events") == "Hot."
+
+    assert [len(server.seen[name].bodies) for name in ("first", "second", "third")] == [2, 2, 1]
+
+
+async def test_a_late_provider_that_fails_again_has_one_error(server: ScriptedServer) -> None:
+    """The errors are those of the providers, in the order in which they were first asked; the last one is spoken."""
+    first = _provider("first", server.add("first", _MUTE, reply({}, "503 Service Unavailable")), retry={"attempts": 1})
+    second = _provider("second", server.add("second", reply({}, "404 Not Found")))
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        with pytest.raises(AllProvidersFailedError, match="second has nothing at this address") as caught:
+            await _heard(provider, "chat")
+
+    assert [(type(error), error.provider) for error in caught.value.errors] == [
+        (InternalServerError, "first"),
+        (NotFoundError, "second"),
+    ]
+
+
+async def test_without_time_a_late_provider_is_not_asked_again(server: ScriptedServer) -> None:
+    """The caller's ``timeout`` ends everything."""
+    first = _provider("first", server.add("first", _MUTE))
+    second = _provider("second", server.add("second", (0.4, "eof")), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], first_token_s=0.2) as provider:
+        with pytest.raises(AllProvidersFailedError):
+            await _heard(provider, "stream_events", timeout=0.5)
+
+    assert len(server.seen["first"].bodies) == 1
+
+
+async def test_the_response_names_the_providers_that_were_passed_over(server: ScriptedServer) -> None:
+    """Failed, in cooldown, or slower than the next one: each with its reason, also in nested groups."""
+    unwell = reply({}, "503 Service Unavailable")
+    first = _provider("first", server.add("first", unwell, _MUTE), retry={"attempts": 1})
+    inner = [_provider(name, server.add(name, unwell), retry={"attempts": 1}) for name in ("second", "third")]
+    late = _provider("fourth", server.add("fourth", _MUTE))
+    last = _provider("last", server.add("last", _WARM))
+    members = [first, FallbackProvider(inner), FallbackProvider([late, last], hedge_after_s=0.05)]
+
+    async with FallbackProvider(members) as provider:
+        responses = [await provider.chat(_MESSAGES) for _ in range(2)]
+
+    slower = FallbackReason("fourth", None)
+    assert [response.provider for response in responses] == ["last", "last"]
+    assert responses[0].fallback_from == (
+        FallbackReason("first", "InternalServerError"),
+        FallbackReason("second", "InternalServerError"),
+        FallbackReason("third", "InternalServerError"),
+        slower,
+    )
+    assert responses[1].fallback_from == (
+        FallbackReason("first", "InternalServerError", in_cooldown=True),
+        FallbackReason("second", "AllProvidersFailedError", in_cooldown=True),
+        slower,
+    )
+    assert responses[0] == responses[1]
+
+
+async def test_the_preferred_provider_passes_nobody_over(server: ScriptedServer) -> None:
+    """A provider behind the one that answers has nothing to do with it, even if it failed beside it."""
+    slow: Script = (0.4, *_parts(_SPEAKING), *_end())
+    first = _provider("first", server.add("first", answer("Hi."), slow))
+    second = _provider("second", server.add("second", reply({}, "503 Service Unavailable")), retry={"attempts": 1})
+
+    async with FallbackProvider([first, second], hedge_after_s=0.2) as provider:
+        assert (await provider.chat(_MESSAGES)).fallback_from == ()
+        assert (await provider.chat(_MESSAGES)).fallback_from == (FallbackReason("second", "InternalServerError"),)
+        assert (await provider.chat(_MESSAGES)).fallback_from == ()
+
+
+class _Loading(LLMProvider):
+    """A provider that needs a while until its request leaves, and then answers at once."""
+
+    model = "m"
+    provider_name = "loading"
+
+    def __init__(self, load_s: float) -> None:
+        self._load_s = load_s
+        self.asked = 0
+
+    async def _load(self) -> None:
+        load_s, self._load_s = self._load_s, 0.0
+        await asyncio.sleep(load_s)
+
+    async def chat(self, *_: Any, **__: Any) -> LLMResponse:
+        """Answer."""
+        self.asked += 1
+        return LLMResponse("Hi.")
+
+    def chat_stream(self, *_: Any, **__: Any) -> AsyncIterator[str]:
+        """Not used here."""
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_loading_is_no_silence(*, nested: bool) -> None:
+    """The clocks of a group start when the code is loaded; nothing is given up or hedged before."""
+    for limits in ({"first_token_s": 0.1}, {"hedge_after_s": 0.1}):
+        first, second = _Loading(0.3), _Loading(0.3)
+        provider = FallbackProvider([FallbackProvider([first]) if nested else first, second], **limits)
+
+        assert (await provider.chat(_MESSAGES)).fallback_from == ()
+        assert (first.asked, second.asked) == (1, 0)
+
+
+async def test_loading_takes_the_callers_time() -> None:
+    """``timeout`` starts when the call is made; once it is over, the provider itself decides."""
+    provider = FallbackProvider([_Loading(60)])
+
+    assert await asyncio.wait_for(_heard(provider, "stream_events", timeout=0.2), 30) == "Hi."
+
+
+_COLD_START = """
+import asyncio, sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "litellm":
+            time.sleep(3)
+
+sys.meta_path.insert(0, Slow())
+
+from adapters import FallbackProvider, create_provider
+from adapters.testing.answers import answer
+from adapters.testing.server import ScriptedServer
+
+async def main():
+    async with ScriptedServer() as server:
+        members = [
+            create_provider("openai_compatible", model="m", name=name, base_url=server.add(name, answer("Hi.")))
+            for name in ("first", "second")
+        ]
+        async with FallbackProvider(members, first_token_s=2.5, hedge_after_s=2.5) as group:
+            response = await group.chat([{"role": "user", "content": "Hi"}])
+        print(response.provider, response.fallback_from, len(server.seen["second"].bodies))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("untraced_children")
+def test_a_cold_start_asks_the_preferred_provider() -> None:
+    """LiteLLM takes seconds to import; the first turn of a program waits for it once and passes no provider over."""
+    done = subprocess.run(
+        [sys.executable, "-c", _COLD_START],
+        capture_output=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+        text=True,
+        timeout=120,
+    )
+
+    assert (done.stdout, done.stderr) == ("first () 0\n", "")
+
+
 class _Plain(LLMProvider):
     """A provider of somebody else's, with no more than the contract asks for; None as its answer is silence."""
 
@@ -402,7 +592,7 @@ async def test_a_stream_that_cannot_be_closed_is_told(caplog: pytest.LogCaptureF
     async with FallbackProvider([_Stubborn()]) as provider, closing(provider.stream_events(_MESSAGES)) as events:
         assert await anext(events) == TextDelta("Hi.")
 
-    assert caplog.messages == ["An answer could not be closed: RuntimeError."]
+    assert caplog.messages == ["An answer of plain could not be closed: RuntimeError."]
 
 
 @pytest.mark.parametrize("limits", [{"hedge_after_s": -1}, {"hedge_after_s": float("nan")}, {"first_token_s": 0}])

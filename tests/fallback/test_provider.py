@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adapters.agent import run_turn
 from adapters.errors import (
     AllProvidersFailedError,
     APIConnectionError,
@@ -213,7 +214,7 @@ async def test_all_failed_tells_every_error() -> None:
         pytest.param(_error(APITimeoutError), "second", id="timeout"),
         pytest.param(_error(RateLimitError), "second", id="too many requests"),
         pytest.param(_error(RateLimitError, retry_after_s=60), "second", id="too many requests for a minute"),
-        pytest.param(_error(RateLimitError, retry_after_s=0), "first", id="welcome again at once"),
+        pytest.param(_error(RateLimitError, retry_after_s=0), "second", id="too many requests for no time"),
         pytest.param(_error(AuthenticationError), "second", id="wrong key"),
         pytest.param(_error(InternalServerError), "second", id="server failed"),
         pytest.param(_error(BadRequestError), "first", id="request refused"),
@@ -418,7 +419,7 @@ async def test_prewarm_learns_of_a_server_that_is_down(caplog: pytest.LogCapture
             await provider.chat(_MESSAGES)
 
     assert [type(error) for error in caught.value.errors] == [BadRequestError, AllProvidersFailedError]
-    assert "away rests: warming up failed (APIConnectionError)." in caplog.messages
+    assert "away is in cooldown: prewarm failed (APIConnectionError)." in caplog.messages
 
 
 async def test_a_group_of_which_one_is_there_is_asked_first() -> None:
@@ -486,9 +487,9 @@ async def test_the_log_tells_each_switch_once(caplog: pytest.LogCaptureFixture) 
     await group.aclose()
 
     assert caplog.messages == [
-        "first (InternalServerError, status 500) failed; second answers now.",
+        "first (InternalServerError, status 500) failed; second answers.",
         "first answers again, in place of second.",
-        "first (IncompleteResponseError) failed; second answers now.",
+        "first (IncompleteResponseError) failed; second answers.",
     ]
 
 
@@ -501,7 +502,7 @@ async def test_who_answers_while_another_rests_is_told(caplog: pytest.LogCapture
         await group.chat(_MESSAGES)
     await group.aclose()
 
-    assert caplog.messages == ["second answers while first rests."]
+    assert caplog.messages == ["second answers while first is in cooldown."]
 
 
 async def test_a_whole_answer_that_breaks_off_moves_on() -> None:
@@ -512,6 +513,41 @@ async def test_a_whole_answer_that_breaks_off_moves_on() -> None:
 
     assert response.content == "Hello from second."
     assert provider.last_response is response
+
+
+@pytest.mark.parametrize("texts", [[], ["It is"]], ids=["nothing", "a text"])
+@pytest.mark.parametrize("way", ["chat", "chat_stream", "stream_events", "run_turn"])
+async def test_a_stream_that_ends_early_is_a_failure(way: str, texts: list[str]) -> None:
+    """Without ``ResponseDone`` an answer has broken off: another provider is asked, unless some of it was streamed."""
+
+    class Endless(Scripted):
+        """A provider whose streams have no end."""
+
+        async def stream_events(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+            """Send some text and stop."""
+            for text in texts:
+                yield TextDelta(text)
+
+    group = FallbackProvider([Endless("first"), Scripted("second")])
+    messages: list[Message] = list(_MESSAGES)
+    if texts and way != "chat":
+        with pytest.raises(IncompleteResponseError, match=r"^first broke off its answer\. Please try again\.$"):
+            await _content(group, way, messages)
+    else:
+        assert await _content(group, way, messages) == "Hello from second."
+
+    if way == "run_turn":
+        with pytest.raises(IncompleteResponseError, match="first broke off"):
+            await _content(Endless("first"), way, messages)
+
+
+async def _content(provider: LLMProvider, way: str, messages: list[Message]) -> str:
+    if way == "chat":
+        return (await provider.chat(messages)).content or ""
+    if way == "chat_stream":
+        return "".join([text async for text in provider.chat_stream(messages)])
+    stream = run_turn(provider, messages) if way == "run_turn" else provider.stream_events(messages)
+    return "".join([event.text async for event in stream if isinstance(event, TextDelta)])
 
 
 async def test_it_shows_the_options_of_whoever_answered() -> None:

@@ -27,9 +27,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from adapters.agent import run_turn
-from adapters.errors import AllProvidersFailedError, APIError, AuthenticationError, ConfigError, InternalServerError
+from adapters.errors import (
+    AllProvidersFailedError,
+    APIError,
+    AuthenticationError,
+    ConfigError,
+    IncompleteResponseError,
+    InternalServerError,
+)
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
+from adapters.provider import LLMProvider
 from adapters.telemetry import spans
 from adapters.telemetry.semconv import of_body, of_target
 from adapters.testing.answers import SSE_HEAD, answer, call, completion, http_chunk, reply, said
@@ -43,7 +51,7 @@ if TYPE_CHECKING:
 
     from adapters.client.provider import LiteLLMProvider
     from adapters.testing.server import ScriptedServer, Step
-    from adapters.types import Message, ToolSpec
+    from adapters.types import LLMResponse, Message, StreamEvent, ToolSpec
 
 pytest_plugins = ["adapters.testing.plugin"]
 
@@ -391,17 +399,32 @@ async def test_a_fallback_tells_why_it_was_asked(sdk: Sdk, scripted_server: Scri
     assert [span.status.status_code for span in sdk.spans] == [StatusCode.ERROR, StatusCode.ERROR, StatusCode.UNSET]
 
 
-async def test_a_stream_of_nothing_stays_one() -> None:
-    """A provider of an agent's own may stream no text at all, also as a fallback."""
+async def test_a_stream_without_events_is_an_error_in_a_turn(sdk: Sdk) -> None:
+    """A provider of the program may end its stream before its first event."""
 
-    async def nothing() -> AsyncIterator[str]:
-        nobody: list[str] = []
-        for text in nobody:
-            yield text
+    class Empty(LLMProvider):
+        """A provider whose streams are empty."""
 
-    failed = InternalServerError("no", provider="first", model="m")
+        provider_name = model = "empty"
 
-    assert [text async for text in spans.opened_after([failed], nothing())] == []
+        async def chat(self, *_: Any, **__: Any) -> LLMResponse:
+            """Not used here."""
+            raise NotImplementedError
+
+        def chat_stream(self, *_: Any, **__: Any) -> AsyncIterator[str]:
+            """Not used here."""
+            raise NotImplementedError
+
+        async def stream_events(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+            """Send nothing."""
+            events: list[StreamEvent] = []
+            for event in events:
+                yield event
+
+    with pytest.raises(IncompleteResponseError):
+        _ = [event async for event in run_turn(Empty(), ask())]
+
+    assert known(sdk.only())["error.type"] == "IncompleteResponseError"
 
 
 async def test_a_group_that_fails_leaves_no_trace_in_the_next_request(
