@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("livekit.agents")
 
-from livekit import agents
+from livekit import agents, rtc
 from livekit.agents import llm
 from livekit.agents.voice.agent_session import SessionConnectOptions
 from pydantic import BaseModel
@@ -300,6 +300,19 @@ async def test_calls_of_the_history_get_their_extras_back() -> None:
         },
         {"role": "tool", "tool_call_id": "abcDEF123", "content": "20 C"},
     ]
+
+
+async def test_a_video_frame_is_sent_as_a_picture() -> None:
+    """What a camera shows needs an encoder, which the extra brings along."""
+    provider, context = Scripted(["Red."]), _context()
+    frame = rtc.VideoFrame(2, 2, rtc.VideoBufferType.RGBA, bytes([255, 0, 0, 255] * 4))
+    context.add_message(role="user", content=["What is this?", llm.ImageContent(image=frame)])
+
+    await LLM(provider).chat(chat_ctx=context).collect()
+
+    picture, question = provider.asked[0][0][-1]["content"]
+    assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
+    assert question == {"type": "text", "text": "What is this?"}
 
 
 @pytest.mark.parametrize(
