@@ -1,6 +1,7 @@
-"""``adapters.livekit``: a provider as the language model of a LiveKit agent.
+"""Tests of ``adapters.livekit``: a provider as the language model of a LiveKit agent.
 
-LiveKit's classes are the real ones, up to a whole ``AgentSession``; the provider behind them is a scripted one.
+LiveKit's classes are the real ones, up to a whole ``AgentSession``. The provider behind them is scripted, or a real one
+with a scripted server.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ async def get_weather(city: str) -> str:
 
 
 class Scripted(LLMProvider):
-    """Answers with one script after the other, each a list of texts, calls and at most one error at its end."""
+    """Plays one script per request: a list of texts and calls, with at most one error at its end."""
 
     provider_name = "scripted"
     model = "tiny"
@@ -66,21 +67,21 @@ class Scripted(LLMProvider):
         self._scripts = list(scripts)
         self._plain = plain
         self._usage = usage
-        self.asked: list[tuple[list[Message], list[ToolSpec] | None, dict[str, Any]]] = []
+        self.requests: list[tuple[list[Message], list[ToolSpec] | None, dict[str, Any]]] = []
         self.stopped = self.closed = False
         self.hangs, self.prewarmed = asyncio.Event(), asyncio.Event()
 
     async def chat(self, messages: Any, tools: Any = None, **kwargs: Any) -> LLMResponse:
-        """Not asked here."""
+        """Not used by LiveKit."""
         raise NotImplementedError
 
     def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
-        """Not asked here."""
+        """Not used by LiveKit."""
         raise NotImplementedError
 
     async def stream_events(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[StreamEvent]:
         """Play a script."""
-        self.asked.append((messages, tools, kwargs))
+        self.requests.append((messages, tools, kwargs))
         try:
             for step in self._scripts.pop(0):
                 if isinstance(step, Exception):
@@ -94,19 +95,19 @@ class Scripted(LLMProvider):
             self.stopped = True
 
     async def prewarm(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.prewarmed.set()
 
     async def aclose(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.closed = True
 
     def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
-        """Not asked by LiveKit's side: the provider itself does it."""
+        """Fail: the provider calls this, not the plug-in."""
         raise NotImplementedError
 
     def format_tool_call_message(self, content: str | None, tool_calls: Sequence[ToolCall]) -> Message:
-        """Add what this provider wants back with its calls."""
+        """Add fields that this provider wants back with its calls."""
         message = super().format_tool_call_message(content, tool_calls)
         if self._plain:
             return message
@@ -117,7 +118,7 @@ class Scripted(LLMProvider):
 
 @pytest.fixture
 async def server(litellm_is_loaded: None) -> AsyncIterator[ScriptedServer]:
-    """Plays all servers of a test, each a case of its own."""
+    """A scripted server that plays each server of a test as a case of its own."""
     async with ScriptedServer() as running:
         yield running
 
@@ -145,8 +146,8 @@ def _error(kind: type[APIError], status_code: int | None = None, *, retryable: b
     )
 
 
-async def test_text_calls_and_usage_arrive_as_chunks() -> None:
-    """Each event is one chunk, in order, and all chunks of an answer have one id."""
+async def test_text_calls_and_usage() -> None:
+    """Each event becomes one chunk, in order, and all chunks of a response have the same id."""
     chunks = await _chunks(Scripted(["It is ", "12 C.", _CALL], usage=TokenUsage(3, 4)), tools=[get_weather])
 
     calls = [llm.FunctionToolCall(name="get_weather", arguments='{"city": "Zürich"}', call_id="abcDEF123")]
@@ -160,8 +161,8 @@ async def test_text_calls_and_usage_arrive_as_chunks() -> None:
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-async def test_tokens_that_livekit_counts_apart() -> None:
-    """What was cached, and what was thought, reaches LiveKit's usage."""
+async def test_cached_and_reasoning_tokens() -> None:
+    """Cached and reasoning tokens are in LiveKit's usage."""
     usage = TokenUsage(30, 4, cached_tokens=24, reasoning_tokens=3)
 
     chunks = await _chunks(Scripted(["Hi."], usage=usage))
@@ -171,13 +172,13 @@ async def test_tokens_that_livekit_counts_apart() -> None:
     )
 
 
-async def test_usage_that_the_server_did_not_count_stays_unknown() -> None:
-    """No usage is invented."""
+async def test_usage_that_the_server_did_not_report() -> None:
+    """If the provider reports no usage, LiveKit gets none."""
     assert [chunk.usage for chunk in await _chunks(Scripted(["Hi."]))] == [None, None]
 
 
-async def test_the_request_is_made_in_openai_format() -> None:
-    """Messages and tools reach the provider in OpenAI format, with the sampling parameters of this request."""
+async def test_request_in_openai_format() -> None:
+    """Messages, tools and the sampling parameters of the request reach the provider in OpenAI format."""
     provider = Scripted(["Hi."])
 
     await _chunks(
@@ -188,7 +189,7 @@ async def test_the_request_is_made_in_openai_format() -> None:
         extra_kwargs={"temperature": 0},
     )
 
-    [(messages, tools, kwargs)] = provider.asked
+    [(messages, tools, kwargs)] = provider.requests
     assert messages == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How warm is it?"}]
     assert tools is not None
     assert tools[0]["function"]["name"] == "get_weather"
@@ -201,50 +202,50 @@ async def test_the_request_is_made_in_openai_format() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({}, id="nothing said"),
+        pytest.param({}, id="default"),
         pytest.param({"tool_choice": "none"}, id="none"),
         pytest.param({"tool_choice": "auto", "parallel_tool_calls": True}, id="auto, parallel"),
     ],
 )
-async def test_without_tools_nothing_is_said_about_them(options: dict[str, Any]) -> None:
-    """Servers reject ``tool_choice`` and ``parallel_tool_calls`` in a request without tools."""
+async def test_no_tool_options_without_tools(options: dict[str, Any]) -> None:
+    """``tool_choice`` and ``parallel_tool_calls`` are left out without tools, because servers reject them then."""
     provider = Scripted(["Hi."])
 
     await _chunks(provider, **options)
 
-    assert [(tools, kwargs) for _, tools, kwargs in provider.asked] == [(None, {})]
+    assert [(tools, kwargs) for _, tools, kwargs in provider.requests] == [(None, {})]
 
 
-async def test_auto_is_left_to_the_provider() -> None:
-    """The default of every provider is not sent a second time."""
+async def test_tool_choice_auto_is_not_passed_on() -> None:
+    """Tool choice "auto" is not passed on, because it is the default of every provider."""
     provider = Scripted(["Hi."])
 
     await _chunks(provider, tools=[get_weather], tool_choice="auto")
 
-    assert provider.asked[0][2] == {}
+    assert provider.requests[0][2] == {}
 
 
-async def test_forbidden_calls_are_forbidden_by_the_provider() -> None:
-    """With tool choice "none" the provider is asked for text alone, and the tools of the history go with it."""
+async def test_tool_choice_none_is_passed_on() -> None:
+    """Tool choice "none" is passed on together with the tools that the history mentions."""
     provider = Scripted(["It is ", "12 C."], usage=TokenUsage(3, 4))
 
     chunks = await _chunks(provider, tools=[get_weather], tool_choice="none", extra_kwargs={"temperature": 0})
 
     assert [chunk.delta.content for chunk in chunks if chunk.delta] == ["It is ", "12 C."]
     assert chunks[-1].usage == llm.CompletionUsage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
-    [(_, tools, kwargs)] = provider.asked
+    [(_, tools, kwargs)] = provider.requests
     assert kwargs == {"temperature": 0, "tool_choice": "none"}
     assert tools
 
 
 class _Weather(BaseModel):
-    """What an agent's author would like to get."""
+    """A response format."""
 
     city: str
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "message"),
     [
         pytest.param({"tools": []}, "tools is not an option of extra_kwargs: it is an argument of chat", id="tools"),
         pytest.param(
@@ -265,19 +266,19 @@ class _Weather(BaseModel):
         pytest.param({"user": lambda: "me"}, "user in extra_kwargs is a function, which is not JSON.", id="a function"),
     ],
 )
-async def test_extra_kwargs_that_cannot_be_sent(extra: dict[str, Any], told: str) -> None:
-    """What no request can carry is refused where it was written, and nothing is asked."""
+async def test_extra_kwargs_that_cannot_be_sent(extra: dict[str, Any], message: str) -> None:
+    """An option that cannot be sent raises in ``chat``, before any request."""
     provider = Scripted(["Hi."])
 
     with pytest.raises(ConfigError) as caught:
         LLM(provider).chat(chat_ctx=_context(), extra_kwargs=extra)
 
-    assert str(caught.value).startswith(told)
-    assert provider.asked == []
+    assert str(caught.value).startswith(message)
+    assert provider.requests == []
 
 
-async def test_calls_of_the_history_get_their_extras_back() -> None:
-    """The provider adds what must go with its calls, and what LiveKit kept for another provider stays."""
+async def test_provider_adds_its_fields_to_calls() -> None:
+    """The provider adds its fields to the calls, and fields that LiveKit has kept for another provider stay."""
     provider, context = Scripted(["Hi."]), _context()
     extra = {"google": {"thought_signature": "Zm9v"}}
     context.insert(
@@ -291,7 +292,7 @@ async def test_calls_of_the_history_get_their_extras_back() -> None:
 
     function = {"name": "get_weather", "arguments": '{"city": "Rome"}'}
     call = {"id": "abcDEF123", "type": "function", "function": function, "extra_content": extra, "signature": "c2ln"}
-    assert provider.asked[0][0][2:] == [
+    assert provider.requests[0][0][2:] == [
         {
             "role": "assistant",
             "content": None,
@@ -302,15 +303,15 @@ async def test_calls_of_the_history_get_their_extras_back() -> None:
     ]
 
 
-async def test_a_video_frame_is_sent_as_a_picture() -> None:
-    """What a camera shows needs an encoder, which the extra brings along."""
+async def test_video_frame() -> None:
+    """A ``VideoFrame`` is encoded and sent as a data URL."""
     provider, context = Scripted(["Red."]), _context()
     frame = rtc.VideoFrame(2, 2, rtc.VideoBufferType.RGBA, bytes([255, 0, 0, 255] * 4))
     context.add_message(role="user", content=["What is this?", llm.ImageContent(image=frame)])
 
     await LLM(provider).chat(chat_ctx=context).collect()
 
-    picture, question = provider.asked[0][0][-1]["content"]
+    picture, question = provider.requests[0][0][-1]["content"]
     assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert question == {"type": "text", "text": "What is this?"}
 
@@ -324,8 +325,8 @@ async def test_a_video_frame_is_sent_as_a_picture() -> None:
         pytest.param('{"city": "Ro', "{}", id="cut off"),
     ],
 )
-async def test_arguments_of_the_history_stay_as_they_were(arguments: str, sent: str) -> None:
-    """Other white space would be another text to the server, which would then read the whole history anew."""
+async def test_arguments_of_the_history_are_kept(arguments: str, sent: str) -> None:
+    """White space in arguments is kept, because a change would invalidate the server's prefix cache."""
     provider, context = Scripted(["Hi."]), _context()
     context.insert(
         [
@@ -336,7 +337,7 @@ async def test_arguments_of_the_history_stay_as_they_were(arguments: str, sent: 
 
     await LLM(provider).chat(chat_ctx=context).collect()
 
-    assert provider.asked[0][0][2]["tool_calls"][0]["function"]["arguments"] == sent
+    assert provider.requests[0][0][2]["tool_calls"][0]["function"]["arguments"] == sent
 
 
 @pytest.mark.parametrize(
@@ -366,10 +367,10 @@ async def test_arguments_of_the_history_stay_as_they_were(arguments: str, sent: 
         ),
     ],
 )
-async def test_errors_become_livekits(
+async def test_errors_are_converted(
     error: Exception, expected: type[Exception], status_code: int | None, retryable: bool
 ) -> None:
-    """An error has LiveKit's class, our words, the true status, and says whether it is worth another try."""
+    """An error gets LiveKit's class and keeps its message, its status and whether it is retryable."""
     with pytest.raises(agents.APIError) as caught:
         await _chunks(Scripted([error]))
 
@@ -387,8 +388,8 @@ async def test_errors_become_livekits(
         pytest.param(AllProvidersFailedError([_error(APIConnectionError, retryable=True)]), id="all failed"),
     ],
 )
-async def test_nothing_is_worth_another_try_once_it_started(error: Exception) -> None:
-    """An error after some text may not be tried again: the person would hear the beginning twice."""
+async def test_error_after_the_first_text_is_not_retryable(error: Exception) -> None:
+    """An error after some text is not retryable, or the user would hear the beginning twice."""
     with pytest.raises(agents.APIError) as caught:
         await _chunks(Scripted(["It is", error]))
 
@@ -411,16 +412,16 @@ async def test_a_stream_that_ends_early_is_an_error() -> None:
     assert not caught.value.retryable
 
 
-async def test_the_words_of_a_connection_error_can_be_spoken() -> None:
-    """LiveKit adds nothing to the text of the error."""
+async def test_message_of_a_connection_error() -> None:
+    """LiveKit does not append the cause to the message."""
     with pytest.raises(agents.APIConnectionError) as caught:
         await _chunks(Scripted([_error(APIConnectionError)]))
 
     assert str(caught.value) == "Scripted did not answer."
 
 
-async def test_a_bad_configuration_is_raised_as_it_is() -> None:
-    """What the user must repair is not taken for a failed request."""
+async def test_config_error_is_raised_unchanged() -> None:
+    """A ``ConfigError`` is raised unchanged."""
     with pytest.raises(ConfigError, match="No key"):
         await _chunks(Scripted([ConfigError("No key.")]))
 
@@ -435,19 +436,17 @@ async def test_a_bad_configuration_is_raised_as_it_is() -> None:
         pytest.param(agents.APIConnectOptions(max_retry=0), {"max_retries": 0}, id="retries"),
     ],
 )
-async def test_limits_that_differ_from_livekits_default_count(
-    conn_options: agents.APIConnectOptions, limits: dict[str, Any]
-) -> None:
-    """What the caller set reaches the provider; LiveKit's default does not, for it would tighten a slow model."""
+async def test_changed_limits_are_passed_on(conn_options: agents.APIConnectOptions, limits: dict[str, Any]) -> None:
+    """A changed limit reaches the provider; LiveKit's default does not, because it is too short for slow models."""
     provider = Scripted(["Hi."])
 
     await _chunks(provider, conn_options=conn_options)
 
-    assert provider.asked[0][2] == limits
+    assert provider.requests[0][2] == limits
 
 
-async def test_a_mute_server_costs_livekits_own_fallback_one_attempt(server: ScriptedServer) -> None:
-    """LiveKit's adapter moves on after its ``attempt_timeout``, and the mute server was asked once."""
+async def test_livekits_fallback_adapter_and_a_silent_server(server: ScriptedServer) -> None:
+    """LiveKit's ``FallbackAdapter`` moves on after its ``attempt_timeout``, and the silent server got one request."""
     mute, warm = server.add("mute", ("hang",)), server.add("warm", answer("It is ", "12 C."))
     models = [LLM(create_provider("openai_compatible", model="m", base_url=url)) for url in (mute, warm)]
     adapter = llm.FallbackAdapter(list(models), attempt_timeout=0.3)
@@ -459,11 +458,11 @@ async def test_a_mute_server_costs_livekits_own_fallback_one_attempt(server: Scr
         await session.start(agents.Agent(instructions="Be brief."))
         turn: Any = await session.run(user_input="How warm is it?")
         took_s = time.monotonic() - began_s
-        said = turn.expect.next_event().is_message(role="assistant").event().item.text_content
+        spoken = turn.expect.next_event().is_message(role="assistant").event().item.text_content
     for model in models:
         await model.aclose()
 
-    assert said == "It is 12 C."
+    assert spoken == "It is 12 C."
     assert 0.3 <= took_s < 8.0  # the provider's own patience, which two tries would exceed
     assert [(event.llm, event.available) for event in recovered] == [(models[0], False)]
     chats = [path for path in server.seen["mute"].paths if path.endswith("/chat/completions")]
@@ -471,8 +470,8 @@ async def test_a_mute_server_costs_livekits_own_fallback_one_attempt(server: Scr
     assert len(server.seen["warm"].bodies) - server.seen["warm"].paths.count("/warm/v1/models") == 1
 
 
-async def test_a_session_keeps_its_connect_options(server: ScriptedServer) -> None:
-    """``AgentSession`` hands its options to each turn: so many tries, each of so many seconds."""
+async def test_connect_options_of_a_session(server: ScriptedServer) -> None:
+    """The timeout and the retries of an ``AgentSession`` apply to each of its turns."""
     url = server.add("mute", ("hang",))
     model = LLM(create_provider("openai_compatible", model="m", base_url=url, retry={"initial_wait_s": 0}))
     limits = agents.APIConnectOptions(timeout=0.2, max_retry=1)
@@ -490,20 +489,20 @@ async def test_a_session_keeps_its_connect_options(server: ScriptedServer) -> No
     assert len([path for path in server.seen["mute"].paths if path.endswith("/chat/completions")]) == 2
 
 
-async def test_the_provider_alone_retries() -> None:
-    """A failed request is not repeated by LiveKit: how often it may be is told to the provider."""
+async def test_only_the_provider_retries() -> None:
+    """LiveKit does not retry; its number of retries is passed to the provider."""
     provider = Scripted([_error(APIConnectionError, retryable=True)])
 
     with pytest.raises(agents.APIConnectionError):
         await _chunks(provider, conn_options=agents.APIConnectOptions(max_retry=5, retry_interval=0))
 
-    assert provider.asked[0][2] == {"max_retries": 5}
+    assert provider.requests[0][2] == {"max_retries": 5}
 
-    assert len(provider.asked) == 1
+    assert len(provider.requests) == 1
 
 
-async def test_an_interruption_closes_the_request() -> None:
-    """Closing LiveKit's stream ends the provider's at once."""
+async def test_interruption_closes_the_request() -> None:
+    """Closing LiveKit's stream closes the provider's stream at once."""
     provider = Scripted(["It is", "…"])
 
     async with LLM(provider).chat(chat_ctx=_context()) as stream:
@@ -514,21 +513,21 @@ async def test_an_interruption_closes_the_request() -> None:
     assert provider.stopped
 
 
-async def test_usage_of_an_interrupted_answer(server: ScriptedServer) -> None:
-    """Where the server counts with each piece, LiveKit's metrics have the count of what was interrupted."""
+async def test_usage_of_an_interrupted_response(server: ScriptedServer) -> None:
+    """If the server sends usage with each piece, LiveKit's metrics have it for an interrupted response."""
     piece = event({**said("Once upon a time "), "usage": {"prompt_tokens": 9, "completion_tokens": 5}})
     model = await _warm(server, "endless", (SSE_HEAD, http_chunk(piece), "hang"))
-    spent: list[Any] = []
-    model.on("metrics_collected", spent.append)
+    metrics: list[Any] = []
+    model.on("metrics_collected", metrics.append)
 
     async with model.chat(chat_ctx=_context()) as stream:
         await anext(stream)
     await model.aclose()
 
-    assert [(each.prompt_tokens, each.completion_tokens) for each in spent] == [(9, 5)]
+    assert [(metric.prompt_tokens, metric.completion_tokens) for metric in metrics] == [(9, 5)]
 
 
-async def test_prewarm_and_close_reach_the_provider() -> None:
+async def test_prewarm_and_close() -> None:
     """LiveKit prewarms the provider in the background, and closing the model closes the provider."""
     provider = Scripted()
     model = LLM(provider)
@@ -540,8 +539,8 @@ async def test_prewarm_and_close_reach_the_provider() -> None:
     assert provider.closed
 
 
-async def test_metrics_name_the_provider() -> None:
-    """Model and provider of LiveKit's metrics are the provider's own."""
+async def test_metrics() -> None:
+    """LiveKit's metrics have the provider's name and model."""
     model = LLM(Scripted(["Hi."], usage=TokenUsage(3, 4)))
     metrics: list[Any] = []
     model.on("metrics_collected", metrics.append)
@@ -550,12 +549,12 @@ async def test_metrics_name_the_provider() -> None:
         assert [chunk async for chunk in stream]
 
     assert (model.provider, model.model, model.label) == ("scripted", "tiny", "adapters.livekit.LLM")
-    assert [(each.prompt_tokens, each.completion_tokens) for each in metrics] == [(3, 4)]
+    assert [(metric.prompt_tokens, metric.completion_tokens) for metric in metrics] == [(3, 4)]
     assert metrics[0].metadata.model_provider == "scripted"
 
 
 class _Guide(agents.Agent):
-    """An agent with a tool that needs no arguments to run."""
+    """An agent with one tool."""
 
     def __init__(self) -> None:
         super().__init__(instructions="Be brief.")
@@ -577,8 +576,8 @@ _COUNT = {
 }
 
 
-async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) -> None:
-    """In a session, too: the server's id of the answer, its cached tokens, its reasoning; nothing that it left out."""
+async def test_metrics_of_a_session(server: ScriptedServer) -> None:
+    """The metrics of a session have the server's response id, cached tokens and reasoning tokens."""
     step = answer("It is ", "12 C.", usage=_COUNT)
     model = await _warm(server, "counted", step)
     metrics: list[Any] = []
@@ -592,14 +591,14 @@ async def test_metrics_of_a_session_are_the_servers_own(server: ScriptedServer) 
         chunks = [chunk async for chunk in stream]
     await model.aclose()
 
-    [each, _] = metrics
-    assert (each.prompt_tokens, each.prompt_cached_tokens, each.completion_tokens) == (30, 24, 4)
-    assert {each.request_id} == {chunk.id for chunk in chunks} == {"chatcmpl-1"}
+    [of_session, _] = metrics
+    assert (of_session.prompt_tokens, of_session.prompt_cached_tokens, of_session.completion_tokens) == (30, 24, 4)
+    assert {of_session.request_id} == {chunk.id for chunk in chunks} == {"chatcmpl-1"}
     assert [(used.type, used.input_tokens, used.input_cached_tokens) for used in spent] == [("llm_usage", 30, 24)]
 
 
 async def _warm(server: ScriptedServer, name: str, *steps: Step, **options: Any) -> LLM:
-    """A model that is warm before its session warms it up, so that closing it breaks off nothing of LiteLLM's."""
+    """Return a model that is warm already, so that closing it interrupts no import of LiteLLM."""
     provider = create_provider("openai_compatible", model="m", base_url=server.add(name, *steps))
     await provider.prewarm()
     server.add(name, *steps)  # the list of models took the first step
@@ -607,18 +606,18 @@ async def _warm(server: ScriptedServer, name: str, *steps: Step, **options: Any)
 
 
 def _chats(server: ScriptedServer, name: str) -> list[dict[str, Any]]:
-    """The questions that a server was asked; a session also warms its model up."""
+    """Return the chat requests that a server got; a prewarm request is none."""
     return [body for body in server.seen[name].bodies if "messages" in body]
 
 
 class _Reporter(agents.Agent):
-    """An agent that asks for its answers in a form."""
+    """An agent that uses ``response_format``."""
 
     def __init__(self) -> None:
         super().__init__(instructions="Be brief.")
 
     async def llm_node(self, chat_ctx: Any, tools: Any, model_settings: Any) -> Any:  # noqa: ARG002 - LiveKit's names
-        """Ask as LiveKit's own node does, with a form."""
+        """Do what LiveKit's own node does, with a response format."""
         model: Any = self.session.llm
         async with model.chat(chat_ctx=chat_ctx, tools=tools, response_format=_Weather) as stream:
             async for chunk in stream:
@@ -626,7 +625,7 @@ class _Reporter(agents.Agent):
 
 
 async def _reported(server: ScriptedServer, *pieces: str) -> tuple[Any, dict[str, Any]]:
-    """What a session with a form makes of an answer: a text or an error; and what was sent."""
+    """Run a session with a response format; return its text or error, and the request body."""
     model = await _warm(server, "formed", answer(*pieces))
     failed: list[llm.LLMError] = []
     model.on("error", failed.append)
@@ -636,37 +635,37 @@ async def _reported(server: ScriptedServer, *pieces: str) -> tuple[Any, dict[str
         try:
             turn: Any = await session.run(user_input="How warm is it?")
         except agents.APIError as error:
-            told: Any = error
+            outcome: Any = error
         else:
-            told = turn.expect.next_event().is_message(role="assistant").event().item.text_content
+            outcome = turn.expect.next_event().is_message(role="assistant").event().item.text_content
     await model.aclose()
-    assert [each.error for each in failed] == ([told] if failed else [])
+    assert [error.error for error in failed] == ([outcome] if failed else [])
     [body] = _chats(server, "formed")
-    return told, body
+    return outcome, body
 
 
-async def test_a_session_gets_answers_in_a_form(server: ScriptedServer) -> None:
-    """``response_format`` may be a class: the server is sent its schema, and the agent gets the text."""
-    told, body = await _reported(server, '{"city": ', '"Oslo"}')
+async def test_session_with_a_response_format(server: ScriptedServer) -> None:
+    """The server gets the schema of the class, and the agent gets the text."""
+    text, body = await _reported(server, '{"city": ', '"Oslo"}')
 
-    assert _Weather.model_validate_json(told) == _Weather(city="Oslo")
+    assert _Weather.model_validate_json(text) == _Weather(city="Oslo")
     assert body["response_format"]["type"] == "json_schema"
     schema = body["response_format"]["json_schema"]["schema"]
     assert (schema["required"], schema["additionalProperties"]) == (["city"], False)
 
 
-async def test_a_session_is_told_of_an_answer_in_another_form(server: ScriptedServer) -> None:
-    """What was said is not said again: the error is final, and LiveKit asks no second time."""
-    told, _ = await _reported(server, "It is ", "12 C.")
+async def test_session_and_a_response_that_does_not_match(server: ScriptedServer) -> None:
+    """A response that does not match is an error that LiveKit does not retry."""
+    error, _ = await _reported(server, "It is ", "12 C.")
 
-    assert isinstance(told, agents.APIError)
-    assert not told.retryable
-    assert "did not answer in the form that was asked for" in str(told)
+    assert isinstance(error, agents.APIError)
+    assert not error.retryable
+    assert "did not answer in the form that was asked for" in str(error)
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_session_sends_strict_tools_if_asked(server: ScriptedServer, *, strict: bool) -> None:
-    """Then objects are closed and all arguments are required; without, tools are sent as they were written."""
+async def test_strict_tool_schema(server: ScriptedServer, *, strict: bool) -> None:
+    """In strict schemas objects are closed and all arguments required; otherwise the schema is sent unchanged."""
     model = await _warm(server, "strict", answer("Hi."), strict_tool_schema=strict)
 
     async with agents.AgentSession(llm=model) as session:
@@ -683,8 +682,8 @@ async def test_a_session_sends_strict_tools_if_asked(server: ScriptedServer, *, 
     )
 
 
-async def test_a_real_session_runs_a_whole_turn() -> None:
-    """A LiveKit session asks, runs the tool, and speaks the answer; the history of the second request is whole."""
+async def test_turn_of_a_session() -> None:
+    """A session runs the tool and speaks the response; the second request has the whole history."""
     provider, agent = Scripted(["Let me see.", _CALL], ["It is 12 C."]), _Guide()
 
     async with agents.AgentSession(llm=LLM(provider)) as session:
@@ -696,13 +695,13 @@ async def test_a_real_session_runs_a_whole_turn() -> None:
     turn.expect.next_event().is_function_call(name="get_weather")
     turn.expect.next_event().is_function_call_output(output="12 C in Zürich")
     turn.expect.next_event().is_message(role="assistant")
-    history = provider.asked[1][0]
+    history = provider.requests[1][0]
     assert [message["role"] for message in history] == ["system", "user", "assistant", "tool"]
     assert history[2]["content"] == "Let me see."
 
 
-async def test_a_call_that_could_not_be_read_is_not_run() -> None:
-    """LiveKit refuses a call whose arguments were unreadable and tells the model why."""
+async def test_call_with_invalid_arguments() -> None:
+    """LiveKit does not run a call whose arguments could not be parsed, and sends the model the reason."""
     broken = ToolCall("abcDEF123", "get_weather", {}, error='arguments were cut off: {"city": "Zü')
     provider, agent = Scripted([broken], ["Sorry."]), _Guide()
 
@@ -711,13 +710,13 @@ async def test_a_call_that_could_not_be_read_is_not_run() -> None:
         await session.run(user_input="How warm is it?")
 
     assert agent.ran_with == []
-    result = provider.asked[1][0][-1]
+    result = provider.requests[1][0][-1]
     assert result["role"] == "tool"
     assert "cut off" in result["content"]
 
 
-def _thoughtful(person: str, *, calls: int = 1) -> Answer:
-    """Calls with ids that every conversation has, and what must go back with them."""
+def _calls_with_fields(person: str, *, calls: int = 1) -> Answer:
+    """Script a response whose calls have ids that repeat in every conversation, and provider fields."""
     signed = {"google": {"thought_signature": person}, "other": person}
     made = [
         call("get_weather", '{"city": "Oslo"}', f"functions.get_weather:{number}", extra_content=signed)
@@ -726,8 +725,8 @@ def _thoughtful(person: str, *, calls: int = 1) -> Answer:
     return answer(calls=made, reasoning_content=f"{person} has a secret.")
 
 
-def _came_back(body: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """The thoughts and signatures of each message with calls."""
+def _sent_fields(body: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return reasoning and signatures of each message with calls."""
     return [
         (message.get("reasoning_content"), *(made.get("extra_content") for made in message["tool_calls"]))
         for message in body["messages"]
@@ -735,12 +734,12 @@ def _came_back(body: dict[str, Any]) -> list[tuple[Any, ...]]:
     ]
 
 
-def _from(person: str) -> tuple[Any, ...]:
+def _fields_of(person: str) -> tuple[Any, ...]:
     return (f"{person} has a secret.", {"google": {"thought_signature": person}, "other": person})
 
 
 async def _call_tools(model: LLM, context: llm.ChatContext) -> list[llm.FunctionToolCall]:
-    """One request of a session, its calls run and written as LiveKit does both."""
+    """Send one request, run its calls and write both into the context, as LiveKit does."""
     response = await model.chat(chat_ctx=context, tools=[get_weather]).collect()
     for tool_call in response.tool_calls:
         result = await llm.execute_function_call(tool_call, llm.ToolContext([get_weather]))
@@ -749,10 +748,10 @@ async def _call_tools(model: LLM, context: llm.ChatContext) -> list[llm.Function
     return response.tool_calls
 
 
-async def test_conversations_on_one_model_keep_their_state_apart(server: ScriptedServer) -> None:
-    """Two conversations with equal calls, and 500 calls of others in between: each gets its own thought back."""
-    others = [_thoughtful(f"caller {number}", calls=50) for number in range(10)]
-    model = await _warm(server, "state", _thoughtful("Anna"), _thoughtful("Bob"), *others, _HI)
+async def test_two_conversations_on_one_model(server: ScriptedServer) -> None:
+    """Two conversations with equal calls, and 500 other calls in between, each send their own fields back."""
+    others = [_calls_with_fields(f"caller {number}", calls=50) for number in range(10)]
+    model = await _warm(server, "state", _calls_with_fields("Anna"), _calls_with_fields("Bob"), *others, _HI)
     anna, bob = _context(), _context()
     await _call_tools(model, anna)
     await _call_tools(model, bob)
@@ -764,13 +763,13 @@ async def test_conversations_on_one_model_keep_their_state_apart(server: Scripte
     await model.aclose()
 
     for_bob, for_anna = _chats(server, "state")[-2:]
-    assert _came_back(for_bob) == [_from("Bob")]
-    assert _came_back(for_anna) == [_from("Anna")]
+    assert _sent_fields(for_bob) == [_fields_of("Bob")]
+    assert _sent_fields(for_anna) == [_fields_of("Anna")]
 
 
-async def test_a_stored_conversation_goes_on_with_another_model(server: ScriptedServer) -> None:
-    """What came with a call is in the chat context, so that it survives JSON and a handoff."""
-    model, another = await _warm(server, "first", _thoughtful("Anna")), await _warm(server, "second", _HI)
+async def test_stored_context_and_another_model(server: ScriptedServer) -> None:
+    """Provider fields are in the chat context, so they survive JSON and a handoff."""
+    model, another = await _warm(server, "first", _calls_with_fields("Anna")), await _warm(server, "second", _HI)
     context = _context()
     [tool_call] = await _call_tools(model, context)
     restored = llm.ChatContext.from_dict(json.loads(json.dumps(context.to_dict())))
@@ -779,14 +778,14 @@ async def test_a_stored_conversation_goes_on_with_another_model(server: Scripted
     await model.aclose()
     await another.aclose()
 
-    assert _came_back(_chats(server, "second")[0]) == [_from("Anna")]
+    assert _sent_fields(_chats(server, "second")[0]) == [_fields_of("Anna")]
     assert tool_call.extra is not None
     assert tool_call.extra["google"] == {"thought_signature": "Anna"}  # where LiveKit's own plug-ins look for it
     assert tool_call.extra.keys() == {"google", "adapters"}
 
 
-async def test_a_real_session_sends_thoughts_back() -> None:
-    """The request with the result holds what came with the call, on the way through LiveKit's own loop."""
+async def test_session_sends_provider_fields_back() -> None:
+    """Provider fields pass through LiveKit's own tool loop into the next request."""
     fields = {"message": {"reasoning": "Hm."}, "call": {"signature": "s"}}
     thoughtful = ToolCall("functions.get_weather:0", "get_weather", {"city": "Zürich"}, provider_fields=fields)
     provider = Scripted([thoughtful], ["It is 12 C."], plain=True)
@@ -795,13 +794,13 @@ async def test_a_real_session_sends_thoughts_back() -> None:
         await session.start(_Guide())
         await session.run(user_input="How warm is it?")
 
-    message = provider.asked[1][0][2]
+    message = provider.requests[1][0][2]
     assert (message["reasoning"], message["tool_calls"][0]["signature"]) == ("Hm.", "s")
 
 
-async def test_ids_that_come_again_in_a_conversation(server: ScriptedServer) -> None:
-    """LiveKit keeps only the latest of two calls with one id, so the second gets an id of its own."""
-    model = await _warm(server, "again", _thoughtful("first"), _thoughtful("second"), _HI)
+async def test_ids_that_repeat_in_a_conversation(server: ScriptedServer) -> None:
+    """A second call with the same id gets a new id, because LiveKit keeps only the latest call with an id."""
+    model = await _warm(server, "again", _calls_with_fields("first"), _calls_with_fields("second"), _HI)
     context = _context()
     [first] = await _call_tools(model, context)
     [second] = await _call_tools(model, context)
@@ -811,7 +810,7 @@ async def test_ids_that_come_again_in_a_conversation(server: ScriptedServer) -> 
 
     assert first.call_id == "functions.get_weather:0"
     assert second.call_id != first.call_id
-    assert _came_back(_chats(server, "again")[-1]) == [_from("first"), _from("second")]
+    assert _sent_fields(_chats(server, "again")[-1]) == [_fields_of("first"), _fields_of("second")]
 
 
 @pytest.mark.parametrize(
@@ -822,8 +821,8 @@ async def test_ids_that_come_again_in_a_conversation(server: ScriptedServer) -> 
         pytest.param({"message": {"role": "user", "content": "x"}, "call": {"id": "x"}}, id="fields of ours"),
     ],
 )
-async def test_a_stored_extra_that_makes_no_sense(stored: Any) -> None:
-    """A context comes from a store that others write; what is no provider field is not sent."""
+async def test_stored_extra_that_is_invalid(stored: Any) -> None:
+    """A stored context may hold anything in ``extra``; what is not a provider field is not sent."""
     provider, context = Scripted(["Hi."], plain=True), _context()
     made = llm.FunctionCall(call_id="abcDEF123", name="get_weather", arguments="{}", extra={"adapters": stored})
     context.insert([made, llm.FunctionCallOutput(call_id=made.call_id, output="20 C", is_error=False)])
@@ -831,7 +830,7 @@ async def test_a_stored_extra_that_makes_no_sense(stored: Any) -> None:
     await LLM(provider).chat(chat_ctx=context).collect()
 
     function = {"name": "get_weather", "arguments": "{}"}
-    assert provider.asked[0][0][2] == {
+    assert provider.requests[0][0][2] == {
         "role": "assistant",
         "content": None,
         "tool_calls": [{"id": "abcDEF123", "type": "function", "function": function}],
@@ -839,13 +838,13 @@ async def test_a_stored_extra_that_makes_no_sense(stored: Any) -> None:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_a_turn_in_which_the_agent_says_nothing(server: ScriptedServer, *, allowed: bool) -> None:
-    """With ``allow_silence`` an empty answer is one request and no error, and the session goes on."""
+async def test_silent_turn(server: ScriptedServer, *, allowed: bool) -> None:
+    """With ``allow_silence`` an empty response is no error and is not retried."""
     model = await _warm(server, "silent", answer(), allow_silence=allowed)
     failed: list[llm.LLMError] = []
-    spent: list[Any] = []
+    metrics: list[Any] = []
     model.on("error", failed.append)
-    model.on("metrics_collected", spent.append)
+    model.on("metrics_collected", metrics.append)
 
     async with agents.AgentSession(llm=model) as session:
         await session.start(agents.Agent(instructions="Be brief."))
@@ -858,11 +857,11 @@ async def test_a_turn_in_which_the_agent_says_nothing(server: ScriptedServer, *,
     await model.aclose()
 
     assert len(_chats(server, "silent")) == (1 if allowed else 3)
-    assert (len(failed), [each.completion_tokens for each in spent]) == ((0, [3]) if allowed else (1, []))
+    assert (len(failed), [metric.completion_tokens for metric in metrics]) == ((0, [3]) if allowed else (1, []))
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without LiveKit the import fails with the command that helps."""
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without LiveKit the import fails and names the command that installs it."""
     monkeypatch.delitem(sys.modules, "adapters.livekit")
     monkeypatch.setitem(sys.modules, "livekit", None)
 
