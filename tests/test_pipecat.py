@@ -1,4 +1,4 @@
-"""``adapters.pipecat``: a provider as the LLM service of a real pipecat pipeline, without audio.
+"""Tests of ``adapters.pipecat``: a provider as the LLM service of a real pipecat pipeline, without audio.
 
 The pipeline has pipecat's own aggregators round the service and asks a real provider; a scripted server answers, and
 once the embedded llama.cpp. ``nox -s pipecat`` runs this in an environment of its own.
@@ -64,27 +64,27 @@ NO = reply({"error": {"message": "no"}}, "500 Internal Server Error")
 PATIENCE_S = 10.0
 
 
-class Ear(FrameProcessor):
-    """Notes the frames that pass, whatever their way, and lets them pass."""
+class Recorder(FrameProcessor):
+    """Records the frames that pass in either direction."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[Frame] = []
+        self.frames: list[Frame] = []
         self._news = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note a frame."""
+        """Record a frame and pass it on."""
         await super().process_frame(frame, direction)
-        self.heard.append(frame)
+        self.frames.append(frame)
         self._news.set()
         await self.push_frame(frame, direction)
 
     def of(self, kind: type[Frame]) -> list[Any]:
-        """The frames of a kind that have passed."""
-        return [frame for frame in self.heard if isinstance(frame, kind)]
+        """Return the frames of a type that have passed."""
+        return [frame for frame in self.frames if isinstance(frame, kind)]
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until what has passed makes something true."""
+        """Wait until a condition holds; it is checked after each frame."""
         async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 self._news.clear()
@@ -92,11 +92,11 @@ class Ear(FrameProcessor):
 
 
 class Conversation:
-    """A pipeline that runs: pipecat's aggregators round an LLM service, and an ear on each side of it."""
+    """A running pipeline: pipecat's aggregators around an LLM service, with a recorder on each side of it."""
 
     def __init__(self, llm: LLMService, context: LLMContext) -> None:
         self.llm, self.context = llm, context
-        self.before, self.after = Ear(), Ear()
+        self.before, self.after = Recorder(), Recorder()
         pair = LLMContextAggregatorPair(context)
         self.worker = PipelineWorker(
             Pipeline([pair.user(), self.before, llm, self.after, pair.assistant()]),
@@ -106,31 +106,31 @@ class Conversation:
         )
 
     async def ask(self, answers: int = 1) -> None:
-        """Have the context answered; wait for this many more answers, whole or failed."""
+        """Start a turn and wait for this many more responses, complete or failed."""
         wanted = len(self.after.of(LLMFullResponseEndFrame)) + answers
         await self.worker.queue_frame(LLMRunFrame())
         await self.after.until(lambda: len(self.after.of(LLMFullResponseEndFrame)) == wanted)
 
     @property
     def said(self) -> list[str]:
-        """The texts that would be spoken."""
+        """The texts that the pipeline would speak."""
         return [frame.text for frame in self.after.of(LLMTextFrame)]
 
     @property
     def errors(self) -> list[ErrorFrame]:
-        """The errors that went upstream."""
+        """The errors that were pushed upstream."""
         return self.before.of(ErrorFrame)
 
     def metrics(self, kind: type) -> list[Any]:
-        """The metrics of a kind."""
-        return [each for frame in self.after.of(MetricsFrame) for each in frame.data if isinstance(each, kind)]
+        """Return the metrics of a type."""
+        return [data for frame in self.after.of(MetricsFrame) for data in frame.data if isinstance(data, kind)]
 
 
 @asynccontextmanager
 async def conversation(
     provider: LLMProvider, text: str = "How warm is it?", tools: ToolsSchema | None = None, **options: Any
 ) -> AsyncIterator[Conversation]:
-    """Run a pipeline over a conversation of one message, and end it."""
+    """Run a pipeline over a conversation of one message until the block ends."""
     context = LLMContext([{"role": "user", "content": text}], **({"tools": tools} if tools else {}))
     running = Conversation(LLMService(provider, **options), context)
     runner = WorkerRunner(handle_sigint=False)
@@ -144,30 +144,30 @@ async def conversation(
         await running.worker.queue_frame(EndFrame())
         await asyncio.wait_for(task, PATIENCE_S)
     finally:
-        await runner.cancel()  # of use only if a test has failed
+        await runner.cancel()  # needed only if the test has failed
 
 
 def provider_of(
     server: ScriptedServer, *steps: Step, name: str = "kitchen", warms: bool = True, **options: Any
 ) -> LLMProvider:
-    """A provider whose server plays these steps, after one for the provider that warms up with its pipeline."""
+    """Return a provider whose server plays these steps, after one step for the prewarm of its pipeline."""
     options = {"retry": {"attempts": 1}} | options
     steps = (reply({"data": []}), *steps) if warms else steps
     return create_provider("openai_compatible", model="qwen3", name=name, base_url=server.add(name, *steps), **options)
 
 
 def bodies_of(server: ScriptedServer) -> list[dict[str, Any]]:
-    """The questions that the server was asked."""
+    """Return the chat requests that the server got."""
     return [body for body in server.seen["kitchen"].bodies if body]
 
 
-async def test_text_is_streamed_between_a_start_and_an_end(scripted_server: ScriptedServer) -> None:
-    """Texts go downstream as they come, and the assistant's side of pipecat writes them into the context."""
+async def test_text_is_streamed(scripted_server: ScriptedServer) -> None:
+    """Texts go downstream as they arrive, and pipecat's assistant aggregator writes them into the context."""
     slow: Step = (SSE_HEAD, http_chunk(sse(said("Good "))), 0.05, *answer("morning!").stream[1:])
     async with conversation(provider_of(scripted_server, slow)) as running:
         await running.ask()
 
-    kinds = [type(frame) for frame in running.after.heard]
+    kinds = [type(frame) for frame in running.after.frames]
     assert running.said == ["Good ", "morning!"]
     assert kinds.index(LLMFullResponseStartFrame) < kinds.index(LLMTextFrame) < kinds.index(LLMFullResponseEndFrame)
     assert running.context.get_messages()[-1] == {"role": "assistant", "content": "Good morning!"}
@@ -175,7 +175,7 @@ async def test_text_is_streamed_between_a_start_and_an_end(scripted_server: Scri
 
 
 async def test_metrics(scripted_server: ScriptedServer) -> None:
-    """Usage with what is cached and reasoned, time to the first token and of the whole are told once an answer."""
+    """Usage with cached and reasoning tokens, time to first token and total time are reported once a response."""
     usage = {
         "prompt_tokens": 9,
         "completion_tokens": 4,
@@ -185,26 +185,26 @@ async def test_metrics(scripted_server: ScriptedServer) -> None:
     async with conversation(provider_of(scripted_server, answer("Hi.", usage=usage))) as running:
         await running.ask()
 
-    (told,) = running.metrics(LLMUsageMetricsData)
-    first = [each.value for each in running.metrics(TTFBMetricsData) if each.processor == running.llm.name]
-    whole = [each.value for each in running.metrics(ProcessingMetricsData) if each.processor == running.llm.name]
-    assert told.model == "qwen3"
-    assert isinstance(told.value, LLMTokenUsage)
-    assert (told.value.prompt_tokens, told.value.completion_tokens, told.value.total_tokens) == (9, 4, 13)
-    assert (told.value.cache_read_input_tokens, told.value.reasoning_tokens) == (5, 2)
+    (reported,) = running.metrics(LLMUsageMetricsData)
+    first = [data.value for data in running.metrics(TTFBMetricsData) if data.processor == running.llm.name]
+    whole = [data.value for data in running.metrics(ProcessingMetricsData) if data.processor == running.llm.name]
+    assert reported.model == "qwen3"
+    assert isinstance(reported.value, LLMTokenUsage)
+    assert (reported.value.prompt_tokens, reported.value.completion_tokens, reported.value.total_tokens) == (9, 4, 13)
+    assert (reported.value.cache_read_input_tokens, reported.value.reasoning_tokens) == (5, 2)
     assert 0 < first[-1] <= whole[-1]
 
 
-async def test_an_answer_without_a_count(scripted_server: ScriptedServer) -> None:
-    """Where the server counts nothing there is no usage, never zeros."""
+async def test_response_without_usage(scripted_server: ScriptedServer) -> None:
+    """If the server reports no usage, there is none, and no zeros."""
     async with conversation(provider_of(scripted_server, answer("Hi.", usage=None))) as running:
         await running.ask()
 
     assert running.metrics(LLMUsageMetricsData) == []
 
 
-async def test_a_tool_is_run_by_pipecat_and_the_model_asked_again(scripted_server: ScriptedServer) -> None:
-    """A registered function gets the arguments, its result goes back to the model, and that answer is spoken."""
+async def test_tool_call(scripted_server: ScriptedServer) -> None:
+    """A registered function gets the arguments, its result goes to the model, and the response to it is spoken."""
     asked: list[dict[str, Any]] = []
 
     async def get_weather(params: FunctionCallParams) -> None:
@@ -224,19 +224,14 @@ async def test_a_tool_is_run_by_pipecat_and_the_model_asked_again(scripted_serve
     assert second["messages"][-1]["content"] == '{"degrees": 5}'
 
 
-def thoughtful(person: str, number: int = 0) -> Step:
-    """A call with an id that every conversation has, and what must go back with it."""
+def call_with_fields(person: str, number: int = 0) -> Step:
+    """Script a response whose call has an id that repeats in every conversation, and provider fields."""
     made = call("get_weather", '{"city": "Oslo"}', f"functions.get_weather:{number}", extra_content={"google": person})
     return answer(calls=[made], reasoning_content=f"{person} has a secret.")
 
 
-async def tell_weather(params: FunctionCallParams) -> None:
-    """The tool of the conversations below."""
-    await params.result_callback({"degrees": 5})
-
-
-def came_back(body: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """The thought and the signature of each message with a call."""
+def sent_fields(body: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Return reasoning and signature of each message with a call."""
     return [
         (message.get("reasoning_content"), message["tool_calls"][0].get("extra_content"))
         for message in body["messages"]
@@ -244,16 +239,16 @@ def came_back(body: dict[str, Any]) -> list[tuple[Any, Any]]:
     ]
 
 
-def came_with(person: str) -> tuple[Any, Any]:
-    """What is sent back if nothing is lost or confused."""
+def fields_of(person: str) -> tuple[Any, Any]:
+    """Return the fields that belong to this person's call."""
     return (f"{person} has a secret.", {"google": person})
 
 
-async def test_conversations_on_one_provider_keep_their_state_apart(scripted_server: ScriptedServer) -> None:
-    """Two pipelines with equal words and calls on one provider, and calls of others: each gets its own thought back."""
+async def test_two_conversations_on_one_provider(scripted_server: ScriptedServer) -> None:
+    """Two pipelines with equal texts and calls, and 500 other calls in between, each send their own fields back."""
     others = [answer(calls=[call("f", "{}", f"f:{number}") for number in range(100)]) for _ in range(5)]
-    steps = thoughtful("Anna"), thoughtful("Bob"), *others, answer("Warm."), answer("Warm.")
-    provider = provider_of(scripted_server, reply({"data": []}), *steps)  # both pipelines warm it up
+    steps = call_with_fields("Anna"), call_with_fields("Bob"), *others, answer("Warm."), answer("Warm.")
+    provider = provider_of(scripted_server, reply({"data": []}), *steps)  # both pipelines prewarm it
     released = asyncio.Event()
 
     async def wait_for_others(params: FunctionCallParams) -> None:
@@ -271,29 +266,32 @@ async def test_conversations_on_one_provider_keep_their_state_apart(scripted_ser
         await bob.after.until(lambda: bob.said)
 
     for_anna, for_bob = sorted(bodies_of(scripted_server)[-2:], key=lambda body: "Bob" in str(body))
-    assert came_back(for_anna) == [came_with("Anna")]
-    assert came_back(for_bob) == [came_with("Bob")]
+    assert sent_fields(for_anna) == [fields_of("Anna")]
+    assert sent_fields(for_bob) == [fields_of("Bob")]
 
 
-async def test_ids_that_come_again_in_a_conversation(scripted_server: ScriptedServer) -> None:
-    """Pipecat writes a result to each call with its id, so a second call with it gets an id of its own."""
+async def test_ids_that_repeat_in_a_conversation(scripted_server: ScriptedServer) -> None:
+    """A second call with the same id gets a new id, because pipecat writes a result to every call with its id."""
     results = iter(["5 degrees", "6 degrees"])
 
     async def get_weather(params: FunctionCallParams) -> None:
         await params.result_callback(next(results))
 
-    steps = thoughtful("first"), thoughtful("second"), answer("Warm.")
+    steps = call_with_fields("first"), call_with_fields("second"), answer("Warm.")
     async with conversation(provider_of(scripted_server, *steps), tools=TOOLS) as running:
         running.llm.register_function("get_weather", get_weather)
         await running.ask(answers=3)
 
     body = bodies_of(scripted_server)[-1]
-    assert came_back(body) == [came_with("first"), came_with("second")]
-    assert [each["content"] for each in body["messages"] if each["role"] == "tool"] == ['"5 degrees"', '"6 degrees"']
+    assert sent_fields(body) == [fields_of("first"), fields_of("second")]
+    assert [message["content"] for message in body["messages"] if message["role"] == "tool"] == [
+        '"5 degrees"',
+        '"6 degrees"',
+    ]
 
 
-async def test_a_context_with_calls_that_are_none(scripted_server: ScriptedServer) -> None:
-    """A context may come from anywhere; a call without a name or arguments does not stop the pipeline."""
+async def test_context_with_invalid_calls(scripted_server: ScriptedServer) -> None:
+    """A call without a name or arguments in the context does not stop the pipeline."""
     calls: list[Any] = [{"id": "a", "function": {"name": "get_weather"}}, {"function": {}}]
     async with conversation(provider_of(scripted_server, answer("Hi."))) as running:
         running.context.add_message({"role": "assistant", "tool_calls": calls[:1]})
@@ -304,8 +302,8 @@ async def test_a_context_with_calls_that_are_none(scripted_server: ScriptedServe
 
 
 @pytest.mark.parametrize("beside", [[], [WEATHER | {"id": "call00002"}]], ids=["alone", "beside a good one"])
-async def test_a_call_that_cannot_be_read_is_not_run(scripted_server: ScriptedServer, beside: list[Any]) -> None:
-    """The model is told why, beside the results of the calls that could be read, and asked once more."""
+async def test_call_with_invalid_arguments(scripted_server: ScriptedServer, beside: list[Any]) -> None:
+    """The model gets the reason beside the results of the valid calls, in one more request."""
     asked: list[dict[str, Any]] = []
 
     async def get_weather(params: FunctionCallParams) -> None:
@@ -318,15 +316,16 @@ async def test_a_call_that_cannot_be_read_is_not_run(scripted_server: ScriptedSe
         await running.ask(answers=2)
 
     bodies = bodies_of(scripted_server)
-    results = {each["tool_call_id"]: each["content"] for each in bodies[1]["messages"] if each["role"] == "tool"}
+    tools = [message for message in bodies[1]["messages"] if message["role"] == "tool"]
+    results = {message["tool_call_id"]: message["content"] for message in tools}
     assert asked == [{"city": "Oslo"} for _ in beside]
     assert "was not run: The arguments are no object" in results["call00001"]
     assert results.get("call00002", '"5 degrees"') == '"5 degrees"'
     assert (len(bodies), running.said) == (2, ["It is cold."])
 
 
-async def test_interrupting_closes_the_request(scripted_server: ScriptedServer) -> None:
-    """A person who speaks ends the answer: the server sees the client go, and the next turn is answered."""
+async def test_interruption_closes_the_request(scripted_server: ScriptedServer) -> None:
+    """An interruption closes the request, and the next turn works."""
     endless: Step = (SSE_HEAD, http_chunk(sse(said("Once upon a time "))), "hang")
     async with conversation(provider_of(scripted_server, endless, answer("Hi."))) as running:
         await running.worker.queue_frame(LLMRunFrame())
@@ -340,8 +339,8 @@ async def test_interrupting_closes_the_request(scripted_server: ScriptedServer) 
     assert running.errors == []
 
 
-async def test_usage_of_an_interrupted_answer(scripted_server: ScriptedServer) -> None:
-    """What the server has counted until then is reported, once."""
+async def test_usage_of_an_interrupted_response(scripted_server: ScriptedServer) -> None:
+    """The server's latest count is reported, once."""
     counts = [{"prompt_tokens": 9, "completion_tokens": number} for number in (1, 2)]
     pieces = [http_chunk(sse(said(f"{number} ", usage=count))) for number, count in enumerate(counts)]
     endless: Step = (SSE_HEAD, pieces[0], 0.05, pieces[1], "hang")
@@ -352,8 +351,8 @@ async def test_usage_of_an_interrupted_answer(scripted_server: ScriptedServer) -
         await running.after.until(lambda: running.after.of(LLMFullResponseEndFrame))
         await running.ask()
 
-    (told,) = running.metrics(LLMUsageMetricsData)
-    assert (told.value.prompt_tokens, told.value.completion_tokens) == (9, 2)
+    (reported,) = running.metrics(LLMUsageMetricsData)
+    assert (reported.value.prompt_tokens, reported.value.completion_tokens) == (9, 2)
 
 
 @pytest.mark.parametrize(
@@ -368,10 +367,10 @@ async def test_usage_of_an_interrupted_answer(scripted_server: ScriptedServer) -
         ("500 Internal Server Error", ErrorCategory.SERVER, True),
     ],
 )
-async def test_an_error_can_be_spoken(
+async def test_error_frames(
     scripted_server: ScriptedServer, status: str, category: ErrorCategory, *, stays: bool
 ) -> None:
-    """An error is one frame with a sentence and its kind; only what stays wrong makes pipecat give the service up."""
+    """An error is one frame with a sentence and a category; only a permanent one makes pipecat drop the service."""
     refusal = reply({"error": {"message": "no", "type": "<b>bad</b>"}}, status)
     async with conversation(provider_of(scripted_server, refusal, answer("Hi."))) as running:
         await running.ask()
@@ -385,8 +384,8 @@ async def test_an_error_can_be_spoken(
     assert running.said == (["Hi."] if stays else [])
 
 
-async def test_an_error_after_some_text(scripted_server: ScriptedServer) -> None:
-    """What was said stays said; the error says that the rest is missing."""
+async def test_error_after_some_text(scripted_server: ScriptedServer) -> None:
+    """The text before the error stays."""
     broken: Step = (SSE_HEAD, http_chunk(sse(said("It is "))), http_chunk(sse(said("five "))), "rst")
     async with conversation(provider_of(scripted_server, broken)) as running:
         await running.ask()
@@ -423,8 +422,8 @@ async def test_a_stream_that_ends_early_is_an_error() -> None:
     assert [frame.error for frame in running.errors] == ["endless broke off its answer. Please try again."]
 
 
-async def test_a_timeout_is_told_to_its_handlers_too(scripted_server: ScriptedServer) -> None:
-    """Pipecat has an event of its own for an answer that did not come in time."""
+async def test_timeout_event(scripted_server: ScriptedServer) -> None:
+    """A timeout also calls pipecat's ``on_completion_timeout``."""
     late = asyncio.Event()
     provider = provider_of(scripted_server, (SSE_HEAD, "hang"), timeouts={"first_token_s": 1})
     async with conversation(provider) as running:
@@ -439,8 +438,8 @@ async def test_a_timeout_is_told_to_its_handlers_too(scripted_server: ScriptedSe
     assert [frame.category for frame in running.errors] == [ErrorCategory.CONNECTIVITY]
 
 
-async def test_a_group_that_fails_may_be_asked_again(scripted_server: ScriptedServer) -> None:
-    """The last server's reason, a wrong key, is not that of all: the next turn may be answered."""
+async def test_group_that_fails(scripted_server: ScriptedServer) -> None:
+    """A wrong key of the last server is no reason to drop the group: the next turn works."""
     no_key = reply({"error": {"message": "no"}}, "401 Unauthorized")
     first = provider_of(scripted_server, NO, answer("Hi."), name="first")
     second = provider_of(scripted_server, no_key, name="second")
@@ -452,8 +451,8 @@ async def test_a_group_that_fails_may_be_asked_again(scripted_server: ScriptedSe
     assert running.said == ["Hi."]
 
 
-async def test_a_mistake_of_the_program_is_told(scripted_server: ScriptedServer) -> None:
-    """An option that cannot be sent is an error frame, and the pipeline goes on."""
+async def test_invalid_option(scripted_server: ScriptedServer) -> None:
+    """An option that cannot be sent is an error frame, and the pipeline continues."""
     settings = LLMSettings(extra={"stream": True})
     async with conversation(provider_of(scripted_server, answer("Hi.")), settings=settings) as running:
         await running.ask()
@@ -462,8 +461,8 @@ async def test_a_mistake_of_the_program_is_told(scripted_server: ScriptedServer)
     assert (frame.category, frame.error.partition(" ")[0]) == (ErrorCategory.APPLICATION, "stream")
 
 
-async def test_a_file_that_cannot_be_sent_does_not_stay(scripted_server: ScriptedServer) -> None:
-    """A file of a kind that no server reads is told, and taken out, so that the next turn is answered."""
+async def test_file_of_an_unsupported_type(scripted_server: ScriptedServer) -> None:
+    """A file of an unsupported type is an error and is removed, so that the next turn works."""
     file = {"file_data": "AAAA", "filename": "a.bin", "mime_type": "application/octet-stream"}
     async with conversation(provider_of(scripted_server, answer("Hi."))) as running:
         running.context.add_message({"role": "user", "content": [{"type": "file_base64", "file": file}]})
@@ -474,8 +473,8 @@ async def test_a_file_that_cannot_be_sent_does_not_stay(scripted_server: Scripte
     assert running.said == ["Hi."]
 
 
-async def test_settings_are_sent(scripted_server: ScriptedServer) -> None:
-    """Sampling parameters, the system instruction and the choice of tools stand in the request; others are not sent."""
+async def test_settings(scripted_server: ScriptedServer) -> None:
+    """The request has the sampling parameters, the system instruction and the tool choice that were set."""
     settings = LLMSettings(system_instruction="Be brief.", temperature=0.2, top_k=40, extra={"min_p": 0.1})
     provider = provider_of(scripted_server, answer(calls=[WEATHER]))
     async with conversation(provider, tools=TOOLS, settings=settings) as running:
@@ -488,8 +487,8 @@ async def test_settings_are_sent(scripted_server: ScriptedServer) -> None:
     assert "top_p" not in body
 
 
-async def test_asking_beside_the_pipeline(scripted_server: ScriptedServer) -> None:
-    """``run_inference`` answers a context at once, in the form and within the limit that are asked for."""
+async def test_run_inference(scripted_server: ScriptedServer) -> None:
+    """``run_inference`` returns the response to a context, with the given schema and limit."""
     schema = {"type": "object", "properties": {"mood": {"type": "string"}}}
     async with provider_of(scripted_server, answer('{"mood": "good"}'), answer("Hi."), warms=False) as provider:
         llm = LLMService(provider)
@@ -505,8 +504,8 @@ async def test_asking_beside_the_pipeline(scripted_server: ScriptedServer) -> No
     assert "response_format" not in second_body
 
 
-async def test_the_provider_is_warmed_up_and_closed_with_the_pipeline(scripted_server: ScriptedServer) -> None:
-    """When the pipeline has ended the provider has no connection left; one that never ran is closed all the same."""
+async def test_prewarm_and_close(scripted_server: ScriptedServer) -> None:
+    """The end of the pipeline closes the provider; so does the cleanup of a service that never ran."""
     provider = provider_of(scripted_server, answer("Hi."))
     async with conversation(provider) as running:
         await running.ask()
@@ -516,8 +515,8 @@ async def test_the_provider_is_warmed_up_and_closed_with_the_pipeline(scripted_s
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-def test_without_the_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pipecat the import says what to install."""
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pipecat the import fails and names the command that installs it."""
     monkeypatch.setitem(sys.modules, "pipecat.services", None)
     monkeypatch.delitem(sys.modules, "adapters.pipecat")
 
@@ -527,7 +526,7 @@ def test_without_the_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.integration
 async def test_with_llama_cpp() -> None:
-    """The embedded server's demo model calls a tool and speaks of its result, through a whole pipeline."""
+    """The demo model of the embedded server calls a tool and uses its result, in a whole pipeline."""
 
     async def get_weather(params: FunctionCallParams) -> None:
         await params.result_callback("12 C and rain")
