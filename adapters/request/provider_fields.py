@@ -78,19 +78,13 @@ class ProviderFieldsMemory:
             messages: The conversation; it is not changed.
 
         Returns:
-            A new list, in which a message to which nothing is attached is the same object. Anything but a list or a
-            tuple is returned as it is.
+            A new list, in which a message to which nothing is attached is the same object.
         """
-        given: Json = messages
-        if not isinstance(given, list | tuple):
-            return messages  # reading the request refuses it
-        restored = list(given)
+        restored = list(messages)
         if not self._filled:
             return restored
         prefix = _Prefix()
         for position, message in enumerate(messages):
-            if not isinstance(message, dict):
-                continue
             if _is_plain(message):
                 restored[position] = self._with_fields(message, prefix)
             prefix.add(message)
@@ -135,8 +129,8 @@ class _Prefix:
 
     def add(self, message: Message) -> None:
         """Take the next message."""
-        words = f"{message.get('role')}\0{text_of(message.get('content'))}\0"
-        self._said.append(words)
+        text = text_of(message.get("content"))
+        self._said.append(f"{message.get('role')} {len(text)} {text}")
         if message.get("role") != "assistant":
             self._digest.update("".join(self._said).encode("utf-8", "surrogatepass"))
             self._said.clear()

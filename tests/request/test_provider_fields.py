@@ -148,22 +148,6 @@ def test_long_thoughts_are_forgotten_sooner() -> None:
     assert ["reasoning" in message for message in later] == [False, True, True, True]
 
 
-@pytest.mark.parametrize("messages", [None, "Hi", {"role": "user"}])
-def test_what_is_no_conversation(messages: Any) -> None:
-    """What reading the request will refuse is passed on."""
-    assert ProviderFieldsMemory().restore(messages) is messages
-
-
-def test_an_entry_that_is_no_message() -> None:
-    """A list with anything else in it is left for the request to refuse."""
-    memory = ProviderFieldsMemory()
-    memory.remember(_ASKED, [_call()])
-    messages: list[Any] = ["Hi", *_ASKED, _message(_call())]
-    restored: list[Any] = memory.restore(messages)
-
-    assert restored[0] == "Hi"
-
-
 _WORDS = st.sampled_from(["Hi", "", "How warm?", "Ünïcödé \ud83d"])
 _TALK = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant", "system", "tool"]), "content": _WORDS}),
