@@ -33,6 +33,8 @@ _TO_MEND = re.compile(
 _ESCAPE = re.compile(r"""\\(?:([\\/"bfnrt]|u[0-9a-fA-F]{4})|(')|)""")
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _GAP = re.compile(r"[ \n\r\t,;]*")
+_KEY = re.compile(r"""["']([^"'\\\n]{1,200}+)["']\s{0,20}+:""")
+_MALFORMED = re.compile(r"malformed|invalid|error", re.IGNORECASE)  # in a tag that a server puts in front
 _MOST_SLOPPY_CHARS = 65_536  # what is longer is read if it is JSON, and not at all if it only resembles it
 _MOST_CODE_CHARS = 5_000  # of Python outside of strings: parsing it costs far more than reading JSON
 _MOST_OBJECTS = 20
@@ -230,17 +232,25 @@ def _parse(text: str) -> Json:
     start = text.find("{")
     if start < 0:
         raise _UnreadableError("The arguments are no JSON.")
-    values = _objects(text, start)
+    if _MALFORMED.search(text, 0, start):
+        raise _UnreadableError("The server marked the arguments as malformed.")
+    values, end = _objects(text, start)
     if not values:
         raise _UnreadableError("The arguments are cut off or no JSON.")
     meant = [value for value in values if value] or values[:1]
     if any(value != meant[0] for value in meant):
         raise _UnreadableError("The arguments are several different objects.")
+    if any(key.group(1) not in meant[0] for key in _KEY.finditer(text, end)):
+        raise _UnreadableError("The arguments go on after the end of their object.")
     return meant[0]
 
 
-def _objects(text: str, position: int) -> list[Any]:
-    """All objects that follow each other directly; whatever stands behind them is a server's litter."""
+def _objects(text: str, position: int) -> tuple[list[Any], int]:
+    """Read the objects that follow each other directly.
+
+    Returns:
+        The objects, and where they end. What follows is litter of the server, if it has no keys.
+    """
     values: list[Any] = []
     reader = Values(text)
     while text.startswith("{", position) and (found := reader.read(position)) is not None:
@@ -250,7 +260,7 @@ def _objects(text: str, position: int) -> list[Any]:
         gap = _GAP.match(text, found[1])
         assert gap is not None  # noqa: S101 - it matches nothing at least
         position = gap.end()
-    return values
+    return values, position
 
 
 def _loose(text: str) -> Json:

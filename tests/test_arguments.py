@@ -49,6 +49,7 @@ _DEEP = 20_000  # deeper than any Python reads: 3.13 goes down to nearly ten tho
         pytest.param('{"x": 1}{}', {"x": 1}, id="empty-object-behind"),
         pytest.param("{}{}", {}, id="two-empty-objects"),
         pytest.param('{"x": 1}{"x": ', {"x": 1}, id="half-an-object-behind"),
+        pytest.param('{"x": 1} "x": 2', {"x": 1}, id="the-same-key-behind"),
         # Not quite JSON
         pytest.param('{"x": "a\nb"}', {"x": "a\nb"}, id="raw-newline"),
         pytest.param('{"x": "a\tb"}', {"x": "a\tb"}, id="raw-tab"),
@@ -89,6 +90,15 @@ def test_readable(raw: Any, arguments: dict[str, Any]) -> None:
         pytest.param('"Oslo"', "The arguments are no JSON.", id="string"),
         pytest.param(json.dumps(json.dumps(json.dumps("{}"))), "The arguments are no object but a str.", id="4-layers"),
         pytest.param('{"x": 1', "The arguments are cut off or no JSON.", id="cut-before-the-end"),
+        pytest.param('{"x": 1}, "y": 2}', "The arguments go on after the end of their object.", id="more-keys-behind"),
+        pytest.param(
+            "{'x': 1}} 'y' : 2", "The arguments go on after the end of their object.", id="keys-of-python-behind"
+        ),
+        pytest.param(
+            '<malformed_json_arguments>{"x": 1}',
+            "The server marked the arguments as malformed.",
+            id="marked-as-malformed",
+        ),
         pytest.param('{"x": "Os', "The arguments are cut off or no JSON.", id="cut-in-a-string"),
         pytest.param('{"x": "Os\\', "The arguments are cut off or no JSON.", id="cut-in-an-escape"),
         pytest.param('{"x": {"y": 1}', "The arguments are cut off or no JSON.", id="cut-behind-an-inner-object"),

@@ -327,7 +327,10 @@ class ResponseAssembler:
         if len(calls) > self._most_calls:
             raise TooManyCalls
         self._finished, text = without_pseudo_tools(calls, self._tools)
-        self._lost_call = not calls and (self._calls is not None or bool(self._tools))
+        if calls:
+            self._lost_call = self._calls is not None and self._calls.lost_arguments
+        else:
+            self._lost_call = self._calls is not None or bool(self._tools)
         return "" if self.has_text else self._emit(text)
 
     @property

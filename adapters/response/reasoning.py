@@ -37,11 +37,6 @@ class Reasoning:
         self._growing: dict[str, list[str]] = {}  # fields of the last entry, in the pieces in which they came
 
     @property
-    def has_begun(self) -> bool:
-        """Whether there is any."""
-        return bool(self._texts)
-
-    @property
     def text(self) -> str:
         """All of it, in the order in which it came."""
         return "".join(self._texts)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adapters._arguments import Brackets, is_whole, read_arguments
 from adapters._call_ids import make_call_id
+from adapters.response.tool_schemas import may_take, takes_none, unwrapped
 from adapters.types import Json, ToolCall
 
 if TYPE_CHECKING:
@@ -41,12 +42,23 @@ class TooManyCalls(Exception):  # noqa: N818 - a signal: the answer knows what t
 
 @dataclass(slots=True)
 class _OpenCall:
-    """A call that may still grow."""
+    """A call that may still grow.
+
+    Attributes:
+        place: Its place among the calls.
+        index: The index of its first fragment, or None.
+        id: The first id among its fragments, or None.
+        name: The name so far, or "".
+        was_whole: Whether it came in one piece, in a response that is not streamed.
+        pieces: Its arguments as they came, without those that are empty.
+        extras: The provider's own fields.
+    """
 
     place: int
     index: int | None
     id: str | None
     name: str
+    was_whole: bool
     pieces: list[Any] = field(default_factory=list)
     extras: dict[str, Any] = field(default_factory=dict)
     _object: Json = None  # the last piece that is no text
@@ -60,8 +72,20 @@ class _OpenCall:
         return "".join(self.pieces) if self._object is None else self._object
 
     @property
+    def is_object(self) -> bool:
+        """Whether the server sent the arguments as JSON, not as text."""
+        return self._object is not None
+
+    @property
+    def is_cumulative(self) -> bool:
+        """Whether the last piece is the complete arguments, and each piece before it a beginning of them."""
+        if len(self.pieces) < 2 or self.is_object or not is_whole(self.pieces[-1]):  # noqa: PLR2004 - one piece repeats nothing
+            return False
+        return all(self.pieces[-1].startswith(piece) for piece in self.pieces)
+
+    @property
     def is_whole(self) -> bool:
-        """Whether they are a complete object; each piece is looked at once, because it is asked after each."""
+        """Whether the arguments are a complete object. Each piece is read once, because this is asked after each."""
         if self._object is not None:
             return is_whole(self._object)
         while self._judged < len(self.pieces):
@@ -74,6 +98,7 @@ class _OpenCall:
         return self._ends == "whole"
 
     def add(self, fragment: CallFragment) -> None:
+        """Take a fragment of this call."""
         self.id = self.id or fragment.id
         if fragment.arguments not in (None, ""):
             self.pieces.append(fragment.arguments)
@@ -95,11 +120,19 @@ class FinishedCall:
 
 
 class CallAssembler:
-    """Puts calls together from the fragments of one answer.
+    """Assembles the tool calls of one response from their fragments.
+
+    Servers leave out, repeat or renew the id, the index and the name from one piece of a call to the next. A fragment
+    is matched by id and index, then by index, then with the last call if that one is not complete. A complete call
+    takes no more arguments from a fragment that has a new id or a new index.
 
     Args:
         tools: The offered tools.
-        most_calls: How many calls an answer may hold.
+        most_calls: Limit of calls; ``feed`` raises ``TooManyCalls`` beyond it.
+
+    Attributes:
+        lost_arguments: Whether arguments of an unknown call came beside a call without arguments, which they may
+            belong to. Set by ``finish``; then no call of the response may run.
     """
 
     def __init__(self, tools: Tools | None = None, *, most_calls: int = MOST_CALLS) -> None:
@@ -107,6 +140,8 @@ class CallAssembler:
         self._most_calls = most_calls
         self._open: list[_OpenCall] = []
         self._latest: dict[tuple[int | str | None, str | None], int] = {}  # index and id, or None for any -> place
+        self._names_follow = False  # whether this server sends a name after the arguments
+        self.lost_arguments = False
 
     @property
     def has_calls(self) -> bool:
@@ -117,91 +152,166 @@ class CallAssembler:
         """Take the fragments of one chunk.
 
         Args:
-            fragments: In their order.
-            whole: Whether each is a call of its own, as in an answer that is not streamed.
+            fragments: The fragments, in their order.
+            whole: Whether each is a complete call, as in a response that is not streamed.
 
         Raises:
-            TooManyCalls: If there are more than an answer may hold.
+            TooManyCalls: If there are more calls than the limit.
         """
         for fragment in fragments:
             call = None if whole else self._continued(fragment)
             if call is None:
                 if len(self._open) == self._most_calls:
                     raise TooManyCalls
-                call = _OpenCall(len(self._open), fragment.index, None, fragment.name or "")
+                call = _OpenCall(len(self._open), fragment.index, None, fragment.name or "", was_whole=whole)
                 self._open.append(call)
             elif fragment.name and fragment.name != call.name:
-                call.name = f"{call.name}{fragment.name}" if call.name else fragment.name
+                self._names_follow |= not call.name and bool(call.pieces)
+                call.name = f"{call.name}{fragment.name}"
             call.add(fragment)
-            for index, identity in ((_ANY, None), (call.index, None), (_ANY, call.id), (call.index, call.id)):
-                place = self._latest.get((index, identity), 0)
-                self._latest[index, identity] = max(place, call.place)
+            if self._latest.get((fragment.index, fragment.id)) != call.place:
+                self._note_place(call, fragment)
+
+    def _note_place(self, call: _OpenCall, fragment: CallFragment) -> None:
+        """Remember under which indexes and ids a call has come, so that later fragments find it."""
+        for index in {_ANY, call.index, fragment.index}:
+            for call_id in {None, call.id, fragment.id}:
+                self._latest[index, call_id] = max(self._latest.get((index, call_id), 0), call.place)
 
     def finish(self, *, cut: bool) -> list[FinishedCall]:
-        """Return the calls that are whole, each once.
+        """Return the complete calls, each once.
 
         Args:
-            cut: Whether the answer was cut off. Then a call whose arguments are not a complete object is dropped:
-                it must not be run, and not be repaired.
+            cut: Whether the response was, or may have been, cut off. Then a call whose arguments are not a complete
+                object is dropped. It must neither run nor be repaired.
         """
         finished: list[FinishedCall] = []
         dropped = 0
+        is_broken = is_suspect = False
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
-        for call in self._open:
+        for call in self._with_strays_joined():
             name = clean_name(call.name, self._tools)
+            arguments, error = self._read(name, call)
             if not name or (cut and not self._is_surely_whole(name, call.arguments)):
                 dropped += 1
+                is_broken |= bool(arguments or error)
                 continue
-            arguments, error = self._read(call)
+            is_broken |= error is not None or not may_take(name, arguments, self._tools)
+            is_suspect |= not (arguments or error or takes_none(name, self._tools))
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
             identity = call.id if call.id and call.id not in taken else make_call_id()
             taken[identity] = (name, arguments)
             finished.append(FinishedCall(ToolCall(identity, name, arguments, error), call.extras))
         if dropped:
-            logger.warning("Tool calls were dropped, for they have no name or were cut off: %d.", dropped)
+            logger.warning("Dropped %d tool calls that have no name or were cut off.", dropped)
+        self.lost_arguments = is_broken and is_suspect
         return finished
 
     def _is_surely_whole(self, name: str, arguments: Json) -> bool:
-        """Whether the arguments of a cut answer are all there; vLLM writes ``{}`` for those that it did not get."""
+        """Whether the arguments of a cut response are complete; vLLM writes ``{}`` for those that it did not get."""
         return is_whole(arguments) and (bool(read_arguments(arguments)[0]) or not self._tools.get(name))
 
-    def _read(self, call: _OpenCall) -> tuple[dict[str, Any], str | None]:
+    def _with_strays_joined(self) -> list[_OpenCall]:
+        """Return the calls, and join those that turned out to be the rest of the call before them.
+
+        These have arguments and no name of their own, while the call before them is not complete: the server
+        increased the index with each piece.
+        """
+        calls: list[_OpenCall] = []
+        for call in self._open:
+            last = calls[-1] if calls else None
+            if last is not None and self._is_rest_of(last, call):
+                last.pieces += call.pieces
+                last.extras.update(call.extras)
+            else:
+                calls.append(call)
+        return calls
+
+    def _is_rest_of(self, last: _OpenCall, call: _OpenCall) -> bool:
+        if not call.pieces or not last.name or last.is_whole or last.is_object or call.is_object or call.was_whole:
+            return False
+        is_renamed = None not in (call.id, last.id) and (last.pieces or call.index != last.index)
+        if call.name and (call.name != last.name or is_renamed):
+            return False
         arguments, error = read_arguments(call.arguments)
-        if error and len(call.pieces) > 1 and is_whole(call.pieces[-1]):
-            return read_arguments(call.pieces[-1])  # a server that repeats all that it has sent in each piece
-        return arguments, error
+        return bool(error) or may_take(clean_name(last.name, self._tools), arguments, self._tools)
+
+    def _read(self, name: str, call: _OpenCall) -> tuple[dict[str, Any], str | None]:
+        arguments, error = read_arguments(call.arguments)
+        if error and call.is_cumulative:
+            arguments, error = read_arguments(call.pieces[-1])
+        return unwrapped(name, arguments, self._tools), error
 
     def _continued(self, fragment: CallFragment) -> _OpenCall | None:
-        """The open call that a fragment goes on with, or None if it begins a new one."""
+        """Return the open call that a fragment continues, or None if it begins a call."""
         call = self._last(fragment.index, fragment.id) if fragment.id else None
         if call is None:
             call = self._last(fragment.index, None)
-            if fragment.id and call is not None and (call.id is not None or call.pieces):
+            if call is None:
+                return self._continued_at_new_index(fragment)
+            if fragment.id and call.id is not None:
+                return call if self._continues_under_new_id(call, fragment) else None
+            if fragment.id and (fragment.arguments or (fragment.name and call.name)) and call.is_whole:
                 return None
-        if call is None or not fragment.name:
-            return call
-        return call if self._goes_on(call, fragment, fragment.name) else None
+        if self._names_follow and fragment.arguments and not fragment.name and (call.is_whole or not call.pieces):
+            return None
+        return call if not fragment.name or self._fits_name(call, fragment, fragment.name) else None
+
+    def _continued_at_new_index(self, fragment: CallFragment) -> _OpenCall | None:
+        """Return the call that a fragment continues although no call has its index.
+
+        A fragment with neither id nor name may belong to the last call, or its name may follow. Until ``finish`` knows,
+        it is a call without a name.
+        """
+        if fragment.id:
+            call = self._last(None, fragment.id)
+            is_named = fragment.name is None or (call is not None and fragment.name == call.name)
+            return call if call is not None and is_named and self._takes_more(call, fragment) else None
+        last = self._open[-1] if self._open else None
+        if last is None or fragment.name:
+            return last if last is not None and self._extends_name(last, fragment.name or "") else None
+        return None if last.name or last.is_whole else last
+
+    def _continues_under_new_id(self, call: _OpenCall, fragment: CallFragment) -> bool:
+        """Whether a fragment with the index of a call and another id belongs to that call (Oracle)."""
+        if fragment.name and not call.name:
+            return not (fragment.arguments and call.is_whole)
+        if fragment.name and fragment.name != call.name:
+            return self._extends_name(call, fragment.name)
+        return self._takes_more(call, fragment) if fragment.arguments else not (fragment.name or call.is_whole)
+
+    def _takes_more(self, call: _OpenCall, fragment: CallFragment) -> bool:
+        """Whether the arguments of a fragment can belong to a call."""
+        if not fragment.arguments:
+            return not fragment.name
+        if not call.pieces and takes_none(clean_name(call.name, self._tools), self._tools):
+            return read_arguments(fragment.arguments) == ({}, None)
+        return not call.is_whole
+
+    def _extends_name(self, call: _OpenCall, name: str) -> bool:
+        """Whether a name is the rest of a name that is no tool's yet."""
+        joined = f"{call.name}{name}"
+        return not call.pieces and call.name not in self._tools and any(tool.startswith(joined) for tool in self._tools)
 
     def _last(self, index: int | None, identity: str | None) -> _OpenCall | None:
-        """The last open call with an index, or without any, and with an id; None means any."""
+        """Return the last open call with an index, or without any, and with an id; None means any."""
         indexes: tuple[int | str | None, ...] = (_ANY,) if index is None else (index, None)
-        places = [self._latest[each, identity] for each in indexes if (each, identity) in self._latest]
+        places = [self._latest[key, identity] for key in indexes if (key, identity) in self._latest]
         return self._open[max(places)] if places else None
 
-    def _goes_on(self, call: _OpenCall, fragment: CallFragment, name: str) -> bool:
-        """Whether a fragment with a name belongs to the call that is open, not to a new one."""
+    def _fits_name(self, call: _OpenCall, fragment: CallFragment, name: str) -> bool:
+        """Whether a fragment with a name belongs to the call at its index, and does not begin another call."""
         if call.name == name:
             # A server that repeats the name in each piece; without an id, the same name may also be called twice.
             return bool(fragment.id) or not fragment.arguments or not call.is_whole
+        if not call.name:  # the name comes after the arguments, or between them
+            return not (fragment.arguments and call.is_whole)
         joined = f"{call.name}{name}"
         if call.pieces or len(joined) > _MOST_NAME_CHARS:
             return False
-        return (
-            not call.name
-            or (call.id is not None and call.id == fragment.id)
-            or any(each.startswith(joined) for each in self._tools)
-        )
+        has_same_id = call.id is not None and call.id == fragment.id
+        return (has_same_id and name not in self._tools) or any(tool.startswith(joined) for tool in self._tools)
 
 
 def clean_name(name: str, tool_names: Collection[str] = ()) -> str:

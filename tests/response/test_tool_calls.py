@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -136,6 +137,11 @@ def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tupl
             id="one-id-for-all-and-no-index",
         ),
         pytest.param(
+            [_part(0, None, "get_weather", _OSLO), _part(0, "b", "get_weather", _ROME)],
+            [("*", "get_weather", {"city": "Oslo"}), ("b", "get_weather", {"city": "Rome"})],
+            id="only-the-second-of-two-of-one-name-has-an-id",
+        ),
+        pytest.param(
             [_part(0, None, "get_weather"), _part(0, "a", None, _OSLO)],
             [("a", "get_weather", {"city": "Oslo"})],
             id="id-after-the-name",
@@ -165,6 +171,116 @@ def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tupl
         ),
         pytest.param(
             [_part(0, "a", "get_weather", _OSLO + _OSLO)], [("a", "get_weather", {"city": "Oslo"})], id="doubled"
+        ),
+        pytest.param(
+            [
+                _part(0, "a", "get_weather", ""),
+                _part(0, "b", "", '{"city":'),
+                _part(0, "c", "", ' "Oslo"}'),
+                _part(0, "d"),
+            ],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="oracle-a-new-id-in-each-piece",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather"), _part(0, "b", "get_weather", '{"city":'), _part(0, "c", None, ' "Oslo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="new-ids-and-the-name-again",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO), _part(0, "b", "get_weather"), _part(1, None, None, _ROME)],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_weather", {"city": "Rome"})],
+            id="deepseek-index-jumps",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", '{"city":'), _part(1, None, None, ' "Os'), _part(2, None, None, 'lo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="an-index-for-each-piece",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather"), _part(1, "a", None, '{"city":'), _part(2, "a", None, ' "Oslo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="an-index-for-each-piece-and-the-id-again",
+        ),
+        pytest.param(
+            [_part(0, None, "get_weather"), _part(1, None, "get_weather", _OSLO), _part(2, None, "get_time")],
+            [("*", "get_weather", {"city": "Oslo"}), ("*", "get_time", {})],
+            id="an-index-for-each-piece-and-the-name-again",
+        ),
+        pytest.param(
+            [
+                _part(0, "a", None, _OSLO),
+                _part(0, None, "get_weather"),
+                _part(1, "b", None, "{}"),
+                _part(1, name="get_time"),
+            ],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_time", {})],
+            id="name-after-the-arguments",
+        ),
+        pytest.param(
+            [
+                _part(0, None, None, _OSLO),
+                _part(0, "a", "get_weather"),
+                _part(0, None, None, "{}"),
+                _part(0, "b", "get_time"),
+            ],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_time", {})],
+            id="id-and-name-after-the-arguments",
+        ),
+        pytest.param(
+            [_part(0, "a", None, '{"city":'), _part(0, "b", "get_weather"), _part(0, "c", None, ' "Oslo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-in-the-middle-and-new-ids",
+        ),
+        pytest.param(
+            [_part(0, "a", None, '{"city":'), _part(0, None, "get_weather", ' "Os'), _part(0, None, None, 'lo"}')],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-in-the-middle",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_"), _part(0, "b", "weather"), _part(0, "c", None, _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-in-two-pieces-and-new-ids",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_"), _part(1, None, "weather"), _part(2, None, None, _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-in-two-pieces-and-an-index-for-each",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_time"), _part(1, None, "get_weather", _OSLO)],
+            [("a", "get_time", {}), ("*", "get_weather", {"city": "Oslo"})],
+            id="no-arguments-then-another-without-an-id",
+        ),
+        pytest.param(
+            [
+                _part(0, arguments=_OSLO),
+                _part(0, None, "get_weather"),
+                _part(0, arguments=_ROME),
+                _part(0, None, "get_weather"),
+            ],
+            [("*", "get_weather", {"city": "Oslo"}), ("*", "get_weather", {"city": "Rome"})],
+            id="names-after-the-arguments-and-nothing-else",
+        ),
+        pytest.param(
+            [
+                _part(0, "a", "get_time"),
+                _part(0, "b", None, "{}"),
+                _part(0, "c", None, _OSLO),
+                _part(0, None, "get_weather"),
+            ],
+            [("a", "get_time", {}), ("c", "get_weather", {"city": "Oslo"})],
+            id="new-ids-of-a-tool-without-parameters",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_time"), _part(0, "b", None, _OSLO), _part(0, None, "get_weather")],
+            [("a", "get_time", {}), ("b", "get_weather", {"city": "Oslo"})],
+            id="arguments-that-a-tool-without-parameters-cannot-take",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OSLO), _part(1, "a")],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="the-id-again-at-another-index",
         ),
         pytest.param([_part(0, "a", None, _OSLO)], [], id="no-name"),
         pytest.param([_part(0, "a", "functions.", _OSLO)], [], id="nothing-but-a-namespace"),
@@ -209,6 +325,66 @@ def test_calls_of_a_whole_answer() -> None:
 def test_call_of_a_cut_answer(fragment: CallFragment, *, survives: bool) -> None:
     """Of an answer that was cut, only calls that are surely whole are handed on; none is repaired."""
     assert bool(_assembled([fragment], cut=True)) is survives
+
+
+_OTHER = '{"title": "x"}'
+
+
+@pytest.mark.parametrize(
+    ("fragments", "lost"),
+    [
+        pytest.param([_part(0, "a", "get_weather"), _part(1, "b", "play", _OTHER)], False, id="two-calls"),
+        pytest.param([_part(0, "a", "get_weather"), _part(1, None, None, _OTHER)], True, id="arguments-of-no-call"),
+        pytest.param([_part(0, "a", "get_weather", "{}"), _part(1, None, None, _OSLO)], True, id="empty-object"),
+        pytest.param([_part(0, "a", "get_weather"), _part(1, None, None, "{}")], False, id="no-call-and-no-arguments"),
+        pytest.param([_part(0, "a", "get_time"), _part(1, None, None, _OSLO)], False, id="tool-without-parameters"),
+        pytest.param([_part(0, "a", "open_door"), _part(1, "b", None, _OSLO)], False, id="joined-to-an-unknown-tool"),
+        pytest.param(
+            [_part(0, "a", "get_weather"), _part(1, "b", "play", '{"title":'), _part(0, "c", "play", _OTHER)],
+            True,
+            id="beside-arguments-that-are-cut",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", _OTHER), _part(1, "b", "play")], True, id="beside-arguments-of-another-tool"
+        ),
+    ],
+)
+def test_arguments_that_belong_to_no_call(fragments: list[CallFragment], *, lost: bool) -> None:
+    """Beside arguments that belong elsewhere, a call without arguments may have lost its own."""
+    assembler = CallAssembler(TOOLS)
+    for fragment in fragments:
+        assembler.feed([fragment])
+
+    assembler.finish(cut=False)
+
+    assert assembler.lost_arguments is lost
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "arguments"),
+    [
+        pytest.param("get_weather", {"arguments": {"city": "Oslo"}}, {"city": "Oslo"}, id="object"),
+        pytest.param("get_weather", {"parameters": _OSLO}, {"city": "Oslo"}, id="text"),
+        pytest.param("get_weather", {"name": "get_weather", "arguments": {}}, {}, id="with-the-name"),
+        pytest.param("get_weather", {"arguments": {"town": "Oslo"}}, {"arguments": {"town": "Oslo"}}, id="other-names"),
+        pytest.param("get_weather", {"arguments": "Oslo"}, {"arguments": "Oslo"}, id="no-object"),
+        pytest.param(
+            "get_weather", {"arguments": {"city": "a"}, "x": 1}, {"arguments": {"city": "a"}, "x": 1}, id="more-beside"
+        ),
+        pytest.param("run", {"args": {"name": "x"}, "name": "run"}, {"name": "x"}, id="parameter-that-is-called-name"),
+        pytest.param("run", {"args": {}, "name": "x"}, {"args": {}, "name": "x"}, id="value-of-that-parameter"),
+        pytest.param("apply", {"arguments": {"x": 1}}, {"arguments": {"x": 1}}, id="parameter-of-that-name"),
+        pytest.param("open_door", {"arguments": {"x": 1}}, {"arguments": {"x": 1}}, id="unknown-tool"),
+    ],
+)
+def test_wrapped_arguments(name: str, written: dict[str, Any], arguments: dict[str, Any]) -> None:
+    """Arguments that are wrapped once more are unwrapped, if the tool's schema says so."""
+    assembler = CallAssembler({**TOOLS, "run": {"name": {}}, "apply": {"arguments": {}}})
+
+    assembler.feed([_part(0, "a", name, json.dumps(written))])
+
+    (finished,) = assembler.finish(cut=False)
+    assert (finished.tool_call.arguments, finished.tool_call.error) == (arguments, None)
 
 
 def test_unreadable_arguments() -> None:
@@ -330,6 +506,60 @@ def test_calls_cut_anywhere(data: st.DataObject, calls: list[tuple[str, dict[str
     assert sorted(_assembled(fragments)) == sorted(
         (f"id{index}", name, arguments) for index, (name, arguments) in enumerate(calls)
     )
+
+
+_PARAMETERS = ({"city": "Oslo"}, {"city": "Rome", "days": 3})
+_STYLES = [
+    *itertools.product(
+        ("once", "each", "new"), ("its own", "from 1", "zero", "none"), ("first", "each", "last", "cut")
+    ),
+    *itertools.product(("once", "each", "new"), ("its own", "from 1"), ("middle",)),
+    *itertools.product(("once", "each", "late", "none"), ("each piece",), ("first", "each")),
+    *itertools.product(("late",), ("its own", "from 1"), ("first", "each", "last", "middle", "cut")),
+    *itertools.product(("none",), ("its own", "from 1"), ("first", "each", "last", "middle", "cut")),
+]
+"""Where the id, the index and the name of a call stand, for servers whose calls can be told apart."""
+
+
+def _rows(name: str, pieces: list[str], where: str, at: int) -> list[tuple[str | None, str]]:
+    """Cut one call into pairs of a name and a piece of arguments."""
+    rest: list[tuple[str | None, str]] = [(None, piece) for piece in pieces]
+    match where:
+        case "each":
+            return [(name, ""), *((name, piece) for piece in pieces)]
+        case "last":
+            return [*rest, (name, "")]
+        case "middle":
+            return [*rest[:at], (name, ""), *rest[at:]]
+        case "cut":
+            return [(name[:4], ""), (name[4:], ""), *rest]
+    return [(name, ""), *rest]
+
+
+@given(st.data(), st.sampled_from(_STYLES), st.lists(st.sampled_from(_PARAMETERS), min_size=1, max_size=3))
+def test_pieces_in_every_style(data: st.DataObject, style: tuple[str, str, str], calls: list[dict[str, Any]]) -> None:
+    """Wherever a server puts id, index and name, one call after the other is the same call again."""
+    ids, indexes, names = style
+    fragments: list[CallFragment] = []
+    for place, arguments in enumerate(calls):
+        text = json.dumps(arguments)
+        pieces = [piece for piece in pieces_of(text, data.draw(cuts(len(text)))) if piece]
+        for piece, (name, part) in enumerate(
+            _rows("get_weather", pieces, names, data.draw(st.integers(0, len(pieces))))
+        ):
+            call_id = {
+                "once": f"{place}" if piece == 0 else None,
+                "each": f"{place}",
+                "new": f"{place}-{piece}",
+                "late": f"{place}" if piece == 1 else None,
+                "none": None,
+            }[ids]
+            index = {"its own": place, "from 1": place + 1, "zero": 0, "none": None, "each piece": len(fragments)}[
+                indexes
+            ]
+            fragments.append(_part(index, call_id, name, part))
+
+    assert [arguments for _, _, arguments in _assembled(fragments)] == calls
 
 
 def test_long_call_whose_name_is_repeated() -> None:

@@ -69,6 +69,29 @@ CASES: Final = (
         '{"a": [1, 2.5, {"b": null}], "c": false, "d": "{}"}',
         {"a": [1, 2.5, {"b": None}], "c": False, "d": "{}"},
     ),
+    _arguments(
+        "model-arguments-wrapped", "the arguments in an object of that name", '{"arguments": {"city": "Oslo"}}', _CITY
+    ),
+    _arguments(
+        "model-arguments-wrapped-with-name",
+        "the whole call in the arguments",
+        '{"name": "get_weather", "parameters": "{\\"city\\": \\"Oslo\\"}"}',
+        _CITY,
+    ),
+    _arguments(
+        "model-arguments-go-on-behind",
+        "a bracket too many in the middle: what follows is not dropped in silence",
+        '{"city": "Oslo"}, "days": 3}',
+        {},
+        error=True,
+    ),
+    _arguments(
+        "mlx-arguments-marked-as-malformed",
+        "the server says itself that they are malformed",
+        '<malformed_json_arguments>{"name": "get_weather", "arguments": 1}\n</parameter>\n</function>',
+        {},
+        error=True,
+    ),
     *[
         _arguments(f"model-arguments-{name}", f"arguments is {value!r}, which is no object", value, {}, error=True)
         for name, value in (

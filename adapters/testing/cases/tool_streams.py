@@ -20,7 +20,7 @@ from adapters.testing.answers import (
     stream,
 )
 from adapters.testing.case import STREAM_EVENTS, Success, WireCase
-from adapters.testing.cases.common import LIGHTS, OSLO, WEATHER
+from adapters.testing.cases.common import GARBLED, LIGHTS, OSLO, WEATHER
 
 _ROME = ("get_weather", {"city": "Rome"})
 
@@ -137,6 +137,62 @@ CASES: Final = (
         more('{"city":'),
         more(' "Oslo"}'),
         _begin(OSLO),
+    ),
+    _pieces(
+        "oci-new-id-in-each-piece",
+        "every piece has a new id, index 0 and the name ''",
+        _begin(""),
+        *[_begin(piece, 0, f"call{number}", "") for number, piece in enumerate(('{"city": "', 'Oslo"}', ""))],
+    ),
+    _pieces(
+        "oci-new-id-in-each-piece-of-two-calls",
+        "the same with two calls",
+        *[
+            _begin(piece, 0, f"call{place}{number}", "" if number else "get_weather")
+            for place, city in enumerate(("Oslo", "Rome"))
+            for number, piece in enumerate(("", '{"city": "', f'{city}"}}'))
+        ],
+        calls=(WEATHER, _ROME),
+    ),
+    _pieces(
+        "deepseek-index-jumps",
+        "the second call begins at the first one's index, its arguments have an index of their own",
+        _begin(OSLO, 0, "a"),
+        _begin("", 0, "b"),
+        more('{"city": ', 1),
+        more('"Rome"}', 1),
+        calls=(WEATHER, _ROME),
+    ),
+    _pieces(
+        "clone-index-for-each-piece",
+        "the index grows with every piece",
+        _begin(""),
+        *[more(piece, number) for number, piece in enumerate(('{"city"', ': "Os', 'lo"}'), 1)],
+    ),
+    _pieces(
+        "vercel-name-after-arguments",
+        "the name comes behind the arguments",
+        _begin('{"city": ', 0, name=None),
+        more('"Oslo"}'),
+        called({"index": 0, "function": {"name": "get_weather"}}),
+        _begin("{}", 1, "b", None),
+        called({"index": 1, "function": {"name": "lights_off"}}),
+        calls=(WEATHER, LIGHTS),
+    ),
+    _pieces(
+        "clone-name-between-arguments",
+        "the name comes in the middle of the arguments",
+        _begin('{"city": ', 0, name=None),
+        called({"index": 0, "function": {"name": "get_weather", "arguments": '"Os'}}),
+        more('lo"}'),
+    ),
+    WireCase(
+        "clone-arguments-without-call",
+        "arguments find no call, and a call has none: it must not run without them",
+        [stream(_begin("", 0, "a"), _begin(OSLO, 1, "b"), more('{"city": "Rome"}', 2), CALLED)],
+        GARBLED,
+        ways=STREAM_EVENTS,
+        tools=True,
     ),
     _pieces("llamacpp-arguments-object-in-stream", "arguments is an object", _begin({"city": "Oslo"})),
     _pieces("model-text-before-call", "text, then a call", said("Let me "), said("look."), _WHOLE, text="Let me look."),
