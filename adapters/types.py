@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
     from types import UnionType
     from typing import _SpecialForm
@@ -207,6 +207,7 @@ class LLMResponse(Generic[ParsedT_co]):
         dropped: Requested parameters that were not sent, because the server does not accept them.
         fallback_from: The providers of a ``FallbackProvider`` that were passed over for ``provider``, and why; empty
             if the preferred one answered.
+        cost_estimator: Computes ``estimated_cost`` from ``usage``, or None if the prices are unknown.
     """
 
     content: str | None
@@ -229,6 +230,15 @@ class LLMResponse(Generic[ParsedT_co]):
     attempts: int | None = field(default=None, compare=False)
     dropped: tuple[str, ...] = field(default=(), compare=False)
     fallback_from: tuple[FallbackReason, ...] = field(default=(), compare=False)
+    cost_estimator: Callable[[TokenUsage], Decimal | None] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def estimated_cost(self) -> Decimal | None:
+        """Cost in US dollars by LiteLLM's price list, or None if the prices of this server or model are unknown.
+
+        It is computed on access and needs ``usage``. What the server itself reports is ``usage.cost``.
+        """
+        return self.cost_estimator(self.usage) if self.cost_estimator is not None and self.usage is not None else None
 
     @property
     def first_text_s(self) -> float | None:

@@ -20,6 +20,7 @@ from adapters.request.build import build_request
 from adapters.request.response_format import SchemaMismatchError
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
 from adapters.telemetry import litellm_callbacks
+from adapters.telemetry.prices import cost_estimator
 from adapters.telemetry.spans import ChatSpan, is_suppressed
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.errors import failures
@@ -295,7 +296,7 @@ class ProviderCall:
         assert isinstance(event, ResponseDone)  # noqa: S101 - an attempt ends with it, or raises
         assert self.assembler is not None  # noqa: S101 - made before the attempt
         assert self._request is not None  # noqa: S101 - as above
-        assembler, response = self.assembler, event.response
+        assembler, response, endpoint = self.assembler, event.response, self._transport.endpoint
         assert assembler.assembled is not None  # noqa: S101 - it made the event
         self._capabilities.learn_reasoning(first=assembler.assembled.began_with_reasoning)
         if self._report is not None:
@@ -315,6 +316,7 @@ class ProviderCall:
             total_s=time.monotonic() - self._began_s,
             attempts=self.attempts,
             dropped=self._request.dropped,
+            cost_estimator=cost_estimator(endpoint.prefix, endpoint.base_url, endpoint.model),
         )
         if self._on_response is not None:
             self._on_response(response)
