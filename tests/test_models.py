@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from decimal import Decimal
+from decimal import Decimal, Inexact, Overflow, Rounded, Subnormal, Underflow, localcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters import ConfigError, IncompleteResponseError, ProviderConfig
-from adapters.models import ModelInfo, SortKey, find_model, list_models, nearest_names, search_models
-from adapters.testing.answers import reply
+from adapters import ConfigError, FallbackProvider, IncompleteResponseError, ProviderConfig, create_provider
+from adapters.models import (
+    ModelInfo,
+    SortKey,
+    _lists,
+    _models_of,
+    find_model,
+    list_models,
+    nearest_names,
+    search_models,
+)
+from adapters.testing.answers import http, reply
 from adapters.testing.server import ScriptedServer
+from tests.patience import quiet_s
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,7 +131,10 @@ async def test_openrouter_entry(server: ScriptedServer) -> None:
             2048,
             id="llama.cpp: as it was started",
         ),
-        pytest.param({"context_length": None, "top_provider": None}, None, id="not said"),
+        pytest.param({"context_length": None, "top_provider": None}, None, id="not reported"),
+        pytest.param({"context_length": True, "top_provider": None}, None, id="boolean"),
+        pytest.param({"context_length": 1e30, "top_provider": None}, None, id="too large"),
+        pytest.param({"context_length": 10**29, "max_model_len": 4096, "top_provider": None}, 4096, id="another field"),
     ],
 )
 async def test_context(server: ScriptedServer, facts: dict[str, Any], context_tokens: int | None) -> None:
@@ -159,6 +175,16 @@ async def test_tools(server: ScriptedServer, facts: dict[str, Any], *, supports_
         pytest.param("Infinity", None, id="infinite"),
         pytest.param(None, None, id="null"),
         pytest.param({"usd": 1}, None, id="object"),
+        pytest.param(True, None, id="boolean"),
+        pytest.param("-0.00", Decimal(0), id="negative zero"),
+        pytest.param("0E-999999", Decimal(0), id="zero with an exponent"),
+        pytest.param("1e30", None, id="too high"),
+        pytest.param(1e300, None, id="a number that is too high"),
+        pytest.param("1e999999", None, id="higher than decimals go"),
+        pytest.param("1e-400", None, id="too low"),
+        pytest.param("12345678901234567890123456789", None, id="29 digits"),
+        pytest.param("0.00000060000000000000000000000000000", Decimal("0.6"), id="35 digits"),
+        pytest.param("6" * 5000, None, id="5000 digits"),
     ],
 )
 async def test_prices(server: ScriptedServer, price: object, usd_per_mtok: Decimal | None) -> None:
@@ -169,6 +195,67 @@ async def test_prices(server: ScriptedServer, price: object, usd_per_mtok: Decim
     assert model.prompt_usd_per_mtok == usd_per_mtok
     assert str(model.prompt_usd_per_mtok) in ("None", "0", "100", "0.6")
     assert model.completion_usd_per_mtok is None
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity", "NaN", "1e30", "9" * 29])
+@pytest.mark.parametrize("way", ["list_models", "prewarm", "group"])
+async def test_absurd_numbers_are_unknown(server: ScriptedServer, number: str, way: str) -> None:
+    """No number of a server is an error of ours, however it is asked for its models."""
+    prices = ", ".join(f'"{name}": {number}' for name in ("prompt", "completion", "request", "input_cache_read"))
+    entry = f'{{"id": "m", "context_length": {number}, "max_output_tokens": {number}, "pricing": {{{prices}}}}}'
+    script = (http(f'{{"data": [{entry}]}}'.encode()),)
+    shop = ProviderConfig.create("openrouter", model="m", base_url=server.add("case", script), api_key="k")
+
+    if way == "list_models":
+        assert await list_models(shop) == [ModelInfo("m", "m")]
+    else:
+        provider = create_provider(shop)
+        async with FallbackProvider([provider]) if way == "group" else provider as prewarmed:
+            await prewarmed._prewarm()
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.from_regex(r"-?\d{1,40}(\.\d+)?(e-?\d{1,7})?"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+_FACTS = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: st.text(max_size=5) | _JSON for name in ("id", "model", "name")},
+        **dict.fromkeys(("context_length", "max_output_tokens", "supported_parameters", "capabilities"), _JSON),
+        **{
+            name: _JSON | st.dictionaries(st.sampled_from(["prompt", "completion", "request", "n_ctx"]), _JSON)
+            for name in ("pricing", "architecture", "top_provider", "meta")
+        },
+    },
+)
+
+
+@given(entries=st.lists(_FACTS | _JSON, max_size=3), name=st.text(max_size=10), traps_all=st.booleans())
+def test_any_entry_is_read_or_left_out(entries: list[Any], name: str, *, traps_all: bool) -> None:
+    """Whatever a server sends, and whatever the program's decimal context traps, a list is read without an error."""
+    body = json.dumps({"data": entries}).encode()
+    with localcontext() as context:
+        if traps_all:
+            context.clear_flags()
+            for signal in (Inexact, Rounded, Subnormal, Overflow, Underflow):
+                context.traps[signal] = True
+        model, near = find_model(body, name)
+        models = _models_of([entries])
+        search_models(models, sort="price", max_usd_per_mtok=Decimal(1))
+
+    assert model is None or not near
+    for found in models:
+        prices = (found.prompt_usd_per_mtok, found.completion_usd_per_mtok, found.request_usd)
+        assert all(price is None or (price.is_finite() and 0 <= price <= 10**12) for price in prices)
+        assert all("E" not in str(price) or price < 1 for price in prices if price is not None)
+        assert found.context_tokens is None or 1 <= found.context_tokens <= 10**9
 
 
 async def test_pages(server: ScriptedServer) -> None:
@@ -261,6 +348,24 @@ async def test_a_list_is_kept_for_as_long_as_it_is_good(server: ScriptedServer) 
     assert len(server.seen["case"].paths) == 3
 
 
+async def test_kept_lists_are_bounded(server: ScriptedServer) -> None:
+    """A list is kept only if it may be used again, and only those of the latest servers and keys."""
+    base_url = server.add("case", reply({"data": [{"id": "a"}]}))
+    before = set(_lists)
+    await list_models(config(base_url, api_key="never kept"))
+    assert set(_lists) == before
+
+    for number in range(40):
+        await list_models(config(base_url, api_key=f"key {number}"), max_age_s=60)
+
+    assert len(_lists) == 16
+    asked = len(server.seen["case"].paths)
+    await list_models(config(base_url, api_key="key 39"), max_age_s=float("inf"))
+    assert len(server.seen["case"].paths) == asked
+    await list_models(config(base_url, api_key="key 0"), max_age_s=float("inf"))
+    assert len(server.seen["case"].paths) == asked + 1
+
+
 MODELS = [
     ModelInfo("maker/big", "Maker: Big", 200_000, prompt_usd_per_mtok=Decimal(3), completion_usd_per_mtok=Decimal(15)),
     ModelInfo("maker/dear", "Maker: Dear", 8_000, prompt_usd_per_mtok=Decimal(1), completion_usd_per_mtok=Decimal(99)),
@@ -304,6 +409,41 @@ def test_nearest_names(name: str, ids: list[str]) -> None:
 
     assert found[: len(ids)] == ids
     assert bool(found) is bool(ids)
+
+
+_MANY = [f"maker/model-{number:06}-instruct" for number in range(100_000)]
+
+
+def test_many_similar_names_are_compared_quickly() -> None:
+    """The work grows with the list, not with the number of names that resemble the wanted one."""
+    wanted = "maker/modle-054321-instruct"
+
+    assert nearest_names(wanted, _MANY)[0] == "maker/model-054321-instruct"
+    assert quiet_s(lambda: nearest_names(wanted, _MANY), 2.0) < 2.0  # comparing each pair takes eleven seconds
+
+
+def test_long_names_are_not_compared() -> None:
+    """Comparing two names takes time that grows with the square of their length."""
+    assert nearest_names("a" * 10_000, ["a" * 10_000, "b"]) == []
+
+
+async def test_a_long_list_does_not_stop_the_event_loop() -> None:
+    """The list of a server is read and searched in a thread, while the program goes on."""
+    body = json.dumps({"data": [{"id": name} for name in _MANY]}).encode()
+    provider = create_provider("openrouter", model="modle", api_key="k")
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    await provider._learn_model(body)
+    ticking.cancel()
+
+    assert ticks > 10
 
 
 @pytest.mark.parametrize(

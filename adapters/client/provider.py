@@ -186,7 +186,7 @@ class LiteLLMProvider(LLMProvider):
         await asyncio.to_thread(spans.load)
         listed = await self._transport.prewarm()
         if self._config.kind == "openrouter" and not self._config.models:
-            self._learn_model(listed)
+            await self._learn_model(listed)
         if self._is_warm:
             return
         try:
@@ -198,9 +198,9 @@ class LiteLLMProvider(LLMProvider):
     async def _load(self) -> None:
         await self._transport.load()
 
-    def _learn_model(self, listed: bytes) -> None:
+    async def _learn_model(self, listed: bytes) -> None:
         """Read from OpenRouter's model list which parameters the model supports, and warn if it is missing."""
-        model, meant = find_model(listed, self.model)
+        model, meant = await asyncio.to_thread(find_model, listed, self.model)  # a long list takes a second
         if model is None:
             if meant:
                 _logger.warning(
