@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from adapters.types import TokenUsage
+
 Reason = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger", "schema_mismatch"]
 """What the client must know of a failure beyond its class: the time limit that was exceeded, or the wrong schema."""
 
@@ -108,7 +110,11 @@ class APIError(AdapterError):
         retryable: Whether the same request may succeed later.
         retry_after_s: Seconds after which the server wants to be asked again, or None if it did not say.
         request_id: The server's own name for the request, for its operator, or None.
+        usage: Usage of the requests that were answered before this one failed, from ``run_turn``; None if there were
+            none, or one of them was not counted.
     """
+
+    usage: TokenUsage | None = None
 
     # For the client alone: the failure that the server reported, and what else decides about another request.
     _upstream: UpstreamError | None = None

@@ -269,10 +269,12 @@ class ToolCallDone:
     Attributes:
         tool_call: The call.
         response_id: ``LLMResponse.id`` of its response, or None.
+        usage: From ``run_turn``: usage of all requests of the turn so far, or None if it is not known.
     """
 
     tool_call: ToolCall
     response_id: str | None = field(default=None, compare=False, repr=False)
+    usage: TokenUsage | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,11 +297,15 @@ class ToolResult:
         content: The result, or a sentence that says why there is none.
         failed: Whether the tool raised, timed out or was interrupted, or was not run because its call could not be
             read or does not fit it.
+        images: The images that the tool returned, as content parts in OpenAI format; ``content`` names them.
+        usage: Usage of all requests of the turn so far, or None if it is not known.
     """
 
     tool_call: ToolCall
     content: str
     failed: bool
+    images: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    usage: TokenUsage | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

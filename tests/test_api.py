@@ -165,7 +165,7 @@ def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: st
         pytest.param(adapters.create_provider, ["kind", "**options"], id="create_provider"),
         pytest.param(adapters.create_provider_from_settings, ["settings"], id="create_provider_from_settings"),
         pytest.param(adapters.load_config, ["path=None"], id="load_config"),
-        pytest.param(adapters.mcp_tools, ["client", "timeout_s=None"], id="mcp_tools"),
+        pytest.param(adapters.mcp_tools, ["client", "timeout_s=None", "prefix="], id="mcp_tools"),
         pytest.param(
             adapters.run_turn,
             [
@@ -176,7 +176,10 @@ def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: st
                 "max_rounds=5",
                 "context=None",
                 "tool_timeout_s=10.0",
+                "turn_timeout_s=None",
                 "filler_after_s=None",
+                "max_result_chars=100000",
+                "tool_images=user",
                 "**kwargs",
             ],
             id="run_turn",

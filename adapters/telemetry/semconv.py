@@ -86,6 +86,7 @@ def of_response(response: LLMResponse) -> dict[str, Any]:
         "gen_ai.usage.output_tokens": None if usage is None else usage.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": None if usage is None else usage.cached_tokens,
         "gen_ai.usage.reasoning.output_tokens": None if usage is None else usage.reasoning_tokens,
+        "adapters.cost": None if usage is None or usage.cost is None else float(usage.cost),
     }
 
 

@@ -7,6 +7,7 @@ Without the extra, and without a configured SDK, all of this does nothing. Names
 ====================================  ============================================================================
 ``adapters.provider``                 name of the provider entry in the configuration, or its kind
 ``adapters.attempts``                 number of requests: retries, and repetitions without a rejected parameter
+``adapters.cost``                     what the provider reports that it charges
 ``adapters.fallback.providers``       providers that failed before this one was asked
 ``adapters.fallback.reasons``         classes of their errors, in the same order
 ``adapters.interrupted``              true if the caller closed or cancelled the call, on spans and metrics. That is
@@ -239,9 +240,13 @@ class TurnSpan(_Operation):
     def __init__(self) -> None:
         super().__init__("invoke_agent", {"gen_ai.operation.name": "invoke_agent"})
 
+    def progress(self, response: LLMResponse) -> None:
+        """Record the sums of the turn so far."""
+        self._set({**semconv.of_response(response), "adapters.attempts": response.attempts})
+
     def complete(self, response: LLMResponse) -> None:
         """Record the response of the whole turn and end the span."""
-        self._set(semconv.of_response(response))
+        self.progress(response)
         self._end()
 
 

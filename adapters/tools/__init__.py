@@ -1,1 +1,1 @@
-"""Tools of a turn: from a function, a definition or an MCP server to a result that the model can read."""
+"""The tools of a turn: definitions for the model, running calls, and results that the model can read."""

@@ -1,4 +1,4 @@
-"""What a docstring says of a function and of its parameters, in Google's, reST's or numpy's way of writing it."""
+"""Read the descriptions in a docstring of Google's, reST's or numpy's style."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Docstring:
-    """A docstring that was read.
+    """The descriptions in a docstring.
 
     Attributes:
-        description: What stands before the parameters; "" if there is nothing.
-        parameters: Name of each parameter that is described -> its description, on one line.
+        description: The text before the parameters; "" if there is none.
+        parameters: Name of each described parameter -> its description, on one line.
     """
 
     description: str
@@ -20,16 +20,16 @@ class Docstring:
 
 
 def read_docstring(text: str) -> Docstring:
-    """Read a docstring.
+    """Parse a docstring.
 
     Args:
-        text: As it stands in the source, indented or not. What it says of results and errors is for programmers,
-            and left out.
+        text: The docstring, indented or not. Its sections about results and errors are left out: they are for
+            programmers.
     """
     from docstring_parser import parse
 
     parsed = parse(inspect.cleandoc(text))
     return Docstring(
         (parsed.description or "").strip(),
-        {each.arg_name: " ".join((each.description or "").split()) for each in parsed.params},
+        {param.arg_name: " ".join((param.description or "").split()) for param in parsed.params},
     )

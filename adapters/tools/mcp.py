@@ -1,83 +1,128 @@
-"""Tools of an MCP server, through a client session of the package mcp (extra ``mcp``)."""
+"""The tools of an MCP server, through a client session of the package mcp (extra ``mcp``)."""
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from adapters.errors import ConfigError
 from adapters.request.messages import text_of
+from adapters.tools.results import ImagePart, image_part
 from adapters.tools.tool import Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     import mcp
     from mcp.types import ContentBlock
 
     from adapters.types import Json
 
-_MAX_PAGES = 100  # of a list of tools; a server that never ends it is no reason not to begin
+_MAX_PAGES = 100  # of a list of tools; a server may never end it
+_MAX_NAME_CHARS = 64
+_DIGEST_CHARS = 8
+_NO_NAME_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
 
-async def mcp_tools(client: mcp.Client | mcp.ClientSession, *, timeout_s: float | None = None) -> list[Tool]:
-    """Ask an MCP server what it offers, once: a turn takes the tools as they are.
+async def mcp_tools(
+    client: mcp.Client | mcp.ClientSession, *, timeout_s: float | None = None, prefix: str = ""
+) -> list[Tool]:
+    """List the tools of an MCP server, once: a turn takes the tools as they are.
+
+    In their names, characters that models cannot write become ``_``. Names that would be equal then, or longer than 64
+    characters, end with a digest of the server's name, which is the same each time.
 
     Args:
-        client: A connected client, or its session; it stays the caller's to close.
-        timeout_s: How long each of the tools may take, ``math.inf`` for as long as it wants; None for what the turn
-            says.
+        client: A connected client, or its session; the caller closes it.
+        timeout_s: Time limit of each tool, ``math.inf`` for none; None for the limit of the turn.
+        prefix: Goes before each name, as in ``home_lights_off``, to tell the tools of several servers apart.
 
     Returns:
-        The tools, in the server's order, for ``run_turn``. In their names ``_`` stands for what no model may write.
+        The tools, in the server's order, for ``run_turn``. A tool that the server lists twice is there once.
 
     Raises:
-        mcp.MCPError: If the server cannot tell.
+        mcp.MCPError: If the server cannot list them.
+        ConfigError: If the prefix has other characters than letters, digits, ``_`` and ``-``.
     """
     from mcp import ClientSession
     from mcp.types import PaginatedRequestParams
 
+    if _NO_NAME_CHARACTER.search(prefix):
+        raise ConfigError("The prefix of mcp_tools may have letters, digits, _ and - only.")
     session = client if isinstance(client, ClientSession) else client.session
-    tools: list[Tool] = []
+    listed: dict[str, Tool] = {}
     cursor = None
     for _ in range(_MAX_PAGES):
         page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        tools += [
-            Tool(
-                _caller(client, each.name),
-                name=re.sub(r"[^A-Za-z0-9_-]", "_", each.name)[:64],
-                description=each.description or "",
-                parameters=each.input_schema,
-                timeout_s=timeout_s,
+        for tool in page.tools:
+            listed.setdefault(
+                tool.name,
+                Tool(
+                    _caller(client, tool.name),
+                    description=tool.description or "",
+                    parameters=tool.input_schema,
+                    timeout_s=timeout_s,
+                ),
             )
-            for each in page.tools
-        ]
         cursor = page.next_cursor
         if not cursor:
             break
-    return tools
+    names = _names_for_models(listed, prefix)
+    return [replace(tool, name=names[name]) for name, tool in listed.items()]
 
 
-def _caller(client: mcp.Client | mcp.ClientSession, name: str) -> Callable[..., Awaitable[str]]:
-    """Make a function that calls the server's tool of this name."""
+def _names_for_models(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """Return a name that models can write for each name of a server, no two of them equal."""
+    lead = f"{prefix}_" if prefix else ""
+    plain = {name: lead + _NO_NAME_CHARACTER.sub("_", name) for name in names}
+    uses = Counter(plain.values())
+    return {
+        name: short
+        if len(short) <= _MAX_NAME_CHARS and (uses[short] == 1 or short == lead + name)
+        else _marked(short, name)
+        for name, short in plain.items()
+    }
 
-    async def call(**arguments: Json) -> str:
+
+def _marked(short: str, name: str) -> str:
+    """Return a name with a digest of the original, which makes it unique."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+    return f"{short[: _MAX_NAME_CHARS - _DIGEST_CHARS - 1]}_{digest}"
+
+
+def _caller(client: mcp.Client | mcp.ClientSession, name: str) -> Callable[..., Awaitable[Json]]:
+    """Make a function that calls the server's tool with this name."""
+
+    async def call(**arguments: Json) -> Json:
         result = await client.call_tool(name, arguments)
-        said = "\n".join(map(_text_of, result.content))
-        if not said and result.structured_content is not None:
-            said = text_of(result.structured_content)
+        parts = [_part_of(block) for block in result.content]
+        texts = [part for part in parts if isinstance(part, str)]
+        if not parts and result.structured_content is not None:
+            texts = [text_of(result.structured_content)]
         if result.is_error:
-            raise RuntimeError(said)
-        return said
+            raise RuntimeError("\n".join(texts))
+        if len(texts) < len(parts):
+            return parts
+        return "\n".join(texts) or None
 
     return call
 
 
-def _text_of(part: ContentBlock) -> str:
-    """Write a part of a result as text: what is none, such as an image, is only named."""
-    if part.type == "text":
-        return part.text
-    if part.type == "resource_link":
-        return part.uri
-    if part.type == "resource":
-        return str(getattr(part.resource, "text", f"[{part.resource.uri}]"))
-    return f"[{part.type}, {part.mime_type}]"
+def _part_of(block: ContentBlock) -> str | ImagePart:
+    """Return a part of a result as text or as an image; of other kinds, such as audio, only the name."""
+    if block.type == "text":
+        return block.text
+    if block.type == "image":
+        return image_part(block.data, block.mime_type)
+    if block.type == "resource_link":
+        about = f" ({block.description})" if block.description else ""
+        return f"{block.name}{about}: {block.uri}"
+    if block.type == "resource":
+        resource, mime_type = block.resource, block.resource.mime_type or ""
+        if hasattr(resource, "blob") and mime_type.startswith("image/"):
+            return image_part(resource.blob, mime_type)
+        return str(getattr(resource, "text", f"[{resource.uri}]"))
+    return f"[{block.type}, {block.mime_type}]"

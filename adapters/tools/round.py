@@ -1,4 +1,4 @@
-"""The calls of one answer, run at the same time, and their results in the model's order."""
+"""Run the calls of one response concurrently, and return their results in the model's order."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class ToolRound:
-    """Runs the calls of an answer, from its making on; two that ask the same of the same tool are run once.
+    """The running calls of a response. They start when it is created; equal calls of the same tool run once.
 
-    Its ``repr`` shows nothing: tracebacks with the values of variables would show what the model and the tools said.
+    It has no ``repr`` of its own, so that tracebacks with local variables do not show the conversation.
 
     Args:
         calls: The calls.
         toolbox: How they are run.
 
     Attributes:
-        exits: What tools raised to end the program; to be raised when the history is whole.
+        exits: Exceptions of tools that end the program; to be raised when the history is complete.
     """
 
     def __init__(self, calls: Sequence[ToolCall], toolbox: Toolbox) -> None:
@@ -41,10 +41,10 @@ class ToolRound:
                 self._tasks[_key(call)] = asyncio.create_task(running)
 
     async def events(self, filler_after_s: float | None) -> AsyncGenerator[ToolResult | ToolsRunning, None]:
-        """Yield each result as soon as those before it are there.
+        """Yield each result as soon as it and all results before it are ready.
 
         Args:
-            filler_after_s: After how long ``ToolsRunning`` comes once, if there is something to wait for; None for
+            filler_after_s: Seconds after which ``ToolsRunning`` is yielded once if tools are still running; None for
                 never.
         """
         for call in self._calls:
@@ -59,13 +59,13 @@ class ToolRound:
             yield self._result(call)
 
     async def stop(self) -> None:
-        """Stop what still runs; a tool that does not stop is left behind."""
+        """Stop what is still running; a tool that does not stop is abandoned."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.wait(self._tasks.values())
 
     def results(self) -> list[ToolResult]:
-        """Return a result for each call; what has not finished was interrupted."""
+        """Return a result for each call; the result of an unfinished one says that it was interrupted."""
         return [self._result(call) for call in self._calls]
 
     def _result(self, call: ToolCall) -> ToolResult:
@@ -80,5 +80,5 @@ class ToolRound:
 
 
 def _key(call: ToolCall) -> str:
-    """Return what calls have in common that ask the same; 1, 1.0 and true are different questions."""
+    """Return a key that equal calls share; it tells 1, 1.0 and true apart."""
     return json.dumps([call.name, call.error, call.arguments], sort_keys=True, default=repr)

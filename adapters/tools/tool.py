@@ -1,4 +1,4 @@
-"""``Tool`` and ``ToolContext``: what an agent writes about a tool, and what a tool may be told about its call."""
+"""``Tool`` and ``ToolContext``: a function with options, and the context that a function can be passed."""
 
 from __future__ import annotations
 
@@ -14,35 +14,37 @@ ContextT = TypeVar("ContextT")
 
 
 class CallError(Exception):
-    """A call fits no tool and was not run; the text tells the model what to write instead."""
+    """A call was not run; the text tells the model why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function with what its signature and docstring cannot say; a function with nothing to add needs none.
+    """A function with options that its signature and docstring do not express. Plain functions need no ``Tool``.
 
     Attributes:
-        function: What is run, with the arguments by name: async, or not, and then in a thread.
-        name: What the model calls it, in letters, digits, ``_`` and ``-``; None for the function's own name.
-        description: What the model is told about it; None for the function's docstring.
-        parameters: JSON schema of the arguments, for a function that takes them as the model wrote them
-            (``**arguments``); None to read it from the signature, and to validate them.
-        timeout_s: How long it may take, ``math.inf`` for as long as it wants; None for what the turn says.
+        function: The function, called with keyword arguments. If it is not async, it runs in a thread.
+        name: Name of the tool, of letters, digits, ``_`` and ``-``; None for the name of the function.
+        description: Description for the model; None for the docstring of the function.
+        parameters: JSON schema of the arguments, for a function that takes them unvalidated (``**arguments``); None
+            to derive it from the signature and to validate the arguments.
+        timeout_s: Time limit in seconds, ``math.inf`` for none; None for the limit of the turn.
+        max_result_chars: Length at which the result is cut; None for the limit of the turn.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., Any] = field(repr=False)  # of a partial it would show its arguments, such as a key
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Json] | None = field(default=None, repr=False)
     timeout_s: float | None = None
+    max_result_chars: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext(Generic[ContextT]):
-    """What a function is handed that has a parameter annotated with it; the model does not see that parameter.
+    """The value of a parameter that is annotated with it; the model does not see that parameter.
 
     Attributes:
-        context: What ``run_turn`` was given as ``context``.
+        context: The argument ``context`` of ``run_turn``.
         tool_call: The call that is run.
     """
 

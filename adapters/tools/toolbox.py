@@ -1,7 +1,7 @@
-"""The tools of a turn, however they were written: what the model is told of them, and how each is run.
+"""The tools of a turn: their definitions for the model, and how each of them is run.
 
-Functions and ``Tool`` values run themselves; OpenAI definitions are run by the agent's own dispatcher. How long a run
-may take, and what becomes of it, is the business of ``running``.
+Functions and ``Tool`` values run themselves; definitions in OpenAI format are run by the agent's own ``call_tool``.
+Time limits and failures are handled in ``adapters.tools.running``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters.config.problems import suggest
 from adapters.errors import ConfigError
+from adapters.provider import closing
+from adapters.tools.results import ToolOutput, needs_thread, read_result
+from adapters.tools.schemas import without_needless_nulls
 from adapters.tools.threads import call_in_thread
 from adapters.tools.tool import CallError, Tool, ToolContext
 
@@ -22,10 +25,10 @@ if TYPE_CHECKING:
     from adapters.types import Json, ToolCall, ToolSpec
 
 AnyTool: TypeAlias = "Callable[..., Any] | Tool | ToolSpec"
-"""A function, a ``Tool``, or a definition in OpenAI format, which needs a dispatcher."""
+"""A function, a ``Tool``, or a definition in OpenAI format, which needs ``call_tool``."""
 
 CallTool: TypeAlias = Callable[[str, dict[str, Any]], Awaitable[Any]]
-"""Runs the tool of this name with these arguments; a result that is not a string goes to the model as JSON."""
+"""Runs the tool with this name and these arguments; a result that is not a string goes to the model as JSON."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -35,11 +38,11 @@ class Runner:
     """How one tool is run.
 
     Attributes:
-        run: Runs it for a call and returns what it found.
-        timeout_s: How long that may take.
+        run: Runs it for a call.
+        timeout_s: Its time limit.
     """
 
-    run: Callable[[ToolCall], Awaitable[Json]]
+    run: Callable[[ToolCall], Awaitable[ToolOutput]]
     timeout_s: float
 
 
@@ -47,46 +50,51 @@ class Toolbox:
     """The tools of a turn.
 
     Args:
-        tools: What was given to ``run_turn``; None for no tools.
-        call_tool: The dispatcher, for tools that are only defined.
-        context: For functions that ask for it.
-        timeout_s: How long a tool may take that says nothing else.
+        tools: The argument ``tools`` of ``run_turn``; None for no tools.
+        call_tool: Runs the tools that are only defined.
+        context: The value for parameters that are annotated ``ToolContext``.
+        timeout_s: Time limit of tools without one of their own.
+        max_result_chars: Length at which the results of tools without a limit of their own are cut.
 
     Attributes:
-        specs: What the model is told, in OpenAI format; None for no tools.
+        specs: The definitions for the model, in OpenAI format; None for no tools.
 
     Raises:
         ConfigError: If a tool cannot be offered, or two have the same name.
     """
 
     def __init__(
-        self, tools: Sequence[AnyTool] | None, call_tool: CallTool | None, *, context: object, timeout_s: float
+        self,
+        tools: Sequence[AnyTool] | None,
+        call_tool: CallTool | None,
+        *,
+        context: object,
+        timeout_s: float,
+        max_result_chars: int,
     ) -> None:
         self._call_tool = call_tool
         self._context = context
         self._timeout_s = timeout_s
+        self._max_result_chars = max_result_chars
         self._runners: dict[str, Runner] = {}
-        self.specs: list[ToolSpec] | None = None if tools is None else [self._spec(tool) for tool in tools]
+        self.specs: list[ToolSpec] | None = None if tools is None else [self._add(tool) for tool in tools]
         for name in self._runners:
             if [_name_in(spec) for spec in self.specs or ()].count(name) > 1:
                 raise ConfigError(f"Two tools are called {name}; write Tool(function, name=…) for one of them.")
 
     def runner(self, name: str) -> Runner:
-        """Return how the tool of this name is run; that of a tool that is not there says so.
-
-        A dispatcher is asked for names that nobody offered too: it may know better.
-        """
+        """Return how the tool with this name is run; ``call_tool`` also gets the names that were not offered."""
         known = self._runners.get(name)
         if known is not None:
             return known
-        return Runner(self._missing if self._call_tool is None else self._dispatched, self._timeout_s)
+        return Runner(self._run_missing if self._call_tool is None else self._run_definition, self._timeout_s)
 
-    def _spec(self, tool: AnyTool) -> ToolSpec:
-        """Return what the model is told of a tool, and keep how it is run."""
+    def _add(self, tool: AnyTool) -> ToolSpec:
+        """Return the definition of a tool, and remember how it is run."""
         if isinstance(tool, Tool):
-            return self._of_tool(tool)
+            return self._add_tool(tool)
         if callable(tool):
-            return self._of_tool(Tool(tool))
+            return self._add_tool(Tool(tool))
         if not isinstance(tool, dict):
             raise ConfigError(
                 f"A {type(tool).__name__} is no tool: write functions, Tool values or OpenAI definitions."
@@ -95,46 +103,79 @@ class Toolbox:
             raise ConfigError(f"The tool {_name_in(tool)} is only defined: give the function, or call_tool to run it.")
         return tool
 
-    def _of_tool(self, tool: Tool) -> ToolSpec:
+    def _add_tool(self, tool: Tool) -> ToolSpec:
         name = tool.name or str(getattr(tool.function, "__name__", ""))
         if not _NAME.fullmatch(name):
             raise ConfigError(
                 f"{name!r} cannot be the name of a tool; write Tool(function, name=…) with letters, digits, _ and -."
             )
-        from adapters.tools.signature import read_signature, told
+        from adapters.tools.signature import read_signature
 
         signature = read_signature(tool.function, name) if tool.parameters is None else None
-        schema = tool.parameters if signature is None else signature.schema
+        schema = signature.schema if signature is not None else tool.parameters or {}
         description = tool.description
         if description is None and signature is not None:
             description = signature.description
+        max_chars = self._max_result_chars if tool.max_result_chars is None else tool.max_result_chars
 
-        async def run(call: ToolCall) -> Json:
+        async def run(call: ToolCall) -> ToolOutput:
             in_order: list[Any] = []
             by_name = copy.deepcopy(call.arguments)  # the history repeats them as the model wrote them
             if signature is not None:
                 in_order, by_name = signature.bind(by_name, ToolContext(self._context, call))
-            return told(await _call(tool.function, in_order, by_name))
+            else:
+                by_name = without_needless_nulls(by_name, schema)
+            if inspect.iscoroutinefunction(tool.function) or inspect.isasyncgenfunction(tool.function):
+                result = tool.function(*in_order, **by_name)
+            else:
+                result = await call_in_thread(name, _call_and_read, tool.function, in_order, by_name, max_chars)
+            return await _read(result, name, max_chars)
 
         self._runners[name] = Runner(run, self._timeout_s if tool.timeout_s is None else tool.timeout_s)
-        about = {"description": description} if description else {}
-        return {"type": "function", "function": {"name": name, **about, "parameters": schema}}
+        described = {"description": description} if description else {}
+        return {"type": "function", "function": {"name": name, **described, "parameters": schema}}
 
-    async def _dispatched(self, call: ToolCall) -> Json:
-        assert self._call_tool is not None  # noqa: S101 - the method ``runner`` looked
+    async def _run_definition(self, call: ToolCall) -> ToolOutput:
+        assert self._call_tool is not None  # noqa: S101 - ``runner`` has checked it
         # A copy, because the history repeats the arguments as the model wrote them.
-        return await self._call_tool(call.name, copy.deepcopy(call.arguments))
+        result = self._call_tool(call.name, copy.deepcopy(call.arguments))
+        return await _read(result, call.name, self._max_result_chars)
 
-    async def _missing(self, call: ToolCall) -> Json:
+    async def _run_missing(self, call: ToolCall) -> ToolOutput:
         hint = suggest(call.name, self._runners) if self._runners else "there is none at all"
         raise CallError(f"there is no such tool; {hint}")
 
 
-async def _call(function: Callable[..., Any], in_order: list[Any], by_name: dict[str, Any]) -> object:
-    if inspect.iscoroutinefunction(function):
-        return await function(*in_order, **by_name)
-    result = await call_in_thread(function, *in_order, **by_name)
-    return await result if inspect.isawaitable(result) else result  # an object whose call is async, for example
+def _call_and_read(
+    function: Callable[..., Any], in_order: list[Any], by_name: dict[str, Any], max_chars: int
+) -> object:
+    """Call a function and convert its result, in a thread; an asynchronous result is left to the event loop."""
+    result = function(*in_order, **by_name)
+    return result if isinstance(result, Awaitable | AsyncIterable) else read_result(result, max_chars)
+
+
+async def _read(result: object, name: str, max_chars: int) -> ToolOutput:
+    """Wait for the result of a tool, if it is asynchronous, and convert it."""
+    if isinstance(result, Awaitable):
+        result = await result
+    if isinstance(result, AsyncIterable):
+        result = await _items_of(result, max_chars)
+    if isinstance(result, ToolOutput):
+        return result
+    if needs_thread(result):
+        return await call_in_thread(name, read_result, result, max_chars)
+    return read_result(result, max_chars)
+
+
+async def _items_of(items: AsyncIterable[Any], max_chars: int) -> list[Any]:
+    """Read an asynchronous iterator; an endless one as far as the text may be long."""
+    read: list[Any] = []
+    async with closing(aiter(items)) as iterator:
+        async for item in iterator:
+            read.append(item)
+            if len(read) > max_chars:
+                break
+    return read
 
 
 def _name_in(spec: ToolSpec) -> Json:

@@ -469,6 +469,7 @@ async def test_a_turn_is_a_tree(sdk: Sdk, scripted_server: ScriptedServer) -> No
         "gen_ai.tool.type": "function",
     }
     assert known(sdk.spans[4]) == {
+        "adapters.attempts": 2,
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.response.id": "chatcmpl-1",
@@ -476,6 +477,26 @@ async def test_a_turn_is_a_tree(sdk: Sdk, scripted_server: ScriptedServer) -> No
         "gen_ai.usage.input_tokens": 14,
         "gen_ai.usage.output_tokens": 6,
     }
+
+
+async def test_a_turn_that_fails_has_its_sums(sdk: Sdk, scripted_server: ScriptedServer) -> None:
+    """The span of a turn carries what its requests cost, also if a later one failed."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "cost": 0.25}
+    called = answer(calls=[WEATHER], usage=usage)
+
+    async def call_tool(name: str, arguments: dict[str, Any]) -> str:
+        return "5 degrees"
+
+    async with provider_of(scripted_server, "home", called, called, NO) as provider:
+        with pytest.raises(InternalServerError):
+            _ = [event async for event in run_turn(provider, ask(), TOOLS, call_tool)]
+
+    turn = next(span for span in sdk.spans if span.name == "invoke_agent")
+    assert turn.status.status_code == StatusCode.ERROR
+    attributes = known(turn)
+    assert attributes["error.type"] == "InternalServerError"
+    assert (attributes["gen_ai.usage.input_tokens"], attributes["gen_ai.usage.output_tokens"]) == (14, 6)
+    assert (attributes["adapters.attempts"], attributes["adapters.cost"]) == (2, 0.5)
 
 
 async def test_a_tool_that_fails(sdk: Sdk, scripted_server: ScriptedServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import contextvars
 import json
@@ -10,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["adapters.testing.plugin"]
 
 CLOCK: ToolSpec = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
-GIVEN_UP = "The tool {} took longer than 0.05 seconds and was given up; it may or may not have taken effect."
+TIMED_OUT = "The tool {} timed out after 0.05 seconds; its effect is unknown."
 INTERRUPTED = "The turn was interrupted before this tool finished; it may or may not have taken effect."
 
 user: contextvars.ContextVar[str] = contextvars.ContextVar("user")
@@ -204,6 +206,120 @@ async def test_what_does_not_fit_goes_back(turns: Turns) -> None:
     assert [event.failed for event in events if isinstance(event, ToolResult)] == [True] * 4
 
 
+class Stream:
+    """An object whose call is an asynchronous iterator."""
+
+    def __call__(self) -> AsyncIterator[str]:
+        """Stream two texts."""
+        return stream()
+
+
+async def stream() -> AsyncIterator[str]:
+    """Stream two texts."""
+    for text in ("a", "b"):
+        await asyncio.sleep(0)
+        yield text
+
+
+async def endless() -> AsyncIterator[int]:
+    """Never end."""
+    while True:
+        yield 7
+
+
+def numbers() -> Iterator[bool]:
+    """Say in which thread each number is made."""
+    for _ in range(2):
+        yield threading.current_thread() is threading.main_thread()
+
+
+async def lazy() -> Iterator[bool]:
+    """Return an iterator."""
+    return numbers()
+
+
+async def test_iterators_are_read_within_the_time_of_the_tool(turns: Turns, block: Callable[[], None]) -> None:
+    """An iterator runs in a thread, not on the event loop; one that hangs is a tool that hangs."""
+
+    def hangs() -> Iterator[int]:
+        yield 1
+        block()
+
+    tools = [numbers, hangs, lazy, stream, Tool(endless, max_result_chars=5), Tool(Stream(), name="object")]
+    names = ["numbers", "hangs", "lazy", "stream", "endless", "object"]
+    await turns.run([(name, {}) for name in names], tools, tool_timeout_s=1)
+
+    assert turns.results == [
+        "[false, false]",
+        "The tool hangs timed out after 1 seconds; its effect is unknown.",
+        "[false, false]",
+        "a\nb",
+        "[7, 7\n[This result was cut: these are the first 5 of 18 characters.]",
+        "a\nb",
+    ]
+
+
+async def test_result_that_is_too_long(turns: Turns) -> None:
+    """It is cut, also that of a definition, and the model is told so; a tool may have a limit of its own."""
+
+    def long() -> str:
+        return "x" * 20
+
+    async def call_tool(name: str, arguments: dict[str, Any]) -> Iterator[str]:
+        return iter(["y" * 20])
+
+    tools = [long, Tool(long, name="longer", max_result_chars=15), CLOCK]
+    await turns.run([("long", {}), ("longer", {}), ("clock", {})], tools, call_tool, max_result_chars=10)
+
+    note = "\n[This result was cut: these are the first {} of 20 characters.]"
+    assert turns.results == ["x" * 10 + note.format(10), "x" * 15 + note.format(15), "y" * 10 + note.format(10)]
+
+
+async def test_null_for_an_argument_that_is_left_out(turns: Turns) -> None:
+    """A tool with a schema of its own does not get a null that the schema excludes."""
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "unit": {"type": "string"}, "note": {"type": ["string", "null"]}},
+        "required": ["city"],
+    }
+
+    def raw(**arguments: Any) -> dict[str, Any]:
+        return arguments
+
+    await turns.run([("raw", {"city": None, "unit": None, "note": None})], [Tool(raw, parameters=schema)])
+
+    assert turns.results == ['{"city": null, "note": null}']
+
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(16)
+PICTURE_PART = {
+    "type": "image_url",
+    "image_url": {"url": "data:image/png;base64," + base64.b64encode(PICTURE).decode()},
+}
+
+
+def camera(room: str) -> list[Any]:
+    """Take a picture."""
+    return [room, PICTURE]
+
+
+@pytest.mark.parametrize("where", ["user", "tool", "none"])
+async def test_pictures(turns: Turns, where: Literal["user", "tool", "none"]) -> None:
+    """A picture is shown behind the results, in the result, or not at all; its text is never the data."""
+    calls: list[tuple[str, dict[str, Any]]] = [("camera", {"room": "hall"}), ("lights_off", {"room": "hall"})]
+    events = await turns.run([*calls, ("camera", {"room": "hall"})], [camera, lights_off], tool_images=where)
+
+    results = [event for event in events if isinstance(event, ToolResult)]
+    assert [result.images for result in results] == [(PICTURE_PART,), (), (PICTURE_PART,)]
+    assert results[0].content == "hall\n[image, image/png]"
+    contents = [message["content"] for message in turns.messages[2:-1]]
+    text = "hall\n[image, image/png]"
+    shown = [{"type": "text", "text": text}, PICTURE_PART] if where == "tool" else text
+    behind = [[{"type": "text", "text": "These are the images that the tools returned, in order."}, PICTURE_PART]]
+    assert contents == [shown, "done", shown, *(behind if where == "user" else [])]
+    assert [message["role"] for message in turns.messages[5:]] == ["user", "assistant"][where != "user" :]
+
+
 async def test_no_tools_at_all(turns: Turns) -> None:
     """A model that calls although nothing was offered is told so."""
     await turns.run([("clock", {})], [])
@@ -301,6 +417,11 @@ async def test_two_of_a_name_one_of_them_defined(turns: Turns) -> None:
         pytest.param(ValueError("no such city"), "The tool fail failed: no such city", id="error"),
         pytest.param(StopIteration(), "The tool fail failed: coroutine raised StopIteration", id="StopIteration"),
         pytest.param(asyncio.CancelledError(), INTERRUPTED, id="CancelledError"),
+        pytest.param(
+            ExceptionGroup("unhandled", [ExceptionGroup("x", [ConnectionError("upstream unavailable")]), OSError()]),
+            "The tool fail failed: ConnectionError: upstream unavailable; OSError",
+            id="ExceptionGroup",
+        ),
     ],
 )
 async def test_errors_of_a_thread(turns: Turns, error: BaseException, said: str) -> None:
@@ -314,16 +435,27 @@ async def test_errors_of_a_thread(turns: Turns, error: BaseException, said: str)
     assert turns.results == [said]
 
 
-async def test_a_thread_that_ends_the_program(turns: Turns) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(SystemExit(3), "The tool leave failed: 3", id="alone"),
+        pytest.param(
+            BaseExceptionGroup("", [ValueError("x"), SystemExit(3)]),
+            "The tool leave failed: ValueError: x; SystemExit: 3",
+            id="in a group",
+        ),
+    ],
+)
+async def test_a_thread_that_ends_the_program(turns: Turns, error: BaseException, said: str) -> None:
     """``SystemExit`` ends the turn where it is awaited, and the history is whole."""
 
     def leave() -> None:
-        raise SystemExit(3)
+        raise error
 
     with pytest.raises(SystemExit):
         await turns.run([("leave", {})], [leave])
 
-    assert turns.results == ["The tool leave failed: 3"]
+    assert turns.results == [said]
 
 
 async def test_a_tool_that_takes_too_long(
@@ -350,13 +482,54 @@ async def test_a_tool_that_takes_too_long(
     with caplog.at_level(logging.WARNING, "adapters"):
         events = await turns.run(calls, tools, tool_timeout_s=0.05)
 
-    assert turns.results == [*map(GIVEN_UP.format, ("sleeps", "stubborn", "block")), "in time"]
+    assert turns.results == [*map(TIMED_OUT.format, ("sleeps", "stubborn", "block")), "in time"]
     assert [event.failed for event in events if isinstance(event, ToolResult)] == [True, True, True, False]
     assert stopped == ["sleeps"]
     assert sorted(record.getMessage() for record in caplog.records) == [
-        "The thread 'tool block' cannot be stopped; it is left to itself",
-        "The tool stubborn does not stop when it is cancelled; it is left to itself",
+        "The tool block runs in a thread, which cannot be stopped; it is abandoned",
+        "The tool stubborn ignores its cancellation; it is abandoned",
     ]
+
+
+async def test_a_partial_that_takes_too_long(
+    turns: Turns, block: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its arguments, such as a key, are neither in the log nor in the name of its thread."""
+
+    def fetch(api_key: str) -> None:
+        block()
+
+    tool = Tool(partial(fetch, api_key="sk-secret"), name="fetch")
+    with caplog.at_level(logging.DEBUG, "adapters"):
+        await turns.run([("fetch", {})], [tool], tool_timeout_s=0.05)
+
+    assert "sk-secret" not in caplog.text + repr(tool) + " ".join(thread.name for thread in threading.enumerate())
+    assert "tool fetch" in [thread.name for thread in threading.enumerate()]
+
+
+async def test_a_tool_that_hangs_leaves_few_threads(turns: Turns, block: Callable[[], None]) -> None:
+    """Its threads are limited; the model reads that further calls were not run, and other tools still run."""
+
+    def hang(number: int) -> None:
+        block()
+
+    def works() -> str:
+        return "fine"
+
+    results: list[str] = []
+    for _ in range(3):
+        turns.messages = [{"role": "user", "content": "do it"}]
+        calls: list[tuple[str, dict[str, Any]]] = [("hang", {"number": number}) for number in range(50)]
+        await turns.run([*calls, ("works", {})], [hang, works], tool_timeout_s=0.2)
+        results += turns.results
+
+    assert len([thread for thread in threading.enumerate() if thread.name == "tool hang"]) == 32
+    assert Counter(results) == {
+        "fine": 3,
+        "The tool hang timed out after 0.2 seconds; its effect is unknown.": 32,
+        "The tool hang was not run: 32 other calls of it are still running": 18,
+        "The tool hang was not run: 32 earlier calls of it are still running": 100,
+    }
 
 
 @pytest.mark.parametrize("way", ["cancelled", "closed"])
@@ -429,7 +602,7 @@ def test_a_thread_that_outlives_the_loop(scripted_server: ScriptedServer) -> Non
     thread.join(60)
 
     assert not thread.is_alive()
-    assert turns.results[0].startswith("The tool block took longer than 0.01 seconds")
+    assert turns.results[0].startswith("The tool block timed out after 0.01 seconds")
 
 
 async def test_filler(turns: Turns) -> None:
