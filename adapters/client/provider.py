@@ -195,6 +195,9 @@ class LiteLLMProvider(LLMProvider):
             _logger.info("%s: warmup failed, the first request may be slower: %s", self.provider_name, error)
         self._is_warm = True
 
+    async def _probe(self) -> None:
+        await self._transport.prewarm(is_probe=True)
+
     async def _load(self) -> None:
         await self._transport.load()
 

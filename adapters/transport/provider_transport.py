@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_REFUSALS = (401, 402, 403, 429)  # of any request with this key
+_FIRST_SERVER_FAILURE = 500
 _FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
 _LONGEST_LIST_BYTES = 4_000_000  # of models: OpenRouter's is 1 MB; read to its end, the connection can be used again
 _NO_JSON = "sent no JSON. Please check base_url."
@@ -122,20 +124,25 @@ class ProviderTransport:
             raise failures.incomplete(_NO_JSON, self.endpoint)
         return documents[0]
 
-    async def prewarm(self) -> bytes:
+    async def prewarm(self, *, is_probe: bool = False) -> bytes:
         """Load LiteLLM with all that it loads late, then open the connection that the first request will use.
+
+        Args:
+            is_probe: Whether the status counts. Without it any response will do: not every server lists its models,
+                and not every key may see the list.
 
         Returns:
             The server's list of models as it came; b"" if it sends none, or one that is too long.
 
         Raises:
-            APIError: If the server cannot be reached.
+            APIError: If the server cannot be reached or, for a probe, would refuse a request as well.
         """
         await self._open(is_cold=True)  # without a limit: a large local model loads for minutes
         deadlines = Deadlines(self._config.timeouts, streamed=True)
-        # Any answer will do: it is the open connection that counts, and the key must not go astray for it. With HEAD a
-        # server that sends a body all the same would break the next request.
+        # Not HEAD: a server that sends a body all the same would break the next request.
         response = await self._get("/models", deadlines)
+        if is_probe and (response.status in _REFUSALS or response.status >= _FIRST_SERVER_FAILURE):
+            await self._body_of(response, deadlines)  # raises
         listed = await self._wait(deadlines, response.read_up_to(_LONGEST_LIST_BYTES))
         response.release()
         return listed if response.status < _FIRST_FAILURE and len(listed) < _LONGEST_LIST_BYTES else b""

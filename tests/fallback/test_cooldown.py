@@ -1,4 +1,4 @@
-"""``adapters.fallback.cooldown``: who rests is looked for in the background, and nothing is left behind."""
+"""``adapters.fallback.cooldown``: failed providers are probed in the background, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -40,11 +40,14 @@ def _provider(name: str, base_url: str) -> LLMProvider:
     return create_provider("openai_compatible", model="m", name=name, base_url=base_url, retry={"attempts": 1})
 
 
-@pytest.mark.usefixtures("litellm_is_loaded")
-async def test_a_resting_provider_is_looked_for_and_comes_back(
+_real = pytest.mark.usefixtures("litellm_is_loaded")
+
+
+@_real
+async def test_a_provider_comes_back_after_a_good_probe(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One cheap request in the background finds it again, and the log tells each step."""
+    """One cheap request in the background ends the cooldown, and the log shows each step."""
     models = reply({"data": []})
     first = _provider("first", server.add("first", reply({}, "503 Service Unavailable"), models, answer("Back.")))
     second = _provider("second", server.add("second", answer("It is warm.")))
@@ -64,9 +67,11 @@ async def test_a_resting_provider_is_looked_for_and_comes_back(
     ]
 
 
-@pytest.mark.usefixtures("litellm_is_loaded")
-async def test_one_that_cannot_be_found_rests_on(server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
-    """It is looked for again and again, and no person waits for it meanwhile."""
+@_real
+async def test_an_unreachable_provider_stays_in_cooldown(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is probed again and again, and no user's request waits for it meanwhile."""
     away = _provider("away", "http://127.0.0.1:9/v1")
     second = _provider("second", server.add("second", answer("It is warm.")))
 
@@ -82,9 +87,56 @@ async def test_one_that_cannot_be_found_rests_on(server: ScriptedServer, caplog:
     ]
 
 
-@pytest.mark.usefixtures("litellm_is_loaded")
-async def test_closing_ends_a_search(server: ScriptedServer) -> None:
-    """A request in the background ends with the group, which leaves no task."""
+@_real
+@pytest.mark.parametrize(
+    ("status", "is_available"),
+    [
+        pytest.param("200 OK", True, id="200"),
+        pytest.param("404 Not Found", True, id="404: it lists no models"),
+        pytest.param("405 Method Not Allowed", True, id="405: as above"),
+        pytest.param("401 Unauthorized", False, id="401"),
+        pytest.param("402 Payment Required", False, id="402"),
+        pytest.param("403 Forbidden", False, id="403"),
+        pytest.param("429 Too Many Requests", False, id="429"),
+        pytest.param("500 Internal Server Error", False, id="500"),
+        pytest.param("502 Bad Gateway", False, id="502"),
+        pytest.param("503 Service Unavailable", False, id="503"),
+        pytest.param("529 Overloaded", False, id="529"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True], ids=["provider", "group"])
+async def test_the_status_of_a_probe_counts(
+    server: ScriptedServer, status: str, *, is_available: bool, nested: bool
+) -> None:
+    """A server that would refuse any request is not available; otherwise a user's request would find that out."""
+    broken, models = reply({}, "503 Service Unavailable"), reply({"error": {"message": "secret"}}, status)
+    first = _provider("first", server.add("first", broken, models))
+    second = _provider("second", server.add("second", answer("It is warm.")))
+
+    async with FallbackProvider([FallbackProvider([first]) if nested else first, second], cooldown_s=0.02) as provider:
+        await provider.chat(_MESSAGES)
+        assert await until(lambda: len(server.seen["first"].paths) >= (2 if is_available else 3))
+        if is_available:
+            assert await until(lambda: not provider._cooldowns.has(0))
+        assert provider._cooldowns.has(0) is not is_available
+
+
+@_real
+@pytest.mark.parametrize("nested", [False, True], ids=["provider", "group"])
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "503 Service Unavailable"])
+async def test_the_status_of_a_prewarm_does_not_count(server: ScriptedServer, status: str, *, nested: bool) -> None:
+    """Not every key may list the models, so the first request is not kept from the preferred provider."""
+    first = _provider("first", server.add("first", reply({}, status), answer("Hi.")))
+    second = _provider("second", server.add("second", answer("It is warm.")))
+
+    async with FallbackProvider([FallbackProvider([first]) if nested else first, second]) as provider:
+        await provider.prewarm()
+        assert (await provider.chat(_MESSAGES)).content == "Hi."
+
+
+@_real
+async def test_closing_the_group_cancels_a_probe(server: ScriptedServer) -> None:
+    """The request in the background ends with the group, which leaves no task."""
     first = _provider("first", server.add("first", reply({}, "503 Service Unavailable"), ("hang",)))
     second = _provider("second", server.add("second", answer("It is warm.")))
 
@@ -97,22 +149,22 @@ async def test_closing_ends_a_search(server: ScriptedServer) -> None:
 
 
 class _Plain(LLMProvider):
-    """A provider that fails with a wrong key, or answers; its ``prewarm`` waits until it may go on."""
+    """A provider that fails with a wrong key, or answers; its ``prewarm`` waits until it is released."""
 
     model = "plain"
 
     def __init__(self, name: str = "plain", *, fails: bool = False, held: bool = False) -> None:
         self._name = name
         self.fails = fails
-        self.looked_for = 0
-        self.prewarm_error: Exception | None = None
-        self._may_go_on = asyncio.Event()
+        self.probes = 0
+        self.probe_error: Exception | None = None
+        self.released = asyncio.Event()
         if not held:
-            self._may_go_on.set()
+            self.released.set()
 
     @property
     def provider_name(self) -> str:
-        """The name that was given."""
+        """The given name."""
         return self._name
 
     async def chat(self, messages: Any, tools: Any = None, **kwargs: Any) -> LLMResponse:
@@ -122,74 +174,74 @@ class _Plain(LLMProvider):
         return LLMResponse(f"{self._name} got {len(messages)}, {tools}, {kwargs}")
 
     def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
-        """Not asked here."""
+        """Not used here."""
         raise NotImplementedError
 
     async def prewarm(self) -> None:
-        """Note it."""
-        self.looked_for += 1
-        await self._may_go_on.wait()
-        if self.prewarm_error is not None:
-            raise self.prewarm_error
+        """Count the probe, wait, and fail if there is an error."""
+        self.probes += 1
+        await self.released.wait()
+        if self.probe_error is not None:
+            raise self.probe_error
 
 
 async def _answered_by(provider: LLMProvider) -> str:
     return ((await provider.chat(_MESSAGES)).content or "").partition(" ")[0]
 
 
-async def test_a_provider_that_answers_needs_no_search() -> None:
-    """When the others fail the resting one is asked after all; its answer ends its rest and the search for it."""
+async def test_a_response_ends_the_cooldown_and_its_probe() -> None:
+    """If the other providers fail, one in cooldown is asked after all; when it answers, no probe is needed."""
     first, second = _Plain("first", fails=True, held=True), _Plain("second")
     async with FallbackProvider([first, second], cooldown_s=0.01) as provider:
         assert await _answered_by(provider) == "second"
-        assert await until(lambda: first.looked_for)
+        assert await until(lambda: first.probes)
         first.fails, second.fails = False, True
 
         assert await _answered_by(provider) == "first"
         assert await until(lambda: len(asyncio.all_tasks()) == 1)
         assert await _answered_by(provider) == "first"
 
-    assert first.looked_for == 1
+    assert first.probes == 1
 
 
-async def test_nothing_is_left_of_a_group_that_nobody_closes(capfd: pytest.CaptureFixture[str]) -> None:
-    """A rest is a timer that holds nobody: the group goes when its owner does, and nothing is asked any more."""
+async def test_a_group_that_is_dropped_leaves_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """A cooldown is a timer that keeps nothing alive: without its group nothing is probed."""
     first = _Plain("first", fails=True)
     group = FallbackProvider([first, _Plain("second")], cooldown_s=0.05)
     assert await _answered_by(group) == "second"
-    gone = weakref.ref(group)
+    dropped = weakref.ref(group)
 
     del group
     gc.collect()
     await asyncio.sleep(0.1)
 
-    assert gone() is None
-    assert first.looked_for == 0
+    assert dropped() is None
+    assert first.probes == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_its_event_loop_time_alone_decides(capfd: pytest.CaptureFixture[str]) -> None:
-    """An agent may run one loop after the other; nobody looks for a provider on one that has ended."""
+def test_without_its_event_loop_a_cooldown_ends_with_time(capfd: pytest.CaptureFixture[str]) -> None:
+    """An agent may run one event loop after another; nothing is probed on one that is closed."""
     first, second = _Plain("first", fails=True), _Plain("second")
     provider = FallbackProvider([first, second], cooldown_s=0.5)
 
-    async def look_for_it() -> None:
+    async def wait_for_a_probe() -> None:
         await provider.chat(_MESSAGES)
-        await until(lambda: first.looked_for)
+        await until(lambda: first.probes)
 
     assert asyncio.run(_answered_by(provider)) == "second"
     first.fails = False
     assert asyncio.run(_answered_by(provider)) == "second"
-    assert first.looked_for == 0
+    assert first.probes == 0
     asyncio.run(asyncio.sleep(0.55))
     assert asyncio.run(_answered_by(provider)) == "first"
 
     first.fails = True
-    first._may_go_on = asyncio.Event()
-    asyncio.run(look_for_it())
+    first.released = asyncio.Event()
+    asyncio.run(wait_for_a_probe())
     asyncio.run(provider.aclose())
-    assert first.looked_for == 1
+    assert first.probes == 1
     assert capfd.readouterr() == ("", "")
 
 
@@ -201,7 +253,7 @@ async def test_a_cooldown_may_be_ended_from_another_loop() -> None:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     loop.call_soon_threadsafe(cooldowns.begin, 0, _ERROR)
-    assert await until(lambda: first.looked_for)
+    assert await until(lambda: first.probes)
 
     cooldowns.end(0)
 
@@ -211,7 +263,7 @@ async def test_a_cooldown_may_be_ended_from_another_loop() -> None:
     loop.call_soon_threadsafe(loop.stop)
     await asyncio.to_thread(thread.join)
     loop.close()
-    assert first.looked_for == 1
+    assert first.probes == 1
 
 
 async def test_a_probe_that_was_overtaken_changes_nothing() -> None:
@@ -259,10 +311,10 @@ async def test_a_failed_probe_waits_for_what_the_server_names() -> None:
     first = _Plain("first", held=True)
     cooldowns = Cooldowns([first], 0.01)
     cooldowns.begin(0, _ERROR)
-    assert await until(lambda: first.looked_for)
+    assert await until(lambda: first.probes)
 
-    first.prewarm_error = RateLimitError("No.", provider="first", model="m", retry_after_s=90)
-    first._may_go_on.set()
+    first.probe_error = RateLimitError("No.", provider="first", model="m", retry_after_s=90)
+    first.released.set()
 
     timer = cooldowns._cooldowns[0].timer
     assert await until(lambda: cooldowns._cooldowns[0].timer is not timer)
@@ -273,14 +325,14 @@ async def test_a_failed_probe_waits_for_what_the_server_names() -> None:
 async def test_a_cooldown_ends_although_all_probes_fail(caplog: pytest.LogCaptureFixture) -> None:
     """A probe may be wrong: a key that may not list models can still chat. So a request is tried at last."""
     first = _Plain("first")
-    first.prewarm_error = ValueError("secret")
+    first.probe_error = ValueError("secret")
     cooldowns = Cooldowns([first], 0.01, longest_s=0.05)
     with caplog.at_level("INFO", logger="adapters"):
         cooldowns.begin(0, _ERROR)
         assert cooldowns.has(0)
         assert await until(lambda: not cooldowns.has(0))
 
-    assert first.looked_for >= 1
+    assert first.probes >= 1
     assert caplog.messages[-1] == "first is asked in its place again, though it failed its last probe (ValueError)."
 
 

@@ -27,7 +27,10 @@ from adapters import (
     IncompleteResponseError,
     InternalServerError,
     NotFoundError,
+    PaymentRequiredError,
+    PermissionDeniedError,
     ProviderConfig,
+    RateLimitError,
 )
 from adapters.local import LocalServer
 from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, answer, event, http, http_chunk, raw_stream, reply, said
@@ -328,6 +331,29 @@ async def test_prewarm_takes_any_answer(server: Counting, status: str) -> None:
     await connection.prewarm()
 
     assert server.seen["case"].paths == ["/case/v1/models"]
+    await connection.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("401 Unauthorized", AuthenticationError),
+        ("402 Payment Required", PaymentRequiredError),
+        ("403 Forbidden", PermissionDeniedError),
+        ("429 Too Many Requests", RateLimitError),
+        ("503 Service Unavailable", InternalServerError),
+    ],
+)
+async def test_a_probe_takes_no_refusal(server: Counting, status: str, expected: type[APIError]) -> None:
+    """A probe raises what a request would raise, and closes its connection."""
+    settings = config(server.add("case", (http(b"", status, retry_after="7"),)))
+    connection = ProviderTransport(settings)
+
+    with pytest.raises(expected) as caught:
+        await connection.prewarm(is_probe=True)
+
+    assert caught.value.retry_after_s == 7
+    assert_clean(caught.value)
     await connection.aclose()
 
 
