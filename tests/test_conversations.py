@@ -1,26 +1,31 @@
-"""Several conversations on one provider: what goes back with a call is what came with it, never another's.
+"""Several conversations on one provider: a call is sent back with its own provider fields and no others.
 
-vLLM, SGLang and Kimi use the id ``functions.get_weather:0`` in every conversation, so an id says nothing about whose
-call it is. Each test reads the requests that reached the server.
+vLLM, SGLang and Kimi use the id ``functions.get_weather:0`` in every conversation, so an id does not identify a call.
+Most tests compare the requests that reached the server.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters import FallbackProvider, ToolCall, ToolCallDone, create_provider, run_turn
+from adapters import FallbackProvider, LLMProvider, ToolCall, ToolCallDone, create_provider, run_turn
+from adapters.response.assembler import ResponseAssembler
+from adapters.response.chunks import parse_chunk
 from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, STOP, answer, call, event, http_chunk, reply, said
+from adapters.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from adapters import LLMProvider
     from adapters.testing import ScriptedServer, Step
     from adapters.types import Message, ToolSpec
 
@@ -40,8 +45,8 @@ TOOLS: list[ToolSpec] = [
 ]
 
 
-def thoughtful(person: str, *, calls: int = 1) -> Step:
-    """Calls with a thought of their own: beside the message, beside each call and inside its function."""
+def call_with_fields(person: str, *, calls: int = 1) -> Step:
+    """Script a response with fields of its message, of each call and of each function."""
     made = []
     for number in range(calls):
         extra = {"google": {"signature": person}}
@@ -51,16 +56,16 @@ def thoughtful(person: str, *, calls: int = 1) -> Step:
     return answer(calls=made, reasoning_content=f"{person} has a secret.")
 
 
-OTHERS = [thoughtful(f"caller {number}", calls=CALLS_OF_OTHERS) for number in range(ANSWERS_OF_OTHERS)]
+OTHERS = [call_with_fields(f"caller {number}", calls=CALLS_OF_OTHERS) for number in range(ANSWERS_OF_OTHERS)]
 
 
 def question(person: str) -> list[Message]:
-    """The beginning of a conversation; all begin alike but for the person's name."""
+    """Return the first message of a conversation; only the name differs."""
     return [{"role": "user", "content": f"It is {person}. How warm is it in Oslo?"}]
 
 
 def assert_sent_back(message: Message, person: str, arguments: str = '{"city": "Oslo"}') -> None:
-    """The assistant message holds what came with this person's call, and its call is as it was made."""
+    """Check that the assistant message has the call of this person, and its fields."""
     assert message["reasoning_content"] == f"{person} has a secret."
     function = {"name": "get_weather", "arguments": arguments, "mark": person}
     extra = {"google": {"signature": person}}
@@ -71,7 +76,7 @@ def assert_sent_back(message: Message, person: str, arguments: str = '{"city": "
 
 @pytest.fixture
 async def open_provider(scripted_server: ScriptedServer) -> AsyncIterator[Callable[..., LLMProvider]]:
-    """Opens a provider, or a group of one, that talks to these steps."""
+    """Open a provider, or a group of one, whose server plays these steps."""
     async with AsyncExitStack() as stack:
 
         def make(way: str, *steps: Step, case: str = "state") -> LLMProvider:
@@ -89,36 +94,36 @@ EVERY_PROVIDER = pytest.mark.parametrize("way", ["provider", "group"])
 
 
 async def ask_for_others(provider: LLMProvider) -> None:
-    """Have 500 calls made in other conversations."""
+    """Make 500 calls in other conversations."""
     for number in range(ANSWERS_OF_OTHERS):
         response = await provider.chat(question(f"caller {number}"), TOOLS)
         assert len(response.tool_calls) == CALLS_OF_OTHERS
 
 
-async def calls_of_chat(provider: LLMProvider, messages: list[Message]) -> list[ToolCall]:
-    """Ask as CAAL does."""
+async def use_chat(provider: LLMProvider, messages: list[Message]) -> list[ToolCall]:
+    """Use ``chat``, as CAAL does."""
     return (await provider.chat(messages=messages, tools=TOOLS)).tool_calls
 
 
-async def calls_of_events(provider: LLMProvider, messages: list[Message]) -> list[ToolCall]:
-    """Ask for events."""
+async def use_events(provider: LLMProvider, messages: list[Message]) -> list[ToolCall]:
+    """Use ``stream_events``."""
     events = provider.stream_events(messages, TOOLS)
     return [event.tool_call async for event in events if isinstance(event, ToolCallDone)]
 
 
 def written(provider: LLMProvider, calls: list[ToolCall]) -> list[Message]:
-    """The messages of calls and results, as an agent has them written that keeps our values."""
+    """Return the messages of calls and results, written by the provider from ``ToolCall`` values."""
     results = [provider.format_tool_result("12 C", tool_call.id, tool_call.name) for tool_call in calls]
     return [provider.format_tool_call_message(None, calls), *results]
 
 
 @EVERY_PROVIDER
-@pytest.mark.parametrize("ask", [calls_of_chat, calls_of_events], ids=["chat", "stream_events"])
+@pytest.mark.parametrize("ask", [use_chat, use_events], ids=["chat", "stream_events"])
 async def test_fields_travel_with_the_values(
     way: str, ask: Any, open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """Two conversations with equal calls and 500 calls of others in between each get their own fields back."""
-    provider = open_provider(way, thoughtful("Anna"), thoughtful("Bob"), *OTHERS, answer("12 C."))
+    """Two conversations with equal calls, and 500 other calls in between, each send their own fields back."""
+    provider = open_provider(way, call_with_fields("Anna"), call_with_fields("Bob"), *OTHERS, answer("12 C."))
     anna, bob = question("Anna"), question("Bob")
     calls_for_anna = await ask(provider, anna)
     calls_for_bob = await ask(provider, bob)
@@ -138,8 +143,8 @@ async def test_fields_travel_with_the_values(
 async def test_fields_travel_through_a_turn(
     way: str, open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """A turn that waits for its tool while others call sends back what came with its own call."""
-    provider = open_provider(way, thoughtful("Anna"), thoughtful("Bob"), *OTHERS, answer("12 C."))
+    """A turn whose tool waits for other turns sends the fields of its own call back."""
+    provider = open_provider(way, call_with_fields("Anna"), call_with_fields("Bob"), *OTHERS, answer("12 C."))
     busy = False
 
     async def get_weather(city: str) -> str:
@@ -168,12 +173,12 @@ async def test_fields_travel_through_a_turn(
 async def test_fields_travel_to_another_provider(
     open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """When another provider of a group goes on, it gets what came with this call, and not what it remembers."""
-    home = open_provider("provider", thoughtful("Anna"), reply({"error": "down"}, "503 Down"), case="home")
-    away = open_provider("provider", thoughtful("Bob"), answer("12 C."), case="away")
+    """After a failover the next provider gets the fields of this conversation, not those that it remembers."""
+    home = open_provider("provider", call_with_fields("Anna"), reply({"error": "down"}, "503 Down"), case="home")
+    away = open_provider("provider", call_with_fields("Bob"), answer("12 C."), case="away")
     group, anna = FallbackProvider([home, away]), question("Anna")
-    calls = await calls_of_chat(group, anna)
-    await calls_of_chat(away, question("Bob"))
+    calls = await use_chat(group, anna)
+    await use_chat(away, question("Bob"))
     anna += written(group, calls)
 
     await group.chat(anna, TOOLS)
@@ -184,12 +189,12 @@ async def test_fields_travel_to_another_provider(
 async def test_a_call_without_fields_gets_none(
     open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """A call that came alone goes back alone, also if an equal one of another conversation came with a thought."""
+    """A call without fields is sent back without, even if an equal call of another conversation has some."""
     alone = answer(calls=[call("get_weather", '{"city": "Oslo"}', COUNTED_ID)])
-    provider = open_provider("provider", alone, thoughtful("Bob"), answer("12 C."))
+    provider = open_provider("provider", alone, call_with_fields("Bob"), answer("12 C."))
     anna = question("the same")
-    calls = await calls_of_chat(provider, anna)
-    await calls_of_chat(provider, question("the same"))
+    calls = await use_chat(provider, anna)
+    await use_chat(provider, question("the same"))
     anna += written(provider, calls)
 
     await provider.chat(anna, TOOLS)
@@ -199,7 +204,7 @@ async def test_a_call_without_fields_gets_none(
 
 
 async def test_fields_of_a_message_ride_on_its_first_call(open_provider: Callable[..., LLMProvider]) -> None:
-    """What belongs to the whole message is kept once; calls are equal whatever came with them."""
+    """Fields of the message are kept by the first call, and fields do not count for equality and ``repr``."""
     pair = [call("get_weather", '{"city": "Oslo"}', "a"), call("get_weather", '{"city": "Rome"}', "b", signature="s")]
     provider = open_provider("provider", answer(calls=pair, reasoning="Two cities."))
 
@@ -233,9 +238,9 @@ async def test_fields_survive_storage(
     open_provider: Callable[..., LLMProvider],
     scripted_server: ScriptedServer,
 ) -> None:
-    """A call that was stored and read by another process still has what must go back with it."""
-    provider = open_provider("provider", thoughtful("Anna"), case="first")
-    calls = await calls_of_chat(provider, question("Anna"))
+    """A stored ``ToolCall`` keeps its fields."""
+    provider = open_provider("provider", call_with_fields("Anna"), case="first")
+    calls = await use_chat(provider, question("Anna"))
     another = open_provider("provider", answer("12 C."))
 
     await another.chat([*question("Anna"), *written(another, [copied(tool_call) for tool_call in calls])], TOOLS)
@@ -244,7 +249,7 @@ async def test_fields_survive_storage(
 
 
 def written_by_hand(calls: list[ToolCall], arguments: str = '{"city": "Oslo"}') -> list[Message]:
-    """The messages of calls and results as an agent writes them that keeps id, name and arguments alone."""
+    """Return the messages of calls and results with id, name and arguments only."""
     plain = [
         {"id": made.id, "type": "function", "function": {"name": made.name, "arguments": arguments}} for made in calls
     ]
@@ -256,11 +261,11 @@ def written_by_hand(calls: list[ToolCall], arguments: str = '{"city": "Oslo"}') 
 async def test_plain_messages_get_their_fields_from_memory(
     way: str, open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """A provider remembers what came with a call for an agent that writes its messages itself."""
-    provider = open_provider(way, thoughtful("Anna"), thoughtful("Bob"), *OTHERS, answer("12 C."))
+    """Messages without fields get them from the provider's memory."""
+    provider = open_provider(way, call_with_fields("Anna"), call_with_fields("Bob"), *OTHERS, answer("12 C."))
     anna, bob = question("Anna"), question("Bob")
-    anna += written_by_hand(await calls_of_chat(provider, anna), '{ "city":"Oslo" }')
-    bob += written_by_hand(await calls_of_chat(provider, bob), '{ "city":"Oslo" }')
+    anna += written_by_hand(await use_chat(provider, anna), '{ "city":"Oslo" }')
+    bob += written_by_hand(await use_chat(provider, bob), '{ "city":"Oslo" }')
     await ask_for_others(provider)
 
     await provider.chat(bob, TOOLS)
@@ -275,11 +280,11 @@ async def test_plain_messages_get_their_fields_from_memory(
 async def test_memory_attaches_nothing_that_is_ambiguous(
     way: str, open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """Two conversations that are equal word for word cannot be told apart, so neither gets a thought."""
-    provider = open_provider(way, thoughtful("Anna"), thoughtful("Bob"), answer("12 C."))
+    """Two conversations with equal texts and calls cannot be distinguished, so neither gets fields."""
+    provider = open_provider(way, call_with_fields("Anna"), call_with_fields("Bob"), answer("12 C."))
     anna, bob = question("the same"), question("the same")
-    anna += written_by_hand(await calls_of_chat(provider, anna))
-    bob += written_by_hand(await calls_of_chat(provider, bob))
+    anna += written_by_hand(await use_chat(provider, anna))
+    bob += written_by_hand(await use_chat(provider, bob))
 
     await provider.chat(anna, TOOLS)
 
@@ -289,12 +294,12 @@ async def test_memory_attaches_nothing_that_is_ambiguous(
 async def test_memory_knows_only_its_own_conversation(
     open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
 ) -> None:
-    """A call that another provider made gets nothing from one that remembers an equal call of another conversation."""
-    home = open_provider("provider", thoughtful("Anna"), reply({"error": "down"}, "503 Down"), case="home")
-    away = open_provider("provider", thoughtful("Bob"), answer("12 C."), case="away")
+    """After a failover a message without fields gets none of an equal call of another conversation."""
+    home = open_provider("provider", call_with_fields("Anna"), reply({"error": "down"}, "503 Down"), case="home")
+    away = open_provider("provider", call_with_fields("Bob"), answer("12 C."), case="away")
     group, anna, bob = FallbackProvider([home, away]), question("Anna"), question("Bob")
-    anna += written_by_hand(await calls_of_chat(group, anna))
-    bob += written_by_hand(await calls_of_chat(away, bob))
+    anna += written_by_hand(await use_chat(group, anna))
+    bob += written_by_hand(await use_chat(away, bob))
 
     await group.chat(anna, TOOLS)
 
@@ -302,7 +307,7 @@ async def test_memory_knows_only_its_own_conversation(
 
 
 async def test_a_stray_closing_mark_delays_no_other_answer(open_provider: Callable[..., LLMProvider]) -> None:
-    """One answer with a ``</think>`` that was never opened leaves the next one its pieces."""
+    """After one response with a stray ``</think>`` the next response is still streamed in pieces."""
     events = [event(each) for each in (said("One "), said("two."), STOP)]
     paused = (SSE_HEAD, http_chunk(events[0]), 0.1, http_chunk(events[1] + events[2] + DONE), SSE_END)
     provider = open_provider("provider", answer("Well.\n", "</think>\n\n", "Yes."), paused)
@@ -311,3 +316,35 @@ async def test_a_stray_closing_mark_delays_no_other_answer(open_provider: Callab
 
     assert "".join(first).endswith("Yes.")
     assert second == ["One ", "two."]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_VALUES = _JSON.filter(lambda value: value is not None)
+_NAMES = st.text("abcxyz_", min_size=2, max_size=6)
+_FIELDS = st.dictionaries(_NAMES, _VALUES, max_size=3)
+
+
+@given(st.lists(st.tuples(_FIELDS, _FIELDS), min_size=1, max_size=3), st.lists(_FIELDS, max_size=2), st.booleans())
+def test_fields_survive_json(
+    calls: list[tuple[dict[str, Any], dict[str, Any]]], details: list[dict[str, Any]], whole: bool
+) -> None:
+    """Whatever a server sends beside calls is in the message for the next request, after a round trip through JSON."""
+    sent = [
+        {"id": f"f:{number}", "type": "function", "function": {"name": "f", "arguments": "{}", **inner}, **beside}
+        for number, (beside, inner) in enumerate(calls)
+    ]
+    message = {"content": "Hm.", "tool_calls": sent, **({"reasoning_details": details} if details else {})}
+    assembler = ResponseAssembler(Endpoint("The server", "m"), {"f": {}}, wants_text=False, reasoning_first=False)
+    assembler.feed(parse_chunk({"choices": [{"message": message, "finish_reason": "tool_calls"}]}), whole=whole)
+    assembler.flush()
+    response = assembler.build().response
+
+    stored = json.loads(json.dumps([dataclasses.asdict(tool_call) for tool_call in response.tool_calls]))
+    restored = [ToolCall(**fields) for fields in stored]
+
+    formatted = LLMProvider.format_tool_call_message(None, "Hm.", restored)  # type: ignore[arg-type]  # it is not used
+    assert formatted == {"role": "assistant", **message}
