@@ -35,7 +35,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 CASSETTES = Path(__file__).parent.parent / "cassettes"
 
 _UNCLEAN_PREFIXES = ("ADAPTERS_", "GROQ_", "LITELLM_PROXY_", "OLLAMA_", "OPENAI_", "OPENROUTER_")
-_PROXIES = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+_NETWORK = frozenset(
+    ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
+)
 
 # The same examples at every run, so that nobody's change fails by chance; `nox -s fuzz` goes where nobody was before.
 settings.register_profile("tests", max_examples=25, deadline=None, derandomize=True)
@@ -96,9 +98,9 @@ def _shown(request: Request | None) -> str:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the keys, servers and proxies of whoever runs the tests."""
+    """Hide the keys, servers, proxies and certificates of the machine that runs the tests."""
     for name in list(os.environ):
-        if name.upper() in _PROXIES or name.upper().startswith(_UNCLEAN_PREFIXES):
+        if name.upper() in _NETWORK or name.upper().startswith(_UNCLEAN_PREFIXES):
             monkeypatch.delenv(name)
 
 

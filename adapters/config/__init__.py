@@ -1,7 +1,7 @@
-"""What a user may set, and where it is read from.
+"""The settings and where they are read from.
 
-``provider`` holds the settings of one provider and ``file`` those of a whole YAML file; ``kinds`` has what all
-providers of one kind share. Nothing here sends anything.
+``provider`` holds the settings of one provider, ``file`` those of a whole YAML file, ``kinds`` what all providers of
+one kind share.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from adapters.config.check import Report, check_config
 from adapters.config.file import Config, load_config
 from adapters.config.kinds import KINDS, Kind, KindName
 from adapters.config.provider import ProviderConfig
-from adapters.config.sections import LimitConfig, RetryConfig, TimeoutConfig
+from adapters.config.sections import LimitConfig, RetryConfig, TimeoutConfig, TLSConfig
 
 __all__ = [
     "KINDS",
@@ -21,6 +21,7 @@ __all__ = [
     "ProviderConfig",
     "Report",
     "RetryConfig",
+    "TLSConfig",
     "TimeoutConfig",
     "check_config",
     "load_config",

@@ -1,7 +1,6 @@
-"""The kinds of provider, one row of data each, and the forms in which people write a server's address.
+"""The kinds of provider, one entry of data each, and the forms in which people write a server's address.
 
-A new kind is a new row here. What a user sets for one provider lives in ``adapters.config``, how a request is sent
-in ``adapters.transport``.
+A new kind is a new entry here.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal, TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,13 +22,12 @@ class Kind:
     """What all providers of one kind share.
 
     Attributes:
-        prefix: What LiteLLM wants before the model's name, to choose the route.
+        prefix: LiteLLM's prefix of the model's name, which chooses the route.
         base_url: Address of the service, or "" if each provider has its own.
-        key_variable: A key is required, and this environment variable is asked if none is set; None: a key is
-            optional.
+        key_variable: The environment variable of the key, which is then required; None: a key is optional.
         headers: Headers that are sent unless the user sets them.
         model: Model of a provider that names none, or "" if it must.
-        native_api: Path of the server's own API beside ``/v1``, which people paste; "" if it has none.
+        native_api: Path of the server's native API beside ``/v1``, which people paste; "" if it has none.
         embedded: Whether it starts its own server, so that it has no address before.
     """
 
@@ -48,8 +46,8 @@ KINDS: Mapping[KindName, Kind] = {
         prefix="openrouter/",
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
-        # Who asks, for its statistics; the project has no site, so its address is one that leads nowhere by definition.
-        # Without them LiteLLM would say that it is LiteLLM.
+        # The name of the application, for its statistics. The project has no site, so the address is an invalid one.
+        # Without these LiteLLM sends its own name.
         headers={"HTTP-Referer": "https://caal-llm-adapters.invalid", "X-Title": "caal-llm-adapters"},
     ),
     # Not LiteLLM's own groq/ route: it fails on answers without service_tier.
@@ -67,20 +65,20 @@ _NEARBY_DOMAINS = (".internal", ".lan", ".local", ".localhost")
 def clean_base_url(text: str, kind: Kind) -> str:
     """Read a base URL as people write it.
 
-    White space, quotes, trailing slashes, a query, a fragment and a pasted endpoint are forgiven. Without a scheme it
-    is ``http`` for this machine and private networks, else ``https``, so that a key never crosses the internet in
-    clear by accident. An address with no path at all gets the path of the service, or ``/v1``, which nearly all
-    servers use; an endpoint pasted whole (``https://host/chat/completions``) says that there is none.
+    White space, quotes, trailing slashes, a fragment and a pasted endpoint are accepted and removed. Without a scheme
+    it is ``http`` for this machine and private networks and ``https`` for all others, so that a key never crosses the
+    internet unencrypted by accident. An address without a path gets the path of the service, or ``/v1``, which nearly
+    all servers use; a pasted endpoint (``https://host/chat/completions``) shows that there is none.
 
     Args:
-        text: The address; "" for that of the kind.
-        kind: What sort of server has it.
+        text: The address, without its query (``split_query``); "" for that of the kind.
+        kind: The kind of server.
 
     Returns:
         The address that ``/chat/completions`` can be appended to; "" for an embedded server.
 
     Raises:
-        ValueError: If it is no address; the text never repeats it, because it may hold a password.
+        ValueError: If it is no address; the message never repeats it, because it may hold a password.
     """
     text = text.strip(_AROUND)
     if kind.embedded and text:
@@ -90,7 +88,17 @@ def clean_base_url(text: str, kind: Kind) -> str:
             raise ValueError("is missing; add the server's address, such as http://localhost:8000/v1")
         return kind.base_url
     parts = _split(text)
+    if parts.query:
+        raise ValueError("has a query that holds one name twice; keep one of them")
     return f"{parts.scheme}://{_host_and_port(parts)}{_path(parts, kind)}"
+
+
+def split_query(text: str) -> tuple[str, dict[str, str]]:
+    """Take the query off a base URL; one that holds a name twice stays, for ``clean_base_url`` to refuse."""
+    address, _, query = text.strip(_AROUND).partition("#")[0].partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    values = dict(pairs)
+    return (address, values) if len(values) == len(pairs) else (text, {})
 
 
 def _split(text: str) -> SplitResult:

@@ -41,6 +41,14 @@ class LimitOptions(TypedDict, total=False):
     reasoning_chars: int
 
 
+class TLSOptions(TypedDict, total=False):
+    """See ``TLSConfig``."""
+
+    ca_file: str | Path | None
+    cert_file: str | Path | None
+    key_file: str | Path | None
+
+
 class RoutingOptions(TypedDict, total=False):
     """See ``RoutingConfig``."""
 
@@ -82,10 +90,12 @@ class ProviderOptions(TypedDict, total=False):
     seed: int | None
     reasoning_effort: Effort | None
     headers: Mapping[str, str | SecretStr] | None
+    extra_query: Mapping[str, str | SecretStr] | None
     extra_body: Mapping[str, Any] | None
     retry: RetryOptions
     timeouts: TimeoutOptions
     limits: LimitOptions
+    tls: TLSOptions | None
     prewarm: bool
     think: bool | None
     num_ctx: int | None

@@ -1,7 +1,6 @@
-"""The settings of one provider: the models, their defaults, and the checks that involve more than one value.
+"""The settings of one provider: their defaults, and the checks that involve more than one value.
 
-Single values are checked in ``adapters.config.values``; several providers in one file are read in
-``adapters.config.file``.
+``adapters.config.values`` checks single values; ``adapters.config.file`` reads several providers from one file.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url
+from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url, split_query
 from adapters.config.problems import KeyPath, Problem, Source, read_problems
 from adapters.config.sections import (
     Effort,
@@ -37,10 +36,12 @@ from adapters.config.sections import (
     RoutingConfig,
     Section,
     TimeoutConfig,
+    TLSConfig,
 )
 from adapters.config.values import (
     ExtraBody,
-    HeaderName,
+    Headers,
+    Query,
     Seconds,
     Secret,
     Texts,
@@ -56,6 +57,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "retry": RetryConfig,
     "timeouts": TimeoutConfig,
     "limits": LimitConfig,
+    "tls": TLSConfig,
     "routing": RoutingConfig,
     "reasoning": ReasoningConfig,
 }
@@ -68,7 +70,7 @@ _ONLY_FOR = {
 }
 _KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
 _NONE_IS_DEFAULT = {
-    *("name", "model", "base_url", "headers", "extra_body", "retry", "timeouts", "limits"),
+    *("name", "model", "base_url", "headers", "extra_query", "extra_body", "retry", "timeouts", "limits"),
     *("fallbacks", "cooldown_s"),
 }
 WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
@@ -77,11 +79,11 @@ WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
 class ProviderConfig(Section):
     """All settings of one provider.
 
-    ``load_config`` and ``create_provider`` make it; they tell mistakes as ``ConfigError``.
+    ``load_config`` and ``create_provider`` make it, and report mistakes as ``ConfigError``.
     """
 
-    kind: KindName = Field(description="What sort of server it is.")
-    name: str = Field(default="", description="Its name in errors and logs: the row's key, or else the kind.")
+    kind: KindName = Field(description="The kind of server.")
+    name: str = Field(default="", description="Its name in errors and logs: the entry's key, or else the kind.")
     model: str = Field(default="", description="The model, as the server names it.")
     base_url: str = Field(default="", description="Address of the server, up to and with /v1.")
     api_key: Secret | None = Field(default=None, description="Write os.environ/NAME to read it from a variable.")
@@ -91,11 +93,13 @@ class ProviderConfig(Section):
     stop: Texts | None = Field(default=None, description="Text, or texts, before which an answer ends.")
     seed: int | None = Field(default=None, description="The same seed and question give the same answer, mostly.")
     reasoning_effort: Effort | None = Field(default=None, description="How much a model thinks that can.")
-    headers: dict[HeaderName, Secret] = Field(default_factory=dict, description="Sent with each request.")
+    headers: Headers = Field(default_factory=dict, description="Sent with each request.")
+    extra_query: Query = Field(default_factory=dict, description="Added to the address of each request, after a ?.")
     extra_body: ExtraBody = Field(default_factory=dict, description="Added to each request as it is.")
     retry: RetryConfig = Field(default_factory=RetryConfig)
     timeouts: TimeoutConfig = Field(default_factory=TimeoutConfig)
     limits: LimitConfig = Field(default_factory=LimitConfig)
+    tls: TLSConfig | None = Field(default=None, description="Certificates; those not set come from the environment.")
     prewarm: bool = Field(default=False, description="Begin to load in the background when the provider is made.")
     think: bool | None = Field(default=None, description="Switch thinking on or off; null leaves it to the model.")
     num_ctx: int | None = Field(default=None, ge=1, description="Wanted context in tokens (kinds local, ollama).")
@@ -124,13 +128,13 @@ class ProviderConfig(Section):
             raise NotImplementedError
 
     def model_post_init(self, context: Source | None, /) -> None:
-        """Remember where the settings stand; pydantic hands on the context that validation was given."""
+        """Keep the place of the settings, which is the context of the validation."""
         source = context or Source(self.name)
         self._source = replace(source, above=("providers", self.name)) if source.lines and not source.above else source
 
     @property
     def key_name(self) -> str:
-        """What to check if the key is refused: the environment variable it was read from, or the setting."""
+        """What to correct if the key is refused: the environment variable it was read from, or the setting."""
         return self._key_variable or "api_key"
 
     @classmethod
@@ -138,14 +142,14 @@ class ProviderConfig(Section):
         """Make the settings of one provider.
 
         Args:
-            kind: What sort of server it is.
-            **options: The other fields; None stands for the default where it would mean nothing.
+            kind: The kind of server.
+            **options: The other fields; None means the default where it has no meaning of its own.
 
         Returns:
             The settings.
 
         Raises:
-            ConfigError: If an option is unknown, missing or of no use; all problems, one a line.
+            ConfigError: If an option is unknown, missing or invalid; all problems, one a line.
         """
         source = Source(str(options.get("name") or kind))
         if "kind" in options:
@@ -156,8 +160,8 @@ class ProviderConfig(Section):
         """Copy these settings with other values for some of them.
 
         Args:
-            **options: The fields to replace, but not ``kind``; ``retry``, ``timeouts`` and ``limits`` may be dicts that
-                hold the values that change, and no others.
+            **options: The fields to replace, but not ``kind``; ``retry``, ``timeouts``, ``limits`` and ``tls`` may be
+                dicts of the values that change.
 
         Returns:
             The changed copy.
@@ -176,10 +180,11 @@ class ProviderConfig(Section):
             Settings that a request can be made with.
 
         Raises:
-            ConfigError: If a variable is not set or holds something of no use, or a required key is missing.
+            ConfigError: If a variable is not set or its content is invalid, or a required key is missing.
         """
-        names = ("model", "base_url", "api_key", "model_path", "headers")
-        found, problems = look_up_all({name: getattr(self, name) for name in names})
+        names = ("model", "base_url", "api_key", "model_path", "headers", "extra_query")
+        values = {name: getattr(self, name) for name in names} | {"tls": dict(self.tls or {})}
+        found, problems = look_up_all(values)
         if problems:
             raise self._source.error(problems)
         resolved = self._changed(found, self._source)
@@ -193,7 +198,7 @@ class ProviderConfig(Section):
         return resolved
 
     def chain(self) -> list[ProviderConfig]:
-        """List this provider and those to ask when it fails, each with its own fallbacks behind it, and each once.
+        """List this provider and its fallbacks, each with its own fallbacks behind it, and each once.
 
         Raises:
             ConfigError: If a fallback is not known: only ``load_config`` and ``Config`` know several providers.
@@ -207,7 +212,7 @@ class ProviderConfig(Section):
         return list(found.values())
 
     def with_others(self, rows: Mapping[str, ProviderConfig]) -> None:
-        """Get to know the providers that ``fallbacks`` names; what is not among them is told when it is needed.
+        """Keep the providers that ``fallbacks`` names; ``chain`` reports those that are missing.
 
         Args:
             rows: The providers of the same file.
@@ -221,7 +226,7 @@ class ProviderConfig(Section):
         return self._source.error([Problem(("api_key",), f"is missing: {text}")])
 
     def _changed(self, options: dict[str, Any], blamed: Source) -> Self:
-        """Copy with other values; what is wrong with them is the fault of ``blamed``."""
+        """Copy with other values; errors in them name ``blamed`` as their place."""
         options = _without_empty(options)
         fields = {**dict(self), **options}
         for name in _SECTIONS:
@@ -230,7 +235,7 @@ class ProviderConfig(Section):
                 fields[name] = (former.model_dump() if former else {}) | options[name]
         changed = self._checked(fields, self._source, blamed)
         changed.with_others({row.name: row for row in self._others})
-        # An address is read once: with its endpoint taken off it may have no path, and a second reading would add /v1.
+        # An address is cleaned once: without its pasted endpoint it may have no path, and cleaning would then add /v1.
         return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
 
     @classmethod
@@ -242,8 +247,16 @@ class ProviderConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_empty(cls, fields: Json) -> Json:
-        return _without_empty(fields) if isinstance(fields, dict) else fields
+    def _prepare(cls, fields: Json) -> Json:
+        """Drop what is not set, and move the query of ``base_url`` to ``extra_query``, where its values are hidden."""
+        if not isinstance(fields, dict):
+            return fields
+        fields = _without_empty(fields)
+        base_url, extra = fields.get("base_url"), fields.get("extra_query", {})
+        if isinstance(base_url, str) and "?" in base_url and not is_reference(base_url) and isinstance(extra, dict):
+            fields["base_url"], query = split_query(base_url)
+            fields["extra_query"] = query | extra
+        return fields
 
     @field_validator("name")
     @classmethod
@@ -276,14 +289,19 @@ class ProviderConfig(Section):
     @field_validator("headers")
     @classmethod
     def _add_headers(cls, headers: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
-        """Add the kind's headers, in its spelling: LiteLLM sends its own beside one that is spelled otherwise."""
+        """Add the kind's headers that are not set."""
         kind = _kind_of(info)
-        defaults = kind.headers if kind else {}
-        spelling = {name.lower(): name for name in defaults}
-        if len({name.lower() for name in headers}) < len(headers):
-            raise ValueError("holds one header twice, spelled in two ways; remove one")
-        own = {spelling.get(name.lower(), name): value for name, value in headers.items()}
-        return {name: SecretStr(value) for name, value in defaults.items()} | own
+        own = {name.lower() for name in headers}
+        defaults = {name: SecretStr(text) for name, text in kind.headers.items()} if kind else {}
+        return {name: value for name, value in defaults.items() if name.lower() not in own} | headers
+
+    @field_validator("tls")
+    @classmethod
+    def _check_tls(cls, tls: TLSConfig | None, info: ValidationInfo) -> TLSConfig | None:
+        base_url = info.data.get("base_url", "https:")
+        if tls is not None and not base_url.startswith("https:") and not is_reference(base_url):
+            raise ValueError("is for servers at https:// alone; correct base_url, or remove it")
+        return tls
 
     @field_validator(*_ONLY_FOR)
     @classmethod
@@ -304,16 +322,16 @@ class ProviderConfig(Section):
 
 
 def keys_beside(path: KeyPath) -> list[str]:
-    """Tell which keys could stand where the last key of a path inside a provider stands."""
+    """List the keys that are possible in place of the last key of a path inside a provider."""
     model = _SECTIONS[path[0]] if len(path) > 1 else ProviderConfig
     return list(model.model_fields)
 
 
 def _kind_of(info: ValidationInfo) -> Kind | None:
-    """Give the row of the kind, or None if the kind itself is wrong, which is told already."""
+    """Return the kind's entry, or None if the kind itself is wrong, which is reported elsewhere."""
     return KINDS.get(info.data.get("kind", ""))
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    """Take None for "not set" where it would mean nothing."""
+    """Drop the fields that are None where None has no meaning of its own."""
     return {name: value for name, value in fields.items() if value is not None or name not in _NONE_IS_DEFAULT}

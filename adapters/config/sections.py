@@ -1,21 +1,21 @@
-"""The base of all blocks of settings, and the small ones inside a provider, such as ``retry`` and ``timeouts``."""
+"""The base class of all blocks of settings, and the blocks inside a provider, such as ``retry`` and ``timeouts``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from adapters.config.values import Seconds, Texts
+from adapters.config.values import Seconds, Texts, UserPath
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-"""How much a model thinks; which of these it knows is the server's business."""
+"""How much a model thinks; a server knows some of these."""
 
 Usd = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
-    """A block of keys: none but its own, none changed later, and no text taken for a number."""
+    """A block of keys: immutable, without unknown keys, and without conversion of texts to numbers."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True, validate_default=True
@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 class RetryConfig(Section):
-    """How often a failed request is sent again; the defaults are those of a conversation, where nobody waits long."""
+    """How often a failed request is sent again; the defaults suit a spoken conversation, which cannot wait long."""
 
     attempts: int = Field(default=3, ge=1, description="Requests at most, the first included; 1 never repeats.")
     initial_wait_s: float = Field(default=0.2, ge=0, description="Wait before the second request; then it doubles.")
@@ -40,10 +40,24 @@ class TimeoutConfig(Section):
     total_s: Seconds = Field(default=60.0, description="Until the whole answer is there.")
 
 
-class LimitConfig(Section):
-    """How much one answer may be; beyond a limit the connection is closed, and the error names it.
+class TLSConfig(Section):
+    """The certificates of one provider; what is not set comes from the environment."""
 
-    The defaults are far above what models say and far below what hurts: JSON of 2 MB is read in less than 50 ms.
+    ca_file: UserPath = Field(default=None, description="Trust the authorities in this PEM file, and no others.")
+    cert_file: UserPath = Field(default=None, description="Our own certificate, for servers that want one (PEM).")
+    key_file: UserPath = Field(default=None, description="Its private key, if cert_file does not hold it (PEM).")
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("has a key_file without a cert_file; add the certificate")
+        return self
+
+
+class LimitConfig(Section):
+    """How large one answer may be; beyond a limit the connection is closed, and the error names the limit.
+
+    The defaults are far above real answers and low enough to do no harm: JSON of 2 MB is decoded in less than 50 ms.
     """
 
     answer_bytes: int = Field(default=64_000_000, ge=1, description="Of the whole answer, after decompression.")
@@ -54,7 +68,7 @@ class LimitConfig(Section):
 
 
 class RoutingConfig(Section):
-    """Which of its providers OpenRouter may choose; what is not set is left to it."""
+    """Which of its providers OpenRouter may choose; it decides whatever is not set."""
 
     order: Texts | None = Field(default=None, description="These first, in this order.")
     only: Texts | None = Field(default=None, description="None but these.")
@@ -70,7 +84,7 @@ class RoutingConfig(Section):
 
 
 class ReasoningConfig(Section):
-    """How OpenRouter lets a model think; what is not set is left to it."""
+    """How OpenRouter lets a model think; it decides whatever is not set."""
 
     enabled: bool | None = Field(default=None, description="Think at all.")
     effort: Effort | None = Field(default=None, description="How much.")

@@ -1,7 +1,4 @@
-"""The single values of a configuration: secrets, headers, paths, and ``os.environ/NAME`` in their place.
-
-Which settings have them is told by ``adapters.config``.
-"""
+"""The single values of a configuration: secrets, headers, paths, and ``os.environ/NAME`` in their place."""
 
 from __future__ import annotations
 
@@ -13,36 +10,48 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr
 
 from adapters.config.problems import Problem
+from adapters.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from adapters.types import Json
+
 WRITTEN_BY_US = frozenset({"model", "messages", "stream", "tools"})
-"""Fields of a request's body that come from the question, and from nowhere else."""
+"""Fields of a request's body that the provider writes from the arguments of a call."""
+
+_CONNECTION_HEADERS = frozenset(
+    (
+        *("connection", "content-encoding", "content-length", "expect", "keep-alive", "proxy-authenticate"),
+        *("proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+"""Headers about one connection or the encoding of one body (RFC 9110, 7.6.1), which only the HTTP client can know. A
+wrong Content-Length makes a server wait for bytes that never come."""
 
 _REFERENCE = "os.environ/"
 _SHELL_VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\}?")
 
 
 def is_reference(text: str) -> bool:
-    """Tell whether a value only names the environment variable that holds it."""
+    """Return whether a value is the name of the environment variable that holds it."""
     return text.strip().startswith(_REFERENCE)
 
 
 def variable_of(secret: SecretStr | None) -> str:
-    """Name the environment variable that a secret is read from; "" if it is written out."""
+    """Return the name of the environment variable that a secret is read from; "" if it is written out."""
     text = secret.get_secret_value() if secret is not None else ""
     return text.removeprefix(_REFERENCE).strip() if is_reference(text) else ""
 
 
 def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Read the variables that values name.
+    """Look up the environment variables that values name.
 
     Args:
         values: Texts, secrets, paths, None, and dicts of those.
 
     Returns:
-        The values that named a variable, with what it holds in their place, and the variables that are not set.
+        The content of the variables, under the names of the values; and the variables that are not set.
     """
     found: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -65,35 +74,86 @@ def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem
 
 
 def no_shell_variable(text: str) -> None:
-    """Refuse ``$NAME`` and ``${NAME}``: a shell would put a value in their place, and nobody else does.
+    """Refuse ``$NAME`` and ``${NAME}``, which only a shell replaces.
 
     Raises:
-        ValueError: If the text is one of them; it repeats the name, which is no secret.
+        ValueError: If the text is one of them; the message repeats the name, which is no secret.
     """
     if found := _SHELL_VARIABLE.fullmatch(text.strip()):
         raise ValueError(f"is a shell's way to name a variable; write os.environ/{found.group(1)}")
 
 
 def _not_set(variable: str) -> str:
-    """Name a missing variable only if it is in capitals, as variables are: else it may be a key pasted in its place."""
+    """Describe a missing variable; name it only if it is in capitals, for anything else may be a pasted key."""
     shown = f"the environment variable {variable}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable) else "a variable"
     return f"names {shown}, which is not set; export it, or write the value here"
 
 
-def _sendable(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value().strip()
-    no_shell_variable(text)
+def read_extra_headers(value: Json) -> dict[str, str]:
+    """Read the headers of one request, by the rules for the configured ones.
+
+    Args:
+        value: The caller's ``extra_headers``, or None.
+
+    Raises:
+        ConfigError: If it is not a mapping of header names to texts that can be sent.
+    """
+    headers = {} if value is None else value
+    problem = _problem_with_headers(headers)
+    if not problem:
+        return dict(headers)
+    del value, headers  # tracebacks with the values of variables would show them
+    raise ConfigError(f"extra_headers {problem}.")
+
+
+def _problem_with_headers(headers: Json) -> str:
+    if not isinstance(headers, dict) or not all(isinstance(text, str) for pair in headers.items() for text in pair):
+        return 'must be an object of plain texts, such as {"X-Request-Id": "7"}'
+    try:
+        for name, text in headers.items():
+            _header_name(name)
+            _sendable(text)
+        _no_name_twice(headers)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _sendable(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         raise ValueError("holds a line break or a character that cannot be sent in a header; copy it again")
+    return text
+
+
+def _no_reference_inside(text: str) -> None:
+    no_shell_variable(text)
     if _REFERENCE in text and not is_reference(text):
         raise ValueError("holds os.environ/NAME among other text; it must stand alone")
-    return SecretStr(text)
+
+
+def _header_value(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    _no_reference_inside(text)
+    return SecretStr(_sendable(text))
+
+
+def _query_value(secret: SecretStr) -> SecretStr:
+    _no_reference_inside(secret.get_secret_value())
+    return secret
 
 
 def _header_name(name: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
         raise ValueError("holds a header whose name has other characters than letters, digits and hyphens")
+    if name.lower() in _CONNECTION_HEADERS:
+        raise ValueError(f"cannot hold {name}: the connection sets it; remove it")
     return name
+
+
+def _no_name_twice(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("holds one header twice, spelled in two ways; remove one")
+    return headers
 
 
 def _as_path(value: object) -> object:
@@ -117,10 +177,11 @@ def _beside_ours(body: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return body
 
 
-Secret = Annotated[SecretStr, AfterValidator(_sendable)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
+Secret = Annotated[SecretStr, AfterValidator(_header_value)]
+Headers = Annotated[dict[Annotated[str, AfterValidator(_header_name)], Secret], AfterValidator(_no_name_twice)]
+Query = dict[str, Annotated[SecretStr, AfterValidator(_query_value)]]
 UserPath = Annotated[Path | None, BeforeValidator(_as_path)]
 Texts = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-"""Some texts; one alone may stand without brackets."""
+"""A list of texts; a single one needs no brackets."""
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_beside_ours)]
 Seconds = Annotated[float, Field(gt=0)]

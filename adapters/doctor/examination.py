@@ -69,7 +69,7 @@ async def _examine(config: ProviderConfig, report: Report, *, any_model: bool) -
     report(key)
     is_reached = True
     if config.kind != "local" and not is_reference(config.base_url):
-        is_reached = await reach(config.base_url, config.timeouts.connect_s, report)
+        is_reached = await reach(config.base_url, config.timeouts.connect_s, report, config.tls)
     if key.verdict == "failed" or not is_reached:
         return
     config = config.resolved()
@@ -96,7 +96,7 @@ def _key(config: ProviderConfig) -> Finding:
 
 async def _over_http(config: ProviderConfig, base_url: str, report: Report, *, any_model: bool) -> None:
     """Run the steps from the first HTTP request on."""
-    async with probing(endpoint_for(config).at(base_url), config.timeouts) as probe:
+    async with probing(endpoint_for(config).at(base_url), config.timeouts, config.tls) as probe:
         location = await locate_api(probe, base_url)
         report(location.finding)
         if location.rejects_key:

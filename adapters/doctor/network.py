@@ -17,18 +17,20 @@ from adapters.doctor.finding import Finding
 from adapters.transport.proxy_tls import proxy_for, tls_of
 
 if TYPE_CHECKING:
+    from adapters.config import TLSConfig
     from adapters.doctor.finding import Report
 
 _PORTS = {"http": 80, "https": 443}
 
 
-async def reach(base_url: str, connect_s: float, report: Report) -> bool:
+async def reach(base_url: str, connect_s: float, report: Report, tls: TLSConfig | None = None) -> bool:
     """Check DNS, TCP and TLS of an address, in this order.
 
     Args:
         base_url: Address of the API.
         connect_s: Timeout of each step in seconds.
         report: Receives the finding of each step; the first failure is the last finding.
+        tls: The provider's own certificates, or None.
 
     Returns:
         Whether no step failed.
@@ -50,7 +52,7 @@ async def reach(base_url: str, connect_s: float, report: Report) -> bool:
     elif proxy:
         finding = Finding("TLS", "skipped", "it goes through the proxy; the next step shows it")
     else:
-        finding = await _shake_hands(host, port, connect_s, base_url)
+        finding = await _shake_hands(host, port, connect_s, tls_of(base_url, tls))
     report(finding)
     return finding.verdict != "failed"
 
@@ -97,11 +99,11 @@ async def _connect(host: str, port: int, connect_s: float) -> Finding:
     return Finding("TCP", "passed", f"{host}:{port} is open", seconds=time.monotonic() - began_s)
 
 
-async def _shake_hands(host: str, port: int, connect_s: float, base_url: str) -> Finding:
+async def _shake_hands(host: str, port: int, connect_s: float, context: ssl.SSLContext | bool) -> Finding:
     began_s = time.monotonic()
     try:
         async with asyncio.timeout(connect_s):
-            _, writer = await asyncio.open_connection(host, port, ssl=tls_of(base_url), server_hostname=host)
+            _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         advice = "Name the CA that signed it in SSL_CERT_FILE, or renew the certificate."
         return Finding("TLS", "failed", f"its certificate is not trusted: {error.verify_message}", advice)

@@ -13,7 +13,7 @@ from adapters.transport.http import HTTPSession, TransportError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from adapters.config import TimeoutConfig
+    from adapters.config import TimeoutConfig, TLSConfig
     from adapters.transport.endpoint import Endpoint
     from adapters.types import Json
 
@@ -68,7 +68,7 @@ class Probe:
         return Reply(0, problem=problem)
 
     async def _fetch(self, url: str) -> Reply:
-        response = await self._session.send("GET", url, self._endpoint.all_headers)
+        response = await self._session.send("GET", self._endpoint.with_query(url), self._endpoint.all_headers)
         try:
             body = await response.read_up_to(_MAX_BYTES)
         finally:
@@ -77,13 +77,13 @@ class Probe:
 
 
 @asynccontextmanager
-async def probing(endpoint: Endpoint, timeouts: TimeoutConfig) -> AsyncIterator[Probe]:
+async def probing(endpoint: Endpoint, timeouts: TimeoutConfig, tls: TLSConfig | None = None) -> AsyncIterator[Probe]:
     """Open connections to a server and close them at the end of the block.
 
     Raises:
         ConfigError: If the environment names a proxy or certificates that cannot be used.
     """
-    session = await HTTPSession.open(endpoint.base_url, timeouts.connect_s)
+    session = await HTTPSession.open(endpoint.base_url, timeouts.connect_s, tls)
     try:
         yield Probe(session, endpoint, timeouts.first_token_s)
     finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
-from adapters.config.values import WRITTEN_BY_US
+from adapters.config.values import WRITTEN_BY_US, read_extra_headers
 from adapters.errors import ConfigError
 from adapters.request.response_format import response_format_of
 from adapters.transport.endpoint import RedactedDict
@@ -30,13 +30,13 @@ _MESSAGE = '{"role": "user", "content": "Hello"}'
 _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
 _PROVIDER_SETTINGS = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
-    *("organization", "project", "default_headers", "limits", "prewarm", "routing"),
+    *("organization", "project", "default_headers", "limits", "prewarm", "routing", "tls"),
 )
 _NOT_PER_CALL: Mapping[str, str] = {
     **dict.fromkeys(_PROVIDER_SETTINGS, "set it where the provider is created"),
     **dict.fromkeys(("api_base", "api_version", "azure_endpoint"), "set base_url where the provider is created"),
     **dict.fromkeys(("messages", "tools"), "pass it as a positional argument"),
-    **dict.fromkeys(("extra_query", "query"), "write it into base_url where the provider is created"),
+    **dict.fromkeys(("extra_query", "query"), "set extra_query where the provider is created"),
     **dict.fromkeys(("client", "http_client"), "the provider opens its own connections"),
     **dict.fromkeys(("fallbacks", "context_window_fallbacks"), "use a FallbackProvider"),
     **dict.fromkeys(("hedge_after_s", "cooldown_s"), "set it where the FallbackProvider is created"),
@@ -165,8 +165,8 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
     parsed["first_token_s"] = parse_seconds("first_token_timeout", own.pop("first_token_timeout", None))
     parsed["max_retries"] = _max_retries(own.pop("max_retries", None))
     parsed["allow_empty"] = _allow_empty(own.pop("allow_empty", None))
-    parsed["headers"] = _headers(own.pop("extra_headers", None))
     parsed["metadata"] = _metadata(own.pop("metadata", None))
+    parsed["headers"] = RedactedDict(read_extra_headers(own.pop("extra_headers", None)))
     extra_body = _extra_body(own.pop("extra_body", None))
     wanted = own.pop("response_format", None)
     if wanted is not None:
@@ -257,15 +257,6 @@ def _allow_empty(value: Json) -> bool:
     if value is not None and not isinstance(value, bool):
         raise ConfigError("allow_empty must be True or False.")
     return value is True
-
-
-def _headers(value: Json) -> dict[str, str]:
-    headers = {} if value is None else value
-    if not isinstance(headers, dict) or not all(
-        isinstance(text, str) and text.isprintable() and text.isascii() for pair in headers.items() for text in pair
-    ):
-        raise ConfigError('extra_headers must be an object of plain texts, such as {"X-Request-Id": "7"}.')
-    return RedactedDict(headers)
 
 
 def _metadata(value: Json) -> dict[str, Json]:

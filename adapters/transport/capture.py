@@ -4,12 +4,13 @@ LiteLLM accepts a client of the caller's through ``client=``. The adapter passes
 capture of one exchange::
 
     ProviderTransport.send        litellm_bridge.acompletion      LiteLLM              FakeOpenAIClient / Handler
-      | 1  CapturedExchange(session.send)                           |                             |
+      | 1  CapturedExchange(session.send, endpoint, headers)        |                             |
       |------------------------------>| 2  acompletion(client=fake) |                             |
       |                               |---------------------------->| 3  routes, authenticates,   |
       |                               |                             |    builds, fake.post(...)   |
       |                               |                             |---------------------------->|
       |                               |                             |      4  exchange.post(url, headers, bytes):
+      |                               |                             |         our query and headers on top,
       |                               |                             |         session.send -> exchange.response,
       |                               |                             |         then raise StopLiteLLM
       |                               | StopLiteLLM passes through every handler of LiteLLM       |
@@ -53,14 +54,23 @@ class CapturedExchange:
 
     Args:
         send: Send a request and wait for the head of the response; ``HTTPSession.send``.
+        endpoint: Whose query and headers are added to what LiteLLM has written.
+        headers: Headers of this request alone, or None.
 
     Attributes:
         response: The response, its body unread, or None. The caller closes it.
         error: Why there is no response, or None.
     """
 
-    def __init__(self, send: Callable[..., Awaitable[Response | None]]) -> None:
+    def __init__(
+        self,
+        send: Callable[..., Awaitable[Response | None]],
+        endpoint: Endpoint,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._send = send
+        self._endpoint = endpoint
+        self._headers = headers
         self._is_used = False
         self.response: Response | None = None
         self.error: TransportError | None = None
@@ -73,6 +83,10 @@ class CapturedExchange:
         """
         if not self._is_used:
             self._is_used = True
+            if self._endpoint.query:
+                url = self._endpoint.with_query(url)
+            if self._endpoint.headers or self._headers:
+                headers = self._endpoint.headers_over(headers, self._headers)
             try:
                 self.response = await self._send("POST", url, headers, content)
             except TransportError as error:

@@ -1,24 +1,27 @@
-"""Whom requests go to: the address, the key, the headers, and what of it must stay secret."""
+"""Where requests go: the address, the key, the headers, and which values must stay secret."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from adapters.config.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from adapters.config import ProviderConfig
     from adapters.types import Json
 
 NO_KEY = "not-needed"
-"""The key on the wire for servers that want none: LiteLLM and some servers refuse an empty one."""
+"""The key that is sent if none is configured: LiteLLM and some servers refuse an empty one."""
 
 _SHORTEST_SECRET_CHARS = 8  # a shorter header value ("CAAL") is no secret, and hiding it would garble sentences
 _ATTRIBUTION = ("http-referer", "x-title")
+_CREDENTIAL = re.compile(r"(?:key|token|auth|authorization|secret|password|signature|sig|code|cookie)\Z", re.IGNORECASE)
+"""Names of headers and query parameters whose value gives access."""
 
 
 class RedactedDict(dict[str, "Json"]):
@@ -30,16 +33,17 @@ class RedactedDict(dict[str, "Json"]):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Whom a request goes to, and an error is about. Its ``repr`` holds no secret.
+    """The target of a request, and the subject of an error. Its ``repr`` holds no secret.
 
     Attributes:
-        provider: The provider's name, as a person knows it.
-        model: The model that is asked.
+        provider: The provider's name, for errors.
+        model: The model that is asked for.
         prefix: LiteLLM's route, ``openai/`` or ``openrouter/``.
-        base_url: The server; "" as long as an embedded one is not running.
+        base_url: The server; "" while an embedded one does not run.
         api_key: The key as it is sent.
-        key_name: What a person checks if it is refused: the variable it was read from, or the setting.
-        headers: The configured headers as they are sent.
+        key_name: What to check if the key is refused: the variable it was read from, or the setting.
+        headers: The configured headers.
+        query: The configured query, encoded; "" if there is none.
         secrets: Values that no text may contain.
     """
 
@@ -50,32 +54,58 @@ class Endpoint:
     api_key: str = field(default=NO_KEY, repr=False)
     key_name: str = "api_key"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: str = field(default="", repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def all_headers(self) -> RedactedDict:
-        """The headers of a request that goes past LiteLLM."""
-        return RedactedDict({"Authorization": f"Bearer {self.api_key}", **self.headers})
+        """The headers of a request that is sent without LiteLLM."""
+        return self.headers_over({"Authorization": f"Bearer {self.api_key}"})
 
     @property
     def address(self) -> str:
-        """Host and port, as a person would check them."""
+        """Host and port, for errors."""
         return urlsplit(self.base_url).netloc
 
     def at(self, base_url: str) -> Endpoint:
-        """The same provider at another address."""
+        """Return the same provider at another address."""
         return self if base_url == self.base_url else replace(self, base_url=base_url)
+
+    def with_secrets_of(self, headers: Mapping[str, str]) -> Endpoint:
+        """Return the same provider with the headers of one request among the secrets."""
+        return replace(self, secrets=(*self.secrets, *_secret_values(headers.items())))
+
+    def with_query(self, url: str) -> str:
+        """Add the configured query to a URL below ``base_url``."""
+        return f"{url}{'&' if '?' in url else '?'}{self.query}" if self.query else url
+
+    def headers_over(self, written: Mapping[str, str], extra: Mapping[str, str] | None = None) -> RedactedDict:
+        """Merge the headers of one request; names that differ only in case are one header.
+
+        A provider without a key whose other headers hold a credential gets no ``Authorization`` beside it: gateways
+        refuse a placeholder there.
+
+        Args:
+            written: The headers that go with every request, such as the key.
+            extra: The headers of this request alone, which override the configured ones, which override ``written``.
+        """
+        merged: dict[str, tuple[str, str]] = {}
+        for headers in (written, self.headers, extra or {}):
+            for name, value in headers.items():
+                merged[name.lower()] = name, value
+        placeholder = merged.get("authorization", ("", ""))[1] == f"Bearer {NO_KEY}"
+        if placeholder and any(_CREDENTIAL.search(name) for name in merged if name != "authorization"):
+            del merged["authorization"]
+        return RedactedDict(merged.values())
 
 
 def endpoint_for(config: ProviderConfig) -> Endpoint:
     """Describe a provider whose secrets are looked up."""
     key = config.api_key.get_secret_value() if config.api_key is not None else NO_KEY
     headers = {name: value.get_secret_value() for name, value in config.headers.items()}
-    secrets = [
-        value
-        for name, value in headers.items()
-        if name.lower() not in _ATTRIBUTION and len(value) >= _SHORTEST_SECRET_CHARS
-    ]
+    query = {name: value.get_secret_value() for name, value in config.extra_query.items()}
+    in_query = [(name, text) for name, text in query.items() if _CREDENTIAL.search(name)]
+    secrets = _secret_values([*headers.items(), *in_query])
     return Endpoint(
         provider=config.name,
         model=config.model,
@@ -84,5 +114,10 @@ def endpoint_for(config: ProviderConfig) -> Endpoint:
         api_key=key,
         key_name=config.key_name,
         headers=headers,
+        query=urlencode(query, quote_via=quote),
         secrets=tuple(secrets if key == NO_KEY else [key, *secrets]),
     )
+
+
+def _secret_values(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    return [text for name, text in pairs if name.lower() not in _ATTRIBUTION and len(text) >= _SHORTEST_SECRET_CHARS]

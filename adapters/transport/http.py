@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from adapters.config import TLSConfig
+
 DRAIN_S = 1.0
 """How long the rest of a finished stream may take. A body that is read to its end leaves a connection that the
 next turn can use again, and the last HTTP chunk often comes a few milliseconds after ``[DONE]``."""
@@ -29,6 +31,15 @@ _LONGEST_HEADER_BYTES = 65_536  # proxies and gateways send long cookies and rep
 _LARGE_BODY_BYTES = 1_000_000  # aiohttp warns of a larger one unless it may send it in pieces
 _NO_ROUNDING_S = 1e9  # aiohttp rounds limits above 5 s up to whole seconds unless told otherwise
 _HEADERS = {"User-Agent": "caal-llm-adapters", "Accept-Encoding": "gzip, deflate"}
+_TLS_ALERTS = (
+    ("CERTIFICATE_REQUIRED", "it wants a client certificate", "Please set tls.cert_file and tls.key_file."),
+    # TLS 1.2 has one alert for a missing client certificate and for other incompatibilities.
+    ("HANDSHAKE_FAILURE", "TLS handshake failed", "It may want a client certificate; then set tls.cert_file."),
+    ("CERTIFICATE", "it refused our client certificate", "Please check tls.cert_file."),
+    ("UNKNOWN_CA", "it refused our client certificate", "Please check tls.cert_file."),
+    ("ACCESS_DENIED", "it refused our client certificate", "Please check tls.cert_file."),
+)
+"""A word in OpenSSL's name of an alert that the server sent, what happened, and what to do; the first match counts."""
 
 
 class TransportError(Exception):
@@ -38,13 +49,22 @@ class TransportError(Exception):
         connecting: Whether the connection could not even be made.
         timed_out: Whether making it took too long.
         cause: What happened, in plain words, or "".
+        advice: What to do about it, as one or two sentences.
     """
 
-    def __init__(self, cause: str = "", *, connecting: bool = False, timed_out: bool = False) -> None:
+    def __init__(
+        self,
+        cause: str = "",
+        *,
+        connecting: bool = False,
+        timed_out: bool = False,
+        advice: str = "Is it running? Is its base_url right?",
+    ) -> None:
         super().__init__(cause)
         self.connecting = connecting
         self.timed_out = timed_out
         self.cause = cause
+        self.advice = advice
 
 
 class Response:
@@ -182,21 +202,22 @@ class HTTPSession:
         self._proxy = proxy
 
     @classmethod
-    async def open(cls, base_url: str, connect_s: float) -> HTTPSession:
+    async def open(cls, base_url: str, connect_s: float, tls: TLSConfig | None = None) -> HTTPSession:
         """Make a session. No connection is opened yet, and the coroutine never yields to the event loop.
 
         Args:
             base_url: Where the provider is; decides whether a proxy of the environment is used (never for loopback).
             connect_s: Seconds that a new connection may take, looking up its name included.
+            tls: The provider's own certificates, or None.
 
         Raises:
-            ConfigError: If the environment names a proxy or certificates that cannot be used.
+            ConfigError: If the proxy or the certificates cannot be used.
         """
         import aiohttp
 
         proxy = proxy_for(base_url)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=tls_of(base_url)),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=tls_of(base_url, tls)),
             timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, ceil_threshold=_NO_ROUNDING_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
@@ -263,16 +284,22 @@ def _transport_error(error: Exception) -> TransportError:
 
     if isinstance(error, aiohttp.ServerTimeoutError):
         return TransportError("no connection in time", connecting=True, timed_out=True)
+    reason = getattr(error.__cause__, "reason", None) or ""
+    for word, cause, advice in _TLS_ALERTS:
+        if "ALERT" in reason and word in reason:
+            return TransportError(cause, connecting=True, advice=advice)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return TransportError(f"the proxy answered with status {error.status}", connecting=True)
-    reasons: tuple[tuple[type[Exception], str], ...] = (
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        advice = "Please name its authority in tls.ca_file or SSL_CERT_FILE."
+        return TransportError("its certificate is not trusted", connecting=True, advice=advice)
+    causes: tuple[tuple[type[Exception], str], ...] = (
         (aiohttp.ClientConnectorDNSError, "its name is unknown"),
-        (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
         (aiohttp.ClientSSLError, "TLS handshake failed"),
         (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),
         (aiohttp.ClientConnectorError, "connection refused or blocked"),
     )
-    for kind, reason in reasons:
+    for kind, cause in causes:
         if isinstance(error, kind):
-            return TransportError(reason, connecting=True)
+            return TransportError(cause, connecting=True)
     return TransportError()

@@ -12,6 +12,7 @@ import contextlib
 import copy
 import gc
 import logging
+import math
 import os
 import re
 from contextvars import ContextVar
@@ -39,6 +40,10 @@ _ROUTING_SUBSTRINGS = re.compile("replicate|clarifai|ft:|responses/")
 """Parts of a model's name for which LiteLLM changes the server or the form of the request, whatever the prefix says.
 LiteLLM gets a neutral name instead; the real name is a field of the body."""
 
+_STREAM_HEADERS = {"Accept-Encoding": "identity"}
+"""A proxy that compresses a stream collects it first: the answer arrives at its end and all at once, and a cancel does
+not reach the server."""
+
 warm_routes: set[str] = set()
 """The LiteLLM prefixes whose first call was made by ``warm_up``."""
 
@@ -50,25 +55,23 @@ async def acompletion(
     exchange: CapturedExchange,
     endpoint: Endpoint,
     body: Mapping[str, Json],
-    headers: Mapping[str, str],
     *,
     stream: bool,
 ) -> None:
     """Let LiteLLM build one request and send it through the exchange, which then holds the result.
 
     Args:
-        exchange: Sends the request.
+        exchange: Sends the request, with the headers beside the key.
         endpoint: Where it goes.
         body: The fields of the request but for model and ``stream``. They travel as ``extra_body``: named arguments
             are checked against LiteLLM's own model list (it refuses a temperature for ``gpt-5`` on any server), and
             some versions import the module mcp when they get ``tools``.
-        headers: Headers beside the key.
         stream: Whether the answer is streamed.
 
     Raises:
         Exception: LiteLLM's error. It matters only if the exchange holds neither a response nor an error.
     """
-    task = asyncio.ensure_future(_call_litellm(exchange, endpoint, body, headers, stream=stream))
+    task = asyncio.ensure_future(_call_litellm(exchange, endpoint, body, stream=stream))
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -93,7 +96,6 @@ async def _call_litellm(
     exchange: CapturedExchange,
     endpoint: Endpoint,
     body: Mapping[str, Json],
-    headers: Mapping[str, str],
     *,
     stream: bool,
 ) -> None:
@@ -110,7 +112,7 @@ async def _call_litellm(
             api_base=endpoint.base_url,
             api_key=endpoint.api_key,
             client=_handler_class()(exchange) if is_openrouter else FakeOpenAIClient(exchange, endpoint),
-            extra_headers=dict(headers),
+            extra_headers=_STREAM_HEADERS if stream else None,
             extra_body={**body, "model": endpoint.model},  # some versions drop the model; FakeOpenAIClient adds it
             timeout=_CALL_TIMEOUT_S,
             max_retries=0,
@@ -156,9 +158,11 @@ async def _first_call(prefix: str) -> None:
     async def send(*_: object) -> None:
         """Send nothing and return nothing."""
 
+    # With PYTHONASYNCIODEBUG=1 asyncio would log that this loop is blocked, which is why it is not the caller's.
+    asyncio.get_running_loop().slow_callback_duration = math.inf
     endpoint = Endpoint("warm-up", "warm-up", prefix, "http://warm-up.invalid/v1")
     for stream in (False, True):
-        await acompletion(CapturedExchange(send), endpoint, {"max_tokens": 1}, {}, stream=stream)
+        await acompletion(CapturedExchange(send, endpoint), endpoint, {"max_tokens": 1}, stream=stream)
 
 
 def _is_not_ours(_: logging.LogRecord) -> bool:

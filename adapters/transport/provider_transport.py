@@ -14,7 +14,7 @@ from adapters.transport import litellm_bridge
 from adapters.transport.body import ResponseBody, read_error_body
 from adapters.transport.capture import CapturedExchange
 from adapters.transport.deadlines import DeadlineExceeded, Deadlines
-from adapters.transport.endpoint import Endpoint, RedactedDict, endpoint_for
+from adapters.transport.endpoint import Endpoint, endpoint_for
 from adapters.transport.errors import failures
 from adapters.transport.errors.upstream import upstream_error
 from adapters.transport.http import HTTPSession, TransportError
@@ -82,12 +82,13 @@ class ProviderTransport:
             APIError: If there is no such response.
         """
         session, endpoint = await self._connect(deadlines, through_litellm=True)
-        exchange = CapturedExchange(session.send)
+        if headers:
+            endpoint = endpoint.with_secrets_of(headers)
+        exchange = CapturedExchange(session.send, endpoint, headers)
         problem = ""
         deadlines.request_sent()
         try:
-            headers = RedactedDict({**endpoint.headers, **headers})
-            await deadlines.wait(litellm_bridge.acompletion(exchange, endpoint, body, headers, stream=stream))
+            await deadlines.wait(litellm_bridge.acompletion(exchange, endpoint, body, stream=stream))
         except asyncio.CancelledError:
             exchange.close()
             raise
@@ -97,7 +98,7 @@ class ProviderTransport:
         except Exception as error:  # noqa: BLE001 - LiteLLM raises anything; what counts is the exchange
             problem = type(error).__name__  # the exception itself holds the prompt and the key
         if exchange.response is not None:
-            return await self._body_of(exchange.response, deadlines)
+            return await self._body_of(exchange.response, deadlines, endpoint)
         if exchange.error is not None:
             raise failures.disconnected(endpoint, exchange.error) from exchange.error
         cause = TypeError(problem)
@@ -113,7 +114,7 @@ class ProviderTransport:
             APIError: If the server could not be reached, refused, or sent no JSON.
         """
         deadlines = Deadlines(self._config.timeouts, streamed=False)
-        body = await self._body_of(await self._get(path, deadlines), deadlines)
+        body = await self._body_of(await self._get(path, deadlines), deadlines, self.endpoint)
         try:
             documents = await body.read()
         finally:
@@ -142,7 +143,7 @@ class ProviderTransport:
         # Not HEAD: a server that sends a body all the same would break the next request.
         response = await self._get("/models", deadlines)
         if is_probe and (response.status in _REFUSALS or response.status >= _FIRST_SERVER_FAILURE):
-            await self._body_of(response, deadlines)  # raises
+            await self._body_of(response, deadlines, self.endpoint)  # raises
         listed = await self._wait(deadlines, response.read_up_to(_LONGEST_LIST_BYTES))
         response.release()
         return listed if response.status < _FIRST_FAILURE and len(listed) < _LONGEST_LIST_BYTES else b""
@@ -161,7 +162,8 @@ class ProviderTransport:
         """Send a GET request without LiteLLM and wait for the head of the response."""
         session, endpoint = await self._connect(deadlines, through_litellm=False)
         deadlines.request_sent()
-        return await self._wait(deadlines, session.send("GET", f"{endpoint.base_url}{path}", endpoint.all_headers))
+        url = endpoint.with_query(f"{endpoint.base_url}{path}")
+        return await self._wait(deadlines, session.send("GET", url, endpoint.all_headers))
 
     async def _connect(self, deadlines: Deadlines, *, through_litellm: bool) -> tuple[HTTPSession, Endpoint]:
         """Return this loop's session and the address to send to; only the first request has anything to wait for."""
@@ -183,7 +185,7 @@ class ProviderTransport:
             for ended in [ended for ended in list(self._sessions) if ended.is_closed()]:
                 self._sessions.pop(ended, None)
             # ``open`` never yields to the loop, so that concurrent first calls share one session.
-            session = await HTTPSession.open(base_url, self._config.timeouts.connect_s)
+            session = await HTTPSession.open(base_url, self._config.timeouts.connect_s, self._config.tls)
             opened = self._sessions[loop] = session, self.endpoint.at(base_url)
             if former is not None:
                 await former[0].aclose()
@@ -197,21 +199,21 @@ class ProviderTransport:
         except DeadlineExceeded as exceeded:
             raise failures.late(exceeded, self.endpoint) from exceeded
 
-    async def _body_of(self, response: Response, deadlines: Deadlines) -> ResponseBody:
+    async def _body_of(self, response: Response, deadlines: Deadlines, endpoint: Endpoint) -> ResponseBody:
         """Return the body of a success; of anything else, raise the error that it describes."""
         if response.status < _FIRST_FAILURE:
-            return ResponseBody(response, deadlines, self._config.limits, self.endpoint)
+            return ResponseBody(response, deadlines, self._config.limits, endpoint)
         try:
             # The body is in no variable unredacted: it may repeat the key.
             failure = upstream_error(
                 read_error_body(await self._error_body(response)),
                 status=response.status,
                 headers=response.headers,
-                secrets=self.endpoint.secrets,
+                secrets=endpoint.secrets,
             )
         finally:
             response.close()
-        raise failures.rejected(failure, self.endpoint) from failure
+        raise failures.rejected(failure, endpoint) from failure
 
     async def _error_body(self, response: Response) -> bytes:
         """Read the body of an error up to a limit of bytes and of time; the status alone says the most."""

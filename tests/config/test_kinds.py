@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.config.kinds import KINDS, KindName, clean_base_url
+from adapters.config.kinds import KINDS, KindName, clean_base_url, split_query
 
 
 def test_each_kind_has_a_row() -> None:
@@ -29,7 +29,7 @@ def test_each_kind_has_a_row() -> None:
         pytest.param("http://host/v1/Chat/Completions/", "http://host/v1", id="chat endpoint in capitals"),
         pytest.param("http://host/v1/completions", "http://host/v1", id="completions endpoint"),
         pytest.param("http://host/v1/models", "http://host/v1", id="models endpoint"),
-        pytest.param("http://host/v1?key=1#top", "http://host/v1", id="query and fragment"),
+        pytest.param("http://host/v1#top", "http://host/v1", id="fragment"),
         pytest.param("http://host/openai/v1/", "http://host/openai/v1", id="longer path"),
         pytest.param("http://host:8000", "http://host:8000/v1", id="no path"),
         pytest.param("http://host:8000/", "http://host:8000/v1", id="only a slash"),
@@ -95,6 +95,7 @@ def test_base_url_of_a_kind(kind: KindName, text: str, cleaned: str) -> None:
         pytest.param("http://host/hunter2 v1", "without spaces", id="space"),
         pytest.param("http:\\\\host", "without spaces or backslashes", id="backslashes"),
         pytest.param("http://host\u200b/v1", "without spaces", id="invisible character"),
+        pytest.param("http://host/v1?a=hunter2&a=2", "a query that holds one name twice", id="ambiguous query"),
     ],
 )
 def test_what_is_no_base_url(text: str, told: str) -> None:
@@ -103,6 +104,21 @@ def test_what_is_no_base_url(text: str, told: str) -> None:
         clean_base_url(text, KINDS["openai_compatible"])
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "query"),
+    [
+        pytest.param("http://host/v1", "http://host/v1", {}, id="none"),
+        pytest.param("http://host/v1?", "http://host/v1", {}, id="empty"),
+        pytest.param(" 'http://host/v1?a=1&b=#top' ", "http://host/v1", {"a": "1", "b": ""}, id="quotes and fragment"),
+        pytest.param("host?a%20b=c+d&e=%26", "host", {"a b": "c d", "e": "&"}, id="encoded"),
+        pytest.param("http://host?a=1&a=2", "http://host?a=1&a=2", {}, id="ambiguous: left for clean_base_url"),
+    ],
+)
+def test_query_of_a_base_url(text: str, address: str, query: dict[str, str]) -> None:
+    """The query is taken off and decoded."""
+    assert split_query(text) == (address, query)
 
 
 def test_embedded_server_takes_no_base_url() -> None:

@@ -90,14 +90,14 @@ def test_api_key(given_key: str, key: str | None) -> None:
 
 
 def test_openrouter_headers_are_added() -> None:
-    """OpenRouter is told who asks, unless the user says it; in its own spelling, or LiteLLM would add another one."""
+    """OpenRouter gets the application's name from the user's headers, in any spelling, or from the package."""
     assert _headers(ProviderConfig.create("openrouter", model="m")) == {
         "HTTP-Referer": "https://caal-llm-adapters.invalid",
         "X-Title": "caal-llm-adapters",
     }
     assert _headers(ProviderConfig.create("openrouter", model="m", headers={"x-title": "Me", "X-More": "1"})) == {
         "HTTP-Referer": "https://caal-llm-adapters.invalid",
-        "X-Title": "Me",
+        "x-title": "Me",
         "X-More": "1",
     }
 
@@ -144,6 +144,19 @@ def test_openrouter_headers_are_added() -> None:
         pytest.param({"headers": {"A": 1}}, "headers.A must be text; put it in quotes", id="header number"),
         pytest.param({"headers": {"A": f"{_SECRET}\r\nB: 1"}}, "headers.A holds a line break", id="header break"),
         pytest.param({"headers": {"A": "1", "a": "2"}}, "headers holds one header twice", id="header twice"),
+        *(
+            pytest.param({"headers": {name: "1"}}, f"headers cannot hold {name}: the connection sets it", id=name)
+            for name in ("Content-Length", "transfer-encoding", "Connection", "TE", "Upgrade", "Proxy-Authorization")
+        ),
+        pytest.param({"extra_query": {"a": 1}}, "extra_query.a must be text; put it in quotes", id="query number"),
+        pytest.param({"extra_query": "a=1"}, "extra_query must be a block of keys", id="text for query"),
+        pytest.param({"extra_query": {"a": "$KEY"}}, "extra_query.a is a shell's way", id="shell variable in query"),
+        pytest.param({"base_url": f"https://h?a={_SECRET}&a=1"}, "base_url has a query that holds", id="query twice"),
+        pytest.param({"tls": {"ca": "a.pem"}}, "tls.ca is not known; use one of ca_file, cert_file", id="key in tls"),
+        pytest.param(
+            {"base_url": "https://h", "tls": {"key_file": "a.pem"}}, "tls has a key_file without a cert_file", id="key"
+        ),
+        pytest.param({"tls": {"ca_file": "a.pem"}}, "tls is for servers at https:// alone", id="tls without TLS"),
         pytest.param(
             {"extra_body": {"messages": []}}, "extra_body cannot hold messages: the provider writes it", id="ours"
         ),
@@ -418,3 +431,52 @@ def test_mistakes_in_routing(routing: dict[str, Any], text: str) -> None:
         ProviderConfig.create("openrouter", model="m", routing=routing)
 
     assert str(caught.value) == f"openrouter: {text}"
+
+
+def test_query_of_the_address_is_kept_and_hidden() -> None:
+    """A query in ``base_url`` becomes part of ``extra_query``, whose own values win; no value is in the ``repr``."""
+    config = ProviderConfig.create(
+        "openai_compatible",
+        model="m",
+        base_url="https://host/v1/chat/completions?api-version=1&key=hunter2",
+        extra_query={"api-version": "2"},
+    )
+
+    assert config.base_url == "https://host/v1"
+    assert {name: value.get_secret_value() for name, value in config.extra_query.items()} == {
+        "api-version": "2",
+        "key": "hunter2",
+    }
+    assert "hunter2" not in repr(config)
+    assert config.with_options(model="n").extra_query == config.extra_query
+
+
+def test_query_and_certificates_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values of a query and the files of TLS may be named by variables, and so may an address with a query."""
+    monkeypatch.setenv("THE_URL", "https://host?a=1")
+    monkeypatch.setenv("THE_VERSION", "2")
+    monkeypatch.setenv("THE_FILE", "/ca.pem")
+    config = ProviderConfig.create(
+        "openai_compatible",
+        model="m",
+        base_url="os.environ/THE_URL",
+        extra_query={"b": "os.environ/THE_VERSION"},
+        tls={"ca_file": "os.environ/THE_FILE", "cert_file": "~/me.pem"},
+    )
+    resolved = config.resolved()
+
+    assert resolved.base_url == "https://host/v1"
+    assert {name: value.get_secret_value() for name, value in resolved.extra_query.items()} == {"a": "1", "b": "2"}
+    assert resolved.tls is not None
+    assert (resolved.tls.ca_file, resolved.tls.cert_file) == (Path("/ca.pem"), Path("~/me.pem").expanduser())
+
+
+def test_tls_needs_an_address_with_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that is known later is checked then."""
+    monkeypatch.setenv("THE_URL", "http://host")
+    config = ProviderConfig.create(
+        "openai_compatible", model="m", base_url="os.environ/THE_URL", tls={"ca_file": "/ca.pem"}
+    )
+
+    with pytest.raises(ConfigError, match=r"tls is for servers at https:// alone"):
+        config.resolved()

@@ -121,7 +121,7 @@ class _ShortConnection(ProviderTransport):
         status, pieces, breaks = self._answer
         self.responses.append(_Response(status, pieces, breaks=breaks))
         deadlines.request_sent()
-        return await self._body_of(cast("Response", self.responses[-1]), deadlines)
+        return await self._body_of(cast("Response", self.responses[-1]), deadlines, self.endpoint)
 
 
 async def _events(provider: LiteLLMProvider, way: Way) -> AsyncIterator[StreamEvent]:

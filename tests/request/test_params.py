@@ -142,8 +142,21 @@ def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
         pytest.param({"allow_empty": 1}, "allow_empty must be True or False", id="allow_empty"),
         pytest.param({"extra_headers": ["X"]}, "extra_headers must be", id="headers-in-a-list"),
         pytest.param({"extra_headers": {"X": 1}}, "extra_headers must be", id="header-that-is-a-number"),
-        pytest.param({"extra_headers": {"X": "a\r\nY: b"}}, "extra_headers must be", id="two-headers-in-one"),
-        pytest.param({"extra_headers": {"X": "ä"}}, "extra_headers must be", id="header-that-is-no-ascii"),
+        pytest.param(
+            {"extra_headers": {"X": "a\r\nY: b"}}, "extra_headers holds a line break", id="two-headers-in-one"
+        ),
+        pytest.param(
+            {"extra_headers": {"X": "ä"}}, "extra_headers holds a line break or", id="header-that-is-no-ascii"
+        ),
+        pytest.param({"extra_headers": {"A B": "1"}}, "extra_headers holds a header whose name", id="header-name"),
+        pytest.param({"extra_headers": {"": "1"}}, "extra_headers holds a header whose name", id="no-header-name"),
+        pytest.param(
+            {"extra_headers": {"A": "1", "a": "2"}}, "extra_headers holds one header twice", id="header-twice"
+        ),
+        *(
+            pytest.param({"extra_headers": {name: "5"}}, f"extra_headers cannot hold {name}", id=f"header-{name}")
+            for name in ("Content-Length", "content-encoding", "Transfer-Encoding", "connection", "Keep-Alive", "TE")
+        ),
         pytest.param({"extra_body": [1]}, "extra_body must be", id="body-that-is-a-list"),
         *(
             pytest.param({"extra_body": {name: []}}, f"{name} cannot be set in extra_body", id=f"body-{name}")

@@ -43,7 +43,7 @@ async def test_the_head_of_the_answer_is_kept(server: Counting) -> None:
     """Whoever has the exchange has the response with its body still to come; the sender is told that it is over."""
     base_url = server.add("case", (http(b'{"a": 1}', "503 Service Unavailable", x_id="7"),))
     client = await HTTPSession.open(base_url, 5)
-    exchange = CapturedExchange(client.send)
+    exchange = CapturedExchange(client.send, endpoint())
 
     with pytest.raises(StopLiteLLM):
         await exchange.post(f"{base_url}/chat/completions", {"X-Team": "voice"}, b'{"n": 1}')
@@ -61,7 +61,7 @@ async def test_closing(server: Counting) -> None:
     """Closing an exchange closes what has come, and nothing if nothing has."""
     base_url = server.add("case", reply({}))
     client = await HTTPSession.open(base_url, 5)
-    exchange = CapturedExchange(client.send)
+    exchange = CapturedExchange(client.send, endpoint())
     exchange.close()
     with pytest.raises(StopLiteLLM):
         await exchange.post(base_url, {}, b"{}")
@@ -75,7 +75,7 @@ async def test_closing(server: Counting) -> None:
 async def test_a_try_costs_one_request() -> None:
     """A second request within the same try is not sent."""
     sender = Sender()
-    exchange = CapturedExchange(sender.send)
+    exchange = CapturedExchange(sender.send, endpoint())
 
     for _ in range(2):
         with pytest.raises(StopLiteLLM):
@@ -87,7 +87,7 @@ async def test_a_try_costs_one_request() -> None:
 async def test_an_abandoned_try_costs_none() -> None:
     """Who gives up before the request has left sends none; afterwards there is one to be cancelled."""
     sender = Sender()
-    exchange = CapturedExchange(sender.send)
+    exchange = CapturedExchange(sender.send, endpoint())
 
     assert exchange.abandon()
     with pytest.raises(StopLiteLLM):
@@ -99,7 +99,7 @@ async def test_an_abandoned_try_costs_none() -> None:
 
 async def test_what_kept_the_answer_from_coming() -> None:
     """The trouble is kept, and the sender is told no more than that it is over: of a failure LiteLLM would retry."""
-    exchange = CapturedExchange(Sender(trouble := TransportError("gone")).send)
+    exchange = CapturedExchange(Sender(trouble := TransportError("gone")).send, endpoint())
 
     with pytest.raises(StopLiteLLM):
         await exchange.post("http://x", {}, b"{}")
@@ -117,7 +117,7 @@ def test_the_end_is_no_failure() -> None:
 async def test_what_the_client_of_the_sdk_sends(raw: bool) -> None:
     """The keywords of the SDK become the request as the SDK would send it: fields, further fields, headers, key."""
     sender = Sender()
-    client = FakeOpenAIClient(CapturedExchange(sender.send), endpoint())
+    client = FakeOpenAIClient(CapturedExchange(sender.send, endpoint()), endpoint())
     completions = client.chat.completions
     create = completions.with_raw_response.create if raw else completions.create
 
@@ -138,7 +138,7 @@ async def test_what_the_client_of_the_sdk_sends(raw: bool) -> None:
 async def test_a_request_without_anything_further() -> None:
     """Neither further headers nor further fields need be given, and None means none."""
     sender = Sender()
-    client = FakeOpenAIClient(CapturedExchange(sender.send), endpoint())
+    client = FakeOpenAIClient(CapturedExchange(sender.send, endpoint()), endpoint())
 
     with pytest.raises(StopLiteLLM):
         await client.chat.completions.create(model="m", extra_headers=None, extra_body=None)
@@ -149,13 +149,15 @@ async def test_a_request_without_anything_further() -> None:
 async def test_the_later_way_to_the_client_of_the_sdk() -> None:
     """Later versions of LiteLLM call ``post`` with the options of the SDK, of which one header is for the SDK alone."""
     sender = Sender()
-    client = FakeOpenAIClient(CapturedExchange(sender.send), endpoint())
+    client = FakeOpenAIClient(CapturedExchange(sender.send, endpoint()), endpoint())
     options = {"headers": {"X-Team": "v", "X-Stainless-Raw-Response": "true"}, "extra_json": {"n": 1}, "timeout": 7}
 
     with pytest.raises(StopLiteLLM):
         await client.post("/chat/completions", body={"model": "m"}, options=options, cast_to=dict, stream=False)
     with pytest.raises(StopLiteLLM):
-        await FakeOpenAIClient(CapturedExchange(sender.send), endpoint()).post("/x", body={"model": "m"}, options={})
+        await FakeOpenAIClient(CapturedExchange(sender.send, endpoint()), endpoint()).post(
+            "/x", body={"model": "m"}, options={}
+        )
 
     assert [(url, json.loads(content)) for _, url, _, content in sender.sent] == [
         ("http://localhost:1/v1/chat/completions", {"model": "m", "n": 1}),

@@ -15,12 +15,13 @@ import time
 import traceback
 import weakref
 import zlib
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adapters.config import TLSConfig
 from adapters.errors import ConfigError
 from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, event, http, http_chunk, reply, said
 from adapters.transport.http import DRAIN_S, HTTPSession, Response, TransportError
@@ -41,9 +42,11 @@ HI = http_chunk(event(said("Hi")))
 
 
 @asynccontextmanager
-async def client_for(base_url: str, connect_s: float = CONNECT_S) -> AsyncIterator[HTTPSession]:
-    """The client of a provider at this address."""
-    client = await HTTPSession.open(base_url, connect_s)
+async def client_for(
+    base_url: str, connect_s: float = CONNECT_S, tls: TLSConfig | None = None
+) -> AsyncIterator[HTTPSession]:
+    """The session of a provider at this address."""
+    client = await HTTPSession.open(base_url, connect_s, tls)
     try:
         yield client
     finally:
@@ -163,9 +166,9 @@ async def asked(client: HTTPSession, url: str) -> None:
         response.close()
 
 
-async def troubled(url: str, connect_s: float = CONNECT_S) -> TransportError:
-    """Ask, read, and give what went wrong."""
-    async with client_for(url, connect_s) as client:
+async def troubled(url: str, connect_s: float = CONNECT_S, tls: TLSConfig | None = None) -> TransportError:
+    """Send, read, and return what went wrong."""
+    async with client_for(url, connect_s, tls) as client:
         with pytest.raises(TransportError) as caught:
             await asked(client, url)
     assert caught.value.__context__ is None
@@ -365,6 +368,149 @@ async def test_a_server_without_tls() -> None:
     assert (trouble.connecting, trouble.cause) == (True, "TLS handshake failed")
 
 
+@contextmanager
+def server_that_wants_a_certificate(version: ssl.TLSVersion) -> Iterator[int]:
+    """A server that takes the client certificate ``loopback.pem`` alone; asyncio's own would not send the TLS alert."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    context.load_verify_locations(CERTIFICATE)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = version
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            try:
+                with context.wrap_socket(connection, server_side=True) as stream:
+                    stream.recv(9_999)
+                    stream.sendall(http(b"Hi"))
+                    connection = stream
+            except ssl.SSLError:
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(9_999):
+                    pass  # a close with unread bytes would be a reset, which overtakes the alert
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                answer(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+TRUSTED = {"ca_file": str(CERTIFICATE)}
+
+
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
+async def test_a_client_certificate(version: ssl.TLSVersion) -> None:
+    """The configured authority is trusted and the configured certificate is shown."""
+    tls = TLSConfig.model_validate({**TRUSTED, "cert_file": str(CERTIFICATE)})
+
+    with server_that_wants_a_certificate(version) as port:
+        url = f"https://127.0.0.1:{port}"
+        async with client_for(url, tls=tls) as client:
+            assert await whole(await client.send("GET", url, {})) == b"Hi"
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "cause", "advice"),
+    [
+        pytest.param(TLS_1_3, {}, "it wants a client certificate", "set tls.cert_file and tls.key_file", id="none"),
+        pytest.param(TLS_1_2, {}, "TLS handshake failed", "It may want a client certificate", id="none, TLS 1.2"),
+        *(
+            pytest.param(
+                version,
+                {"cert_file": str(CERTIFICATE.with_name("stranger.pem"))},
+                "it refused our client certificate",
+                "check tls.cert_file",
+                id=f"a stranger's, {version.name}",
+            )
+            for version in (TLS_1_2, TLS_1_3)
+        ),
+    ],
+)
+async def test_a_missing_client_certificate(
+    version: ssl.TLSVersion, files: dict[str, str], cause: str, advice: str
+) -> None:
+    """A server that wants a certificate, or refuses the one that it got, is reported as such, with the key to set."""
+    tls = TLSConfig.model_validate(TRUSTED | files)
+
+    with server_that_wants_a_certificate(version) as port:
+        trouble = await troubled(f"https://127.0.0.1:{port}/v1", tls=tls)
+
+    assert (trouble.connecting, trouble.cause) == (True, cause)
+    assert advice in trouble.advice
+
+
+async def test_the_authority_of_a_provider_comes_first(tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tls.ca_file`` replaces what the environment trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE.with_name("stranger.pem")))
+    own = TLSConfig.model_validate(TRUSTED)
+
+    async with raw_server(http(b"Hi"), tls) as raw:
+        url = f"https://127.0.0.1:{raw.port}"
+        assert (await troubled(url)).advice == "Please name its authority in tls.ca_file or SSL_CERT_FILE."
+        async with client_for(url, tls=own) as client:
+            assert await whole(await client.send("GET", url, {})) == b"Hi"
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["file", "folder"])
+async def test_the_bundle_of_requests(
+    tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_folder: bool
+) -> None:
+    """``REQUESTS_CA_BUNDLE`` is trusted unless ``SSL_CERT_FILE`` is set."""
+    (tmp_path / HASHED_NAME).write_bytes(CERTIFICATE.read_bytes())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path if is_folder else CERTIFICATE))
+
+    async with raw_server(http(b"Hi"), tls) as raw:
+        url = f"https://127.0.0.1:{raw.port}"
+        async with client_for(url) as client:
+            assert await whole(await client.send("GET", url, {})) == b"Hi"
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE.with_name("stranger.pem")))
+        assert (await troubled(url)).cause == "its certificate is not trusted"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        pytest.param({"ca_file": "/nowhere.pem"}, "tls.ca_file", id="no authority"),
+        pytest.param({"cert_file": "/nowhere.pem"}, "tls.cert_file", id="no certificate"),
+        pytest.param({"cert_file": str(CERTIFICATE), "key_file": "/nowhere.key"}, "tls.key_file", id="no key"),
+        pytest.param(
+            {"cert_file": str(CERTIFICATE), "key_file": str(CERTIFICATE.with_name("locked.key"))},
+            "without a password",
+            id="an encrypted key",
+        ),
+        pytest.param(
+            {"cert_file": str(CERTIFICATE), "key_file": str(CERTIFICATE.with_name("stranger.pem"))},
+            "tls.key_file",
+            id="the key of another certificate",
+        ),
+    ],
+)
+async def test_own_certificates_that_cannot_be_used(files: dict[str, str], name: str) -> None:
+    """A file that cannot be used is a mistake of the configuration; no password is asked for on the terminal."""
+    with pytest.raises(ConfigError, match=name) as caught:
+        await HTTPSession.open("https://model.invalid/v1", CONNECT_S, TLSConfig.model_validate(files))
+
+    assert caught.value.__suppress_context__
+
+
+async def test_the_authorities_of_the_environment_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider with a certificate of its own still trusts what the environment names, or reports that it cannot."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE"):
+        await HTTPSession.open(
+            "https://h.invalid", CONNECT_S, TLSConfig.model_validate({"cert_file": str(CERTIFICATE)})
+        )
+
+
 @pytest.mark.parametrize("content", [pytest.param(None, id="no file"), pytest.param("Hi", id="no certificates")])
 async def test_certificates_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
@@ -375,7 +521,7 @@ async def test_certificates_that_cannot_be_read(
         path.write_text(content, encoding="utf-8")
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
 
-    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE or SSL_CERT_DIR"):
+    with pytest.raises(ConfigError, match=r"SSL_CERT_FILE, SSL_CERT_DIR or REQUESTS_CA_BUNDLE"):
         await HTTPSession.open("https://model.invalid/v1", CONNECT_S)
     await (await HTTPSession.open("http://model.invalid/v1", CONNECT_S)).aclose()
 

@@ -42,9 +42,9 @@ async def ask(
     await litellm_bridge.warm_up(prefix)
     endpoint = Endpoint("shop", model, prefix, base_url, KEY)
     client = await HTTPSession.open(base_url, 5)
-    exchange = CapturedExchange(client.send)
+    exchange = CapturedExchange(client.send, endpoint, {"X-Team": "voice"})
     body = {"messages": QUESTION, **(body or {})}
-    await litellm_bridge.acompletion(exchange, endpoint, body, {"X-Team": "voice"}, stream=stream)
+    await litellm_bridge.acompletion(exchange, endpoint, body, stream=stream)
     exchange.close()
     await client.aclose()
     return exchange.response.status if exchange.response is not None else None
@@ -57,7 +57,7 @@ async def ask_nonsense() -> None:
         pytest.fail("something was sent")
 
     endpoint = Endpoint("shop", "m", "nonsense/", "http://shop.invalid/v1", KEY)
-    await litellm_bridge.acompletion(CapturedExchange(send), endpoint, {"messages": QUESTION}, {}, stream=False)
+    await litellm_bridge.acompletion(CapturedExchange(send, endpoint), endpoint, {"messages": QUESTION}, stream=False)
 
 
 class Observer(logging.Handler):
@@ -339,7 +339,9 @@ async def test_the_name_of_a_model_leads_nowhere_else(prefix: str) -> None:
     await litellm_bridge.warm_up(prefix)
     for name in asked:
         endpoint = Endpoint("shop", name, prefix, "http://shop.invalid/v1", KEY)
-        await litellm_bridge.acompletion(CapturedExchange(send), endpoint, {"messages": QUESTION}, {}, stream=True)
+        await litellm_bridge.acompletion(
+            CapturedExchange(send, endpoint), endpoint, {"messages": QUESTION}, stream=True
+        )
 
     assert len(sent) > 300
     assert sent == [("http://shop.invalid/v1/chat/completions", name) for name in asked]

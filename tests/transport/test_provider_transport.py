@@ -38,7 +38,7 @@ from adapters.transport import litellm_bridge
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.provider_transport import ProviderTransport
 from tests.patience import in_time, patient
-from tests.transport.servers import Counting, until
+from tests.transport.servers import Counting, raw_server, until
 
 if TYPE_CHECKING:
     from adapters.testing.answers import Script
@@ -71,10 +71,10 @@ class Embedded(LocalServer):
         self.stops += 1
 
 
-def config(base_url: str, **options: Any) -> ProviderConfig:
+def config(base_url: str, kind: str = "openai_compatible", **options: Any) -> ProviderConfig:
     """Settings of a server that demands a key."""
     settings = {"name": "shop", "model": "m", "base_url": base_url, "api_key": KEY, **options}
-    return ProviderConfig.create("openai_compatible", **settings)
+    return ProviderConfig.create(kind, **settings)
 
 
 async def opened(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> ResponseBody:
@@ -631,3 +631,55 @@ asyncio.run(main())
     )
 
     assert (done.stdout + done.stderr, done.returncode) == ("", 0)
+
+
+# Queries and headers.
+
+
+async def test_the_query_goes_with_every_request(server: Counting) -> None:
+    """The query of the configuration is on the request for an answer, for the list of models and for a document."""
+    settings = config(server.add("case", ALIVE, reply({"a": 1}), reply({"a": 1})) + "?api-version=1")
+    connection = ProviderTransport(settings)
+
+    await connection.prewarm()
+    await ask(connection, settings)
+    await connection.get("/models?limit=1")
+
+    assert server.seen["case"].paths == [
+        "/case/v1/models?api-version=1",
+        "/case/v1/chat/completions?api-version=1",
+        "/case/v1/models?limit=1&api-version=1",
+    ]
+    await connection.aclose()
+
+
+@pytest.mark.parametrize("kind", ["openai_compatible", "openrouter"])
+async def test_no_header_is_sent_twice(kind: str) -> None:
+    """A header of the configuration or of a request replaces one that LiteLLM wrote, in whatever case."""
+    async with raw_server(http(b'{"a": 1}')) as raw:
+        settings = config(f"http://127.0.0.1:{raw.port}/v1", kind=kind, headers={"authorization": "Basic x"})
+        connection = ProviderTransport(settings)
+        deadlines = Deadlines(settings.timeouts, streamed=False)
+        extra = {"CONTENT-TYPE": "application/json; charset=utf-8", "x-title": "Me"}
+        (await connection.send({"messages": QUESTION}, extra, stream=False, deadlines=deadlines)).close()
+        await connection.aclose()
+
+    names = [line.partition(":")[0].lower() for line in raw.heads[0].decode().split("\r\n")[1:]]
+    assert len(set(names[:-2])) == len(names[:-2])
+    assert b"authorization: Basic x" in raw.heads[0]
+    assert b"x-title: Me" in raw.heads[0]
+    assert KEY.encode() not in raw.heads[0]
+
+
+@pytest.mark.parametrize("header", ["api-key", "Ocp-Apim-Subscription-Key"])
+async def test_a_key_in_another_header_stands_alone(server: Counting, header: str) -> None:
+    """Without ``api_key`` and with another credential no ``Authorization`` is sent, with LiteLLM or without it."""
+    settings = config(server.add("case", reply({"a": 1})), api_key=None, headers={header: KEY})
+    connection = ProviderTransport(settings)
+
+    await ask(connection, settings)
+    await connection.get("/models")
+
+    assert all("authorization" not in headers for headers in server.seen["case"].headers)
+    assert all(headers[header.lower()] == KEY for headers in server.seen["case"].headers)
+    await connection.aclose()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.testing.answers import answer
-from adapters.testing.case import ALL, ASK, CALLING, CHAT, CHAT_STREAM, KEY, STREAMS, TOOLS, Success, WireCase
+from adapters.testing.answers import answer, reply
+from adapters.testing.case import ALL, ASK, CALLING, CHAT, CHAT_STREAM, KEY, STREAMS, TOOLS, Failure, Success, WireCase
 from adapters.testing.cases.common import HISTORY
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def _sent(case_id: str, why: str, saw: Callable[[JsonObject], object], **fields:
     )
 
 
-def _url(case_id: str, why: str, url: str) -> WireCase:
+def _url(case_id: str, why: str, url: str, query: str = "", **fields: Any) -> WireCase:
     return WireCase(
         case_id,
         why,
@@ -30,7 +30,8 @@ def _url(case_id: str, why: str, url: str) -> WireCase:
         Success(text="Hi there"),
         ways=("chat", "chat_stream"),
         url=url,
-        saw=lambda seen: seen.paths == [f"/{case_id}/v1/chat/completions"],
+        saw=lambda seen: seen.paths == [f"/{case_id}/v1/chat/completions{query}"],
+        **fields,
     )
 
 
@@ -130,6 +131,45 @@ CASES: Final = (
             (seen.headers[0]["http-referer"], seen.headers[0]["x-title"]) == ("https://example.com", "Test")
         ),
     ),
+    *[
+        WireCase(
+            f"request-configured-authorization-{kind.replace('_', '-')}",
+            "a configured Authorization header, in any spelling, replaces the key on every kind",
+            [answer("Hi there")],
+            Success(text="Hi there"),
+            ways=("chat", "chat_stream"),
+            kind=kind,
+            options={"headers": {"authorization": "Basic d2lyZTprZXk="}},
+            saw=lambda seen: seen.headers[0]["authorization"] == "Basic d2lyZTprZXk=" and KEY not in str(seen.headers),
+        )
+        for kind in ("openai_compatible", "openrouter", "groq", "ollama")
+    ],
+    *[
+        WireCase(
+            f"request-stream-uncompressed-{kind.replace('_', '-')}",
+            "a proxy that compresses a stream collects it first: streams are asked for as they are, documents are not",
+            [answer("Hi there")],
+            Success(text="Hi there"),
+            kind=kind,
+            saw=lambda seen: (
+                seen.headers[0]["accept-encoding"] == ("identity" if seen.bodies[0].get("stream") else "gzip, deflate")
+            ),
+        )
+        for kind in ("openai_compatible", "openrouter")
+    ],
+    WireCase(
+        "request-extra-header-repeated",
+        "an error that repeats the value of a header of this request does not show it",
+        [reply({"error": {"message": "Session s3cr3t-session is over", "code": "s3cr3t-session"}}, "400 Bad Request")],
+        Failure(
+            "BadRequestError",
+            status_code=400,
+            retryable=False,
+            hides=("s3cr3t",),
+            holds=lambda error: "s3cr3t" not in f"{vars(error)} {vars(error.__cause__)}",
+        ),
+        kwargs={"extra_headers": {"X-Session": "s3cr3t-session"}},
+    ),
     WireCase(
         "request-does-not-advertise-a-library",
         "OpenRouter is not told the name of a library",
@@ -146,6 +186,16 @@ CASES: Final = (
     _url("url-models-endpoint", "the list of models was pasted", "{base}/models"),
     _url("url-white-space", "white space around it", "  {base} \n"),
     _url("url-endpoint-and-slash", "the endpoint and a slash", "{base}/chat/completions/"),
+    _url("url-query", "a query, as Azure wants one", "{base}?api-version=2024-10-21", "?api-version=2024-10-21"),
+    _url("url-endpoint-and-query", "the endpoint and a query", "{base}/chat/completions?a=1&b=2#top", "?a=1&b=2"),
+    _url("url-query-openrouter", "a query on LiteLLM's other route", "{base}?a=1", "?a=1", kind="openrouter"),
+    _url(
+        "url-extra-query",
+        "a query of the configuration, beside the one in the address, which it overrides",
+        "{base}?a=1&b=2",
+        "?a=1&b=3%204&c=%26",
+        options={"extra_query": {"b": "3 4", "c": "&"}},
+    ),
     _sent(
         "request-plain-history",
         "an ordinary conversation is sent word for word",

@@ -96,7 +96,7 @@ def disconnected(endpoint: Endpoint, trouble: TransportError) -> APIError:
     if trouble.connecting:
         _logger.info("%s: no connection to %s: %s", endpoint.provider, endpoint.base_url, trouble.cause)
         why = f": {trouble.cause}" if trouble.cause else ""
-        text = f"{endpoint.provider} could not be reached at {endpoint.address}{why}. Is it running? Is its base_url right?"
+        text = f"{endpoint.provider} could not be reached at {endpoint.address}{why}. {trouble.advice}"
         return _error(APIConnectionError, text, endpoint)
     return _error(APIConnectionError, f"The connection to {endpoint.provider} broke. Please try again.", endpoint)
 

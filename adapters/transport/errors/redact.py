@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapters.types import Json
 
 _SECRETS = re.compile(
     r"\b(?:sk|pk|rk)-[\w*.\-]{5,}"  # OpenAI, OpenRouter, Stripe-like; also masked ones
@@ -24,6 +28,7 @@ _NUMBER = re.compile(r"&#\d{10,};?")  # no character, and more digits than Pytho
 _HTML = re.compile(r"<(?:!doctype|html|head|body|title|h1|p|div|center)\b", re.IGNORECASE)
 _HIDDEN = "[hidden]"
 _SHORTEST_KEY_CHARS = 8
+_DEEPEST_ERROR = 32  # levels of a JSON value; what is deeper holds no message
 _LONGEST_WORD_CHARS = 40  # Chinese and Japanese have no spaces, and half a sentence is better than none
 
 
@@ -75,3 +80,27 @@ def shorten(text: str, limit: int) -> str:
     if len(word) < min(len(cut), _LONGEST_WORD_CHARS):
         cut = cut.removesuffix(word)
     return f"{cut.rstrip(' .,;:-')}…" if limit > 0 else ""
+
+
+def hide_secrets(value: Json, secrets: tuple[str, ...]) -> Json:
+    """Replace secrets in every text of a JSON value, in whatever case they are repeated.
+
+    Args:
+        value: The value.
+        secrets: The configured key and other values; those of a few characters may be words, and stay.
+    """
+    longest_first = sorted((secret for secret in secrets if len(secret) >= _SHORTEST_KEY_CHARS), key=len, reverse=True)
+    if not longest_first:
+        return value
+    pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+
+    def hidden(part: Json, depth: int) -> Json:
+        if isinstance(part, str):
+            return pattern.sub(_HIDDEN, part)
+        if not depth:
+            return None
+        if isinstance(part, list):
+            return [hidden(item, depth - 1) for item in part]
+        return {name: hidden(item, depth - 1) for name, item in part.items()} if isinstance(part, dict) else part
+
+    return hidden(value, _DEEPEST_ERROR)

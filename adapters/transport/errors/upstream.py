@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from adapters.errors import UpstreamError
-from adapters.transport.errors.redact import plain, redact, shorten
+from adapters.transport.errors.redact import hide_secrets, plain, redact, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +63,7 @@ def upstream_error(
         headers: Headers of the response.
         secrets: Values that must not appear in any text.
     """
+    body, headers = hide_secrets(body, secrets), hide_secrets(dict(headers or {}), secrets)
     if isinstance(body, str):
         body = _said_in(body) if _CUT_JSON.match(body) else body[:_LONGEST_BODY_CHARS]
     layers = list(_layers(body))
