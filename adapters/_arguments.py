@@ -1,6 +1,7 @@
-"""Reading the arguments of a tool call, however a model or a server wrote them down.
+"""Read the arguments of a tool call, in whatever form a model or a server wrote them.
 
-What was meant is read; what is merely cut off is never completed, because half a call turns off the wrong lights.
+Arguments in an unusual form are read. Arguments that are cut off are an error and are never completed, because half
+of the arguments may mean another action.
 """
 
 from __future__ import annotations
@@ -15,31 +16,32 @@ if TYPE_CHECKING:
     from adapters.types import Json
 
 _DECODER = json.JSONDecoder(strict=False)  # raw newlines inside strings are common
-_OPEN_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+'  # possessive, for what a model wrote must not send a search into a loop
+_OPEN_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+'  # possessive, so that no text makes a search slow
 _STRING = rf'{_OPEN_STRING}"'
 _QUOTED = _STRING.replace('"', "'")
 _END = r"\\?\Z"  # of the text, in the middle of a string
 _STRINGS = re.compile(f"{_STRING}|{_QUOTED}|[\"'].*", re.DOTALL)
 _TOKENS = re.compile(rf"{_STRING}|{_QUOTED}|\\.|([{{\[(])|([}}\])])|([\"'\\])", re.DOTALL)
-_OPENED, _CLOSED = 1, 2  # groups of it; the third is what goes on behind the end
+_OPENED, _CLOSED = 1, 2  # groups of _TOKENS; the third is a token that continues behind the end
 _REST_OF_STRING = {
     quote: re.compile(rf"[^{quote}\\]*+(?:\\.[^{quote}\\]*+)*+(?:({quote})|(\\?))", re.DOTALL) for quote in "\"'"
 }
-_TO_MEND = re.compile(
-    rf'{_OPEN_STRING}(?:"|{_END})'  # a string, so that nothing inside of one is taken for what follows here
+_TO_REPAIR = re.compile(
+    rf'{_OPEN_STRING}(?:"|{_END})'  # a string, so that its content is not taken for one of the next
     r"|,(?=\s*[}\]])|//[^\n]*|/\*.*?(?:\*/|\Z)",  # a trailing comma, comments
     re.DOTALL,
 )
 _ESCAPE = re.compile(r"""\\(?:([\\/"bfnrt]|u[0-9a-fA-F]{4})|(')|)""")
 _CONSTANTS = {"true": True, "false": False, "null": None}
 _GAP = re.compile(r"[ \n\r\t,;]*")
-_KEY = re.compile(r"""["']([^"'\\\n]{1,200}+)["']\s{0,20}+:""")
+_KEY = re.compile(r"""\\?["'][^"'\\\n]{1,200}+\\?["']\s{0,20}+:""")
+_NEXT_KEY = re.compile(rf"[\s,;}}\]]*{_KEY.pattern}")
 _MALFORMED = re.compile(r"malformed|invalid|error", re.IGNORECASE)  # in a tag that a server puts in front
-_MOST_SLOPPY_CHARS = 65_536  # what is longer is read if it is JSON, and not at all if it only resembles it
+_MOST_SLOPPY_CHARS = 65_536  # a longer text is read if it is JSON, and not at all if it only resembles it
 _MOST_CODE_CHARS = 5_000  # of Python outside of strings: parsing it costs far more than reading JSON
 _MOST_OBJECTS = 20
-_COST_CHARS = 100  # what a look costs beside the characters
-_MOST_LAYERS = 3  # arguments that were encoded twice occur, more often than that never
+_COST_CHARS = 100  # what one try costs beside the characters
+_MOST_LAYERS = 3  # arguments that were encoded twice occur, more often than that they do not
 
 
 class _UnreadableError(ValueError):
@@ -54,7 +56,7 @@ def read_arguments(raw: Json) -> tuple[dict[str, Json], str | None]:
 
     Returns:
         The arguments and None, or ``{}`` and the reason why they could not be read. Empty arguments are ``{}``
-        with no reason: tools without parameters get them.
+        without a reason: tools without parameters get them.
     """
     try:
         return _as_json(_object(raw)), None
@@ -65,16 +67,21 @@ def read_arguments(raw: Json) -> tuple[dict[str, Json], str | None]:
 
 
 def is_whole(raw: Json) -> bool:
-    """Whether arguments are a complete object as they stand, so that nothing can be missing at their end."""
+    """Whether arguments are a complete object as they are, so that nothing can be missing at their end."""
     if isinstance(raw, str):
         text = raw.strip()
         if not text.endswith("}"):
-            return False  # seen at once, and asked after each piece of a long call
+            return False  # the usual case: this is called after each piece of a long call
         try:
             raw = _DECODER.decode(text)
         except (ValueError, RecursionError):
             return False
     return isinstance(raw, dict)
+
+
+def goes_on(text: str, end: int) -> bool:
+    """Whether a key follows the end of an object, so that the object was closed too early."""
+    return _NEXT_KEY.match(text, end) is not None
 
 
 def read_value(text: str, start: int = 0) -> tuple[Any, int] | None:
@@ -87,11 +94,11 @@ def read_value(text: str, start: int = 0) -> tuple[Any, int] | None:
 
 
 class Values:
-    """Reads the values in a text: JSON for nothing, what only resembles it for so much work and no more.
+    """Reads the values in a text. JSON costs nothing; the work for text that only resembles it is limited.
 
     Args:
         text: The text.
-        most_chars: How many characters may be looked at for what is no JSON.
+        most_chars: How many characters that are no JSON may be read.
     """
 
     def __init__(self, text: str, most_chars: int = _MOST_SLOPPY_CHARS) -> None:
@@ -107,7 +114,7 @@ class Values:
         if written is None:
             return None
         try:
-            return _loose(written), start + len(written)
+            return _read_loosely(written), start + len(written)
         except _UnreadableError:
             return None
 
@@ -119,38 +126,46 @@ class Values:
         return None if end is None else rest[:end]
 
 
-def read_expression(text: str) -> ast.expr:
-    """Parse a Python expression, in which ``true``, ``false`` and ``null`` may stand too.
+def read_expressions(text: str) -> list[ast.expr]:
+    """Parse Python expressions, each a statement of its own; ``true``, ``false`` and ``null`` are constants in them.
 
     Raises:
-        ValueError: If it is none, or a very long one.
+        ValueError: If the text is anything else, or too long.
     """
     if len(text) > _MOST_CODE_CHARS and len(_STRINGS.sub("", text)) > _MOST_CODE_CHARS:
-        raise ValueError("It is too long for an expression.")
+        raise ValueError("The code is too long for an expression.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns about escapes and numbers that a model wrote
-            tree: ast.expr = _Constants().visit(ast.parse(text, mode="eval").body)
+            statements = _Constants().visit(ast.parse(text)).body
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError("It is no Python expression.") from error
-    return tree
+        raise ValueError("The text is no Python expression.") from error
+    expressions = [statement.value for statement in statements if isinstance(statement, ast.Expr)]
+    if len(expressions) != len(statements):
+        raise ValueError("The text has statements that are no expressions.")
+    return expressions
 
 
 class Brackets:
-    """Finds where a bracket is closed, outside of strings, in a text that grows; what it has seen it reads once."""
+    """Finds where a bracket is closed, outside of strings, in a text that grows. Each character is read once."""
 
     def __init__(self) -> None:
         self._seen = 0
         self._depth = 0
         self._quote = ""
-        self._is_escaped = False  # a backslash was the end of what has come
+        self._is_escaped = False  # the text so far ends in a backslash
+
+    @property
+    def in_string(self) -> bool:
+        """Whether the text so far ends in a string."""
+        return bool(self._quote)
 
     def closed_at(self, text: str, start: int = 0) -> int | None:
-        """Return where the bracket is closed, or None if it is not yet; not to be asked again once it was.
+        """Return where the bracket is closed, or None if it is not yet. Do not call it again once it was.
 
         Args:
             text: The text, which may have grown since the last call.
-            start: Where the bracket stands in it.
+            start: The place of the bracket in it.
         """
         end = self.feed(text, start + self._seen)
         self._seen = len(text) - start
@@ -171,23 +186,23 @@ class Brackets:
                 if self._depth <= 0:
                     return token.end()
             elif token.lastindex is not None:
-                self._go_on_behind(token)
+                self._continue_behind(token)
                 return None
         return None
 
     def _behind_string(self, text: str, start: int) -> int | None:
         """Return where the string ends that a place is in; None if it does not end."""
         if not self._quote or start == len(text):
-            return start  # if nothing has come, a backslash at the end of what was there still waits
+            return start  # without new text, a backslash at the end still waits
         rest = _REST_OF_STRING[self._quote].match(text, start)
-        assert rest is not None  # noqa: S101 - it matches nothing at least
+        assert rest is not None  # noqa: S101 - it matches the empty string at least
         if rest.group(1):
             self._quote = ""
             return rest.end()
         self._is_escaped = bool(rest.group(2))
         return None
 
-    def _go_on_behind(self, token: re.Match[str]) -> None:
+    def _continue_behind(self, token: re.Match[str]) -> None:
         """Note that the text ends in a string, or behind a backslash."""
         if token.group() == "\\":
             self._is_escaped = True
@@ -212,7 +227,7 @@ def _object(raw: Json) -> dict[Json, Json]:
 
 
 def _as_json(arguments: dict[Any, Any]) -> dict[str, Any]:
-    """Leave what JSON can say again, because the next request repeats it: no sets, no NaN, no half characters."""
+    """Return what JSON can repeat, because the next request does: no sets, no NaN, no half characters."""
     try:
         text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError) as error:
@@ -234,23 +249,17 @@ def _parse(text: str) -> Json:
         raise _UnreadableError("The arguments are no JSON.")
     if _MALFORMED.search(text, 0, start):
         raise _UnreadableError("The server marked the arguments as malformed.")
-    values, end = _objects(text, start)
+    values = _objects(text, start)
     if not values:
         raise _UnreadableError("The arguments are cut off or no JSON.")
     meant = [value for value in values if value] or values[:1]
     if any(value != meant[0] for value in meant):
         raise _UnreadableError("The arguments are several different objects.")
-    if any(key.group(1) not in meant[0] for key in _KEY.finditer(text, end)):
-        raise _UnreadableError("The arguments go on after the end of their object.")
     return meant[0]
 
 
-def _objects(text: str, position: int) -> tuple[list[Any], int]:
-    """Read the objects that follow each other directly.
-
-    Returns:
-        The objects, and where they end. What follows is litter of the server, if it has no keys.
-    """
+def _objects(text: str, position: int) -> list[Any]:
+    """Read the objects that follow each other directly. Other text behind them is litter, unless it has more keys."""
     values: list[Any] = []
     reader = Values(text)
     while text.startswith("{", position) and (found := reader.read(position)) is not None:
@@ -258,36 +267,39 @@ def _objects(text: str, position: int) -> tuple[list[Any], int]:
         if len(values) > _MOST_OBJECTS:
             raise _UnreadableError("The arguments are very many objects.")
         gap = _GAP.match(text, found[1])
-        assert gap is not None  # noqa: S101 - it matches nothing at least
+        assert gap is not None  # noqa: S101 - it matches the empty string at least
         position = gap.end()
-    return values, position
+    if values and _KEY.search(text, position):
+        raise _UnreadableError("The arguments go on after the end of their object.")
+    return values
 
 
-def _loose(text: str) -> Json:
+def _read_loosely(text: str) -> Json:
     """Read JSON with bad escapes, trailing commas or comments, or a Python literal."""
     try:
-        return _DECODER.decode(_TO_MEND.sub(_mended, text))
+        return _DECODER.decode(_TO_REPAIR.sub(_repaired, text))
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(read_expression(text))
+        (expression,) = read_expressions(text)
+        return ast.literal_eval(expression)
     except (ValueError, TypeError, RecursionError) as error:
         raise _UnreadableError("The arguments are no JSON.") from error
 
 
-def _mended(match: re.Match[str]) -> str:
+def _repaired(match: re.Match[str]) -> str:
     token = match.group()
-    return _ESCAPE.sub(_mended_escape, token) if token[0] == '"' else ""
+    return _ESCAPE.sub(_repaired_escape, token) if token[0] == '"' else ""
 
 
-def _mended_escape(match: re.Match[str]) -> str:
-    """What JSON knows stays; it needs none before an apostrophe; any other backslash means itself."""
+def _repaired_escape(match: re.Match[str]) -> str:
+    """Keep the escapes of JSON, remove one before an apostrophe, and take any other backslash for itself."""
     known, apostrophe = match.groups()
     return match.group() if known else apostrophe or r"\\"
 
 
 class _Constants(ast.NodeTransformer):
-    """Lets ``true``, ``false`` and ``null`` stand in a Python literal."""
+    """Reads ``true``, ``false`` and ``null`` in a Python literal."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in _CONSTANTS:

@@ -1,4 +1,4 @@
-"""``adapters.arguments``: what was meant is read, what is cut off is never completed."""
+"""``adapters._arguments``: unusual forms are read, and what is cut off is never completed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._arguments import Brackets, is_whole, read_arguments, read_expression, read_value
+from adapters._arguments import Brackets, goes_on, is_whole, read_arguments, read_expressions, read_value
 from tests.property.strategies import ANYTHING, JSON_OBJECTS, MARKED_TEXTS, cuts, pieces_of
 
 _DEEP = 20_000  # deeper than any Python reads: 3.13 goes down to nearly ten thousand
@@ -48,8 +48,9 @@ _DEEP = 20_000  # deeper than any Python reads: 3.13 goes down to nearly ten tho
         pytest.param('{}{"x": 1}', {"x": 1}, id="empty-object-in-front"),
         pytest.param('{"x": 1}{}', {"x": 1}, id="empty-object-behind"),
         pytest.param("{}{}", {}, id="two-empty-objects"),
-        pytest.param('{"x": 1}{"x": ', {"x": 1}, id="half-an-object-behind"),
-        pytest.param('{"x": 1} "x": 2', {"x": 1}, id="the-same-key-behind"),
+        pytest.param('<arguments>{"x": 1}</arguments>', {"x": 1}, id="tags-around"),
+        pytest.param('<|message|>{"x": 1}', {"x": 1}, id="special-token-in-front"),
+        pytest.param('{"x": 1}\nNote: it is so.', {"x": 1}, id="words-behind"),
         # Not quite JSON
         pytest.param('{"x": "a\nb"}', {"x": "a\nb"}, id="raw-newline"),
         pytest.param('{"x": "a\tb"}', {"x": "a\tb"}, id="raw-tab"),
@@ -73,7 +74,7 @@ _DEEP = 20_000  # deeper than any Python reads: 3.13 goes down to nearly ten tho
     ],
 )
 def test_readable(raw: Any, arguments: dict[str, Any]) -> None:
-    """Whatever form a server gave them, arguments that were meant are read."""
+    """Arguments are read in whatever form a server sends them."""
     assert read_arguments(raw) == (arguments, None)
 
 
@@ -108,6 +109,20 @@ def test_readable(raw: Any, arguments: dict[str, Any]) -> None:
         pytest.param('{"x" 1}', "The arguments are cut off or no JSON.", id="no-colon"),
         pytest.param('{"x": 1 /* one }', "The arguments are cut off or no JSON.", id="comment-without-end"),
         pytest.param('{"x": 1}{"x": 2}', "The arguments are several different objects.", id="two-different-objects"),
+        pytest.param(
+            '{"x": 1}{"x": ', "The arguments go on after the end of their object.", id="half-an-object-behind"
+        ),
+        pytest.param(
+            '{"x": 1}</tool_call><tool_call>{"y": 2}',
+            "The arguments go on after the end of their object.",
+            id="more-calls",
+        ),
+        pytest.param(
+            '{"x": 1}\\"y\\": 2', "The arguments go on after the end of their object.", id="escaped-key-behind"
+        ),
+        pytest.param(
+            '{"x": 1}, "x": 2}', "The arguments go on after the end of their object.", id="the-same-key-behind"
+        ),
         pytest.param("{1, 2}", "The arguments are no object but a set.", id="set"),
         pytest.param("{'x': {1, 2}}", "The arguments hold a value that is no JSON.", id="set-inside"),
         pytest.param("{'x': b'a'}", "The arguments hold a value that is no JSON.", id="bytes"),
@@ -121,7 +136,7 @@ def test_readable(raw: Any, arguments: dict[str, Any]) -> None:
     ],
 )
 def test_unreadable(raw: Any, reason: str) -> None:
-    """What cannot be read is empty and says why; nothing is made up."""
+    """Arguments that cannot be read are empty, with the reason; none are made up."""
     assert read_arguments(raw) == ({}, reason)
 
 
@@ -160,24 +175,46 @@ def test_is_whole(raw: Any, *, whole: bool) -> None:
     ],
 )
 def test_value_in_a_text(text: str, start: int, found: tuple[Any, int] | None) -> None:
-    """A value is read from where it begins, and its end is told."""
+    """A value is read at its place, and its end is returned."""
     assert read_value(text, start) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "is_more"),
+    [
+        pytest.param('{}, "y": 2}', True, id="key"),
+        pytest.param("{}}\n'y' : 2", True, id="bracket-and-key"),
+        pytest.param("{} and more", False, id="words"),
+        pytest.param('{} {"y": 2}', False, id="another-object"),
+        pytest.param("{}", False, id="nothing"),
+    ],
+)
+def test_object_that_was_closed_too_early(text: str, *, is_more: bool) -> None:
+    """A key directly behind an object belongs to it."""
+    assert goes_on(text, 2) is is_more
+
+
+def test_statements_of_python() -> None:
+    """Each expression is a statement; other statements are refused."""
+    assert [ast.unparse(tree) for tree in read_expressions("f()\ng(1)")] == ["f()", "g(1)"]
+    with pytest.raises(ValueError, match="statements"):
+        read_expressions("f()\nx = 1")
 
 
 def test_expression_of_python() -> None:
     """An expression is parsed without a word on stderr, with JSON's constants in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tree = read_expression("f('\\d', true)")
+        (tree,) = read_expressions("f('\\d', true)")
 
     assert ast.unparse(tree) == "f('\\\\d', True)"
 
 
 @pytest.mark.parametrize("text", ["f(", "a b", "\0", "(" * _DEEP, "-" * 100_000 + "1"], ids=repr)
 def test_text_that_is_no_expression(text: str) -> None:
-    """Whatever is wrong with it, it is a ValueError."""
+    """Text that is no expression is a ValueError."""
     with pytest.raises(ValueError, match=r"expression|null bytes|source code"):
-        read_expression(text[:100_001])
+        read_expressions(text[:100_001])
 
 
 @given(st.data(), JSON_OBJECTS.map(json.dumps) | JSON_OBJECTS.map(repr) | MARKED_TEXTS.map(lambda text: f"{{{text}}}"))

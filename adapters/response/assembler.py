@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.response.chunks import text_or_none
 from adapters.response.finish_reasons import CALLING, GOOD, ending_of, log_unknown
 from adapters.response.markup.filter import MarkupFilter, read_generation
-from adapters.response.markup.leaked_call_parser import finished_calls
+from adapters.response.markup.leaked_call_parser import finish_calls
 from adapters.response.reasoning import MOST_REASONING_CHARS, Reasoning
 from adapters.response.tool_calls import MOST_CALLS, CallAssembler, TooManyCalls, without_pseudo_tools
 from adapters.transport.errors import failures
@@ -134,7 +134,7 @@ class ResponseAssembler:
     @property
     def is_cut(self) -> bool:
         """Whether the response ended at a length limit."""
-        return self._ending == "cut"
+        return self._ending == "cut" and not self._filter.has_ended
 
     @property
     def has_failed(self) -> bool:
@@ -160,12 +160,14 @@ class ResponseAssembler:
             self._add_reasoning(chunk)
         self._has_choices |= chunk.has_choices
         try:
+            text = self._emit(self._filter.feed(chunk.text)) if chunk.text else ""
             if chunk.calls:
+                self._filter.call_arrived()
                 self._calls = self._calls or CallAssembler(self._tools, most_calls=self._most_calls)
                 self._calls.feed(chunk.calls, whole=whole)
-            return self._emit(self._filter.feed(chunk.text)) if chunk.text else ""
         except TooManyCalls:
             raise self._too_many_calls() from None
+        return text
 
     def end(self) -> None:
         """Note that the server marked the end: with ``[DONE]``, or with a whole document."""
@@ -215,8 +217,8 @@ class ResponseAssembler:
             IncompleteResponseError: If there are more calls than the limit.
         """
         try:
-            text = self._emit(self._filter.finish() + self._recovered_text)
-            if self._calls or self._filter.leaks or self._recovered:
+            text = self._emit(self._filter.finish(cut=self.is_cut or not self.is_over) + self._recovered_text)
+            if self._calls or self._filter.passages or self._recovered:
                 text += self._finish_calls()
             elif self.finish_reason in CALLING:
                 self._lost_call = bool(self._tools)
@@ -316,13 +318,11 @@ class ResponseAssembler:
 
     def _finish_calls(self) -> str:
         """Collect the calls of all origins; return the text of calls that only carry text."""
-        strict = self._ending != "good"
+        strict = self._ending != "good" and not self._filter.has_ended
         calls = self._calls.finish(cut=strict) if self._calls else []
         known = [(call.tool_call.name, call.tool_call.arguments) for call in calls]  # vLLM may send one both ways
-        for leak in self._filter.leaks:
-            if leak.is_whole or not strict:
-                leaked = finished_calls(leak.text, self._tools)
-                calls += [call for call in leaked if (call.tool_call.name, call.tool_call.arguments) not in known]
+        leaked = finish_calls(self._filter.calls(cut=strict), self._tools)
+        calls += [call for call in leaked if (call.tool_call.name, call.tool_call.arguments) not in known]
         calls += self._recovered
         if len(calls) > self._most_calls:
             raise TooManyCalls
@@ -331,12 +331,13 @@ class ResponseAssembler:
             self._lost_call = self._calls is not None and self._calls.lost_arguments
         else:
             self._lost_call = self._calls is not None or bool(self._tools)
+        self._lost_call = self._lost_call or self._filter.has_unread_call(cut=strict)
         return "" if self.has_text else self._emit(text)
 
     @property
     def _began_call(self) -> bool:
         """Whether the model tried to call a tool, even if the call cannot be used."""
-        return self._calls is not None or bool(self._filter.leaks)
+        return self._calls is not None or bool(self._filter.passages)
 
     @property
     def _is_silent(self) -> bool:

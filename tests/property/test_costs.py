@@ -52,9 +52,9 @@ def _guess(text: str) -> None:
     start = next((place for place, char in enumerate(text) if char in FIRST_CHARS), None)
     if start is not None:
         for end in range(start + 1, len(text), 64):
-            if guesser.judge(text[:end], start).says != "wait":
+            if guesser.judge(text[:end], start).kind != "wait":
                 break
-    guesser.is_cut_call(text)
+        guesser.judge(text, start, is_over=True)
 
 
 def _assemble(text: str) -> None:

@@ -340,6 +340,44 @@ def test_call_beside_the_text_that_was_wanted() -> None:
     assert (response.content, response.tool_calls) == ("Hi ", [])
 
 
+@pytest.mark.parametrize(
+    ("text", "finish"),
+    [
+        pytest.param('Fine.\n<tool_call>{"name": "get_weather", "argu</tool_call>', "stop", id="garbled"),
+        pytest.param(f"Fine.\n{_CALL}\n<tool_call>open the door</tool_call>", "stop", id="beside-a-good-one"),
+        pytest.param(f"Fine.\n{_CALL.removesuffix('</tool_call>')}", "length", id="cut"),
+    ],
+)
+def test_leaked_call_that_is_lost(text: str, finish: str) -> None:
+    """A call in the text that cannot be read is an error, unless only text was requested."""
+    answer, text_answer = _answer(), _answer(wants_text=True)
+
+    assert [_fed(each, _delta(text, finish)) for each in (answer, text_answer)] == ["Fine.\n", "Fine.\n"]
+    with pytest.raises(IncompleteResponseError, match="Failed to call a function"):
+        answer.build()
+    assert text_answer.build().response.content == "Fine.\n"
+
+
+def test_text_in_the_chunk_of_a_call() -> None:
+    """Text in a chunk precedes the calls in it, so that half a mark before them is dropped."""
+    chunks = [
+        _delta("Hi <", tool_calls=[_tool_call('{"city": "Oslo"}')]),
+        _delta(" there"),
+        _delta(finish="tool_calls"),
+    ]
+
+    response = _outcome(*chunks).response
+
+    assert (response.content, _calls(response)) == ("Hi  there", [_OSLO])
+
+
+def test_turn_that_was_over_before_the_cut() -> None:
+    """An answer that went on with an invented turn is whole, although that turn was cut."""
+    response = _outcome(_delta(f"Hi\n{_CALL}<|im_end|><|im_start|>user\nSo", "length")).response
+
+    assert (response.content, _calls(response)) == ("Hi\n", [_OSLO])
+
+
 def test_server_whose_answers_begin_with_reasoning() -> None:
     """Unmarked reasoning is held back where it is expected, and the answer tells whether it came."""
     answer = _answer(reasoning_first=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.response.markup.leaked_call_parser import finished_calls
-from adapters.response.markup.scanner import Leak, MarkupScanner
+from adapters.response.markup.leaked_call_parser import finish_calls, read_leaked_calls
+from adapters.response.markup.scanner import LeakedPassage, MarkupScanner
 from adapters.response.markup.text_characters import SUSPICIOUS
 from adapters.response.tool_calls import MOST_CALLS
 
 if TYPE_CHECKING:
+    from adapters.response.markup.leaked_call_parser import LeakedCall
     from adapters.response.tool_calls import FinishedCall, Tools
 
 
@@ -28,7 +29,7 @@ class MarkupFilter:
 
     Attributes:
         reasoning: Pieces of reasoning in their order. The caller may remove them at any time.
-        leaks: The tool markup so far.
+        passages: The tool markup so far.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class MarkupFilter:
         self._tools = tools
         self._most_calls = most_calls
         self.reasoning: list[str] = []
-        self.leaks: list[Leak] = []
+        self.passages: list[LeakedPassage] = []
         self._emitted: list[str] = []
+        self._is_behind_call = False
         self._scanner = self._new_scanner(reasoning_first=True) if reasoning_first else None
 
     @property
@@ -50,9 +52,18 @@ class MarkupFilter:
         """Whether reasoning ended that had no opening mark, because the chat template holds that mark."""
         return self._scanner is not None and self._scanner.began_with_reasoning
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the model went on with a turn of another role, so that the answer was over before."""
+        return self._scanner is not None and self._scanner.has_ended
+
     def feed(self, text: str) -> str:
         """Take the next piece of text and return what can be emitted now."""
-        if SUSPICIOUS.search(text) is None and (self._scanner is None or self._scanner.flows):
+        if (
+            (self._scanner is None or self._scanner.flows)
+            and not self._is_behind_call
+            and SUSPICIOUS.search(text) is None
+        ):
             if self._scanner is None and not self._emitted:
                 text = text.lstrip()
             if text:
@@ -60,16 +71,44 @@ class MarkupFilter:
             return text
         if self._scanner is None:
             self._scanner = self._new_scanner(reasoning_first=False)
-        return self._scanner.feed(text)
+        return self._settle_before_call() + self._scanner.feed(text)
+
+    def call_arrived(self) -> None:
+        """Note that a structured tool call follows the text so far."""
+        self._is_behind_call = True
 
     def no_reasoning_first(self) -> None:
         """Stop holding text back for unmarked reasoning, because the server sends reasoning in a field."""
         if self._scanner is not None:
             self._scanner.no_reasoning_first()
 
-    def finish(self) -> str:
-        """Return the text that was held back, now that nothing can follow."""
-        return "" if self._scanner is None else self._scanner.finish()
+    def finish(self, *, cut: bool = False) -> str:
+        """Return the text that was held back, now that nothing can follow.
+
+        Args:
+            cut: Whether the answer was cut off. Then the beginning of a mark is dropped.
+        """
+        if self._scanner is None:
+            return ""
+        return self._settle_before_call() + self._scanner.finish(cut=cut)
+
+    def calls(self, *, cut: bool) -> list[LeakedCall]:
+        """Return the calls of offered tools that leaked into the text.
+
+        Args:
+            cut: Whether the answer was cut off. Then markup whose end has not come does not count.
+        """
+        return [call for passage in self.passages if passage.is_whole or not cut for call in passage.calls]
+
+    def has_unread_call(self, *, cut: bool) -> bool:
+        """Whether there was tool markup in which no call can be read."""
+        return any(
+            not (passage.calls or passage.is_blank) or (cut and not passage.is_whole) for passage in self.passages
+        )
+
+    def _settle_before_call(self) -> str:
+        is_behind_call, self._is_behind_call = self._is_behind_call, False
+        return self._scanner.call_arrived() if is_behind_call and self._scanner is not None else ""
 
     def _new_scanner(self, *, reasoning_first: bool) -> MarkupScanner:
         return MarkupScanner(
@@ -78,7 +117,7 @@ class MarkupFilter:
             reasoning=self.reasoning,
             most_calls=self._most_calls,
             emitted=self._emitted,
-            leaks=self.leaks,
+            passages=self.passages,
         )
 
 
@@ -92,8 +131,8 @@ def read_generation(written: str, tools: Tools) -> tuple[list[FinishedCall], str
     Returns:
         The calls in it, and the text if it is nothing but text.
     """
-    calls = finished_calls(written, tools)
+    calls = finish_calls(read_leaked_calls(written, tools), tools)
     markup_filter = MarkupFilter(tools)
     text = markup_filter.feed(written) + markup_filter.finish()
-    is_talk = not calls and not markup_filter.leaks and not text.startswith(("{", "[", "<"))
+    is_talk = not calls and not markup_filter.passages and not text.startswith(("{", "[", "<"))
     return calls, text if is_talk else ""

@@ -1,45 +1,70 @@
-"""What stands on the line that is being spoken: whether a mark in it is one, or only a word that somebody says."""
+"""The line of text that is being emitted: it decides whether a mark is one or a word of a sentence or of code."""
 
 from __future__ import annotations
 
+import re
+
+_FENCE_CHARS = 3
+_LINE_BREAK_OR_RUN = re.compile(r"\n|`+|~{3,}")
+
 
 class LineContext:
-    """What stands on the line that is being spoken; looked at only where a mark or a bracket comes.
+    """What precedes the next character on its line. It is read only where a mark or a bracket comes.
 
-    Args:
-        said: What was said; what has been looked at is taken out.
+    Attributes:
+        last: The last two characters of the text.
+        has_text: Whether the line has more than white space.
+        talks_of_marks: Whether a mark on the line was a word.
+        code: The run of backticks or tildes that opened the code here, or "". One or two backticks open a code span,
+            which ends with the line at the latest; three and more open a fence.
     """
 
-    def __init__(self, said: list[str]) -> None:
-        self._said = said
-        self._has_text = False
-        self._backticks = 0
-        self._last = ""
+    def __init__(self) -> None:
+        self.last = ""
+        self.has_text = False
+        self.talks_of_marks = False
+        self.code = ""
+        self._fence_is_on_earlier_line = False
 
     @property
-    def has_text(self) -> bool:
-        """Whether there is more on it than white space."""
-        self._look()
-        return self._has_text
+    def in_fence(self) -> bool:
+        """Whether the code here is a fenced block."""
+        return len(self.code) >= _FENCE_CHARS
 
-    @property
-    def in_code(self) -> bool:
-        """Whether a backtick stands open on it."""
-        self._look()
-        return self._backticks % 2 == 1
-
-    @property
-    def last(self) -> str:
-        """The last character."""
-        self._look()
-        return self._last
-
-    def _look(self) -> None:
-        text = "".join(self._said)
-        self._said.clear()
-        if not text:
+    def read(self, texts: list[str]) -> None:
+        """Read the texts that were emitted since the last call, and remove them from the list."""
+        if not texts:
             return
-        _, is_new, line = text.rpartition("\n")
-        self._has_text = bool(line.strip()) or (self._has_text and not is_new)
-        self._backticks = line.count("`") + (0 if is_new else self._backticks)
-        self._last = text[-1]
+        text = "".join(texts)
+        texts.clear()
+        if self.code or "`" in text or "~~~" in text:
+            self._read_code(text)
+        _, line_break, line = text.rpartition("\n")
+        self.has_text = bool(line.strip()) or (self.has_text and not line_break)
+        self.talks_of_marks = self.talks_of_marks and not line_break
+        self.last = (self.last + text[-2:])[-2:]
+
+    def _read_code(self, text: str) -> None:
+        has_text, position = self.has_text, 0
+        for token in _LINE_BREAK_OR_RUN.finditer(text):
+            has_text = has_text or bool(text[position : token.start()].strip())
+            position = token.end()
+            if token.group() == "\n":
+                has_text = False
+                self._fence_is_on_earlier_line = self.in_fence
+                self.code = self.code if self.in_fence else ""
+            else:
+                self._read_run(token.group(), text[position : position + 1], has_text=has_text)
+                has_text = True
+
+    def _read_run(self, run: str, following: str, *, has_text: bool) -> None:
+        if not self.code:
+            self.code = "" if run[0] == "~" and has_text else run
+            self._fence_is_on_earlier_line = False
+            return
+        if self._fence_is_on_earlier_line:
+            is_end = run.startswith(self.code) and not has_text and not following.isalnum()
+        else:
+            is_end = run == self.code
+        if is_end:
+            self.code = ""

@@ -1,18 +1,16 @@
-"""The marks that models write around reasoning and tool calls, as data.
+"""The marks that models write around turns, reasoning and tool calls, as data.
 
-A mark opens a ``MarkedRegion`` that must not be spoken. Each row names its openers and what closes it; ``text_filter`` finds
-them in a stream, ``leaked_calls`` reads calls out of what stood between them. To teach the library a new dialect,
-add a row.
+``MARKS`` has one row for each opening mark: what it means and what closes it. ``scanner`` finds the marks in a
+stream, ``leaked_call_parser`` reads calls out of the text between them. To support a new dialect, add a row.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-Role = Literal["reasoning", "call", "noise", "stray_end"]
+Role = Literal["reasoning", "call", "noise", "stray_end", "turn_end", "header"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +18,24 @@ class Marker:
     """One opening mark.
 
     Attributes:
-        role: What stands behind it: reasoning, a tool call, nothing (``noise`` is only taken out), or the end of
-            reasoning that began without a mark (``stray_end``).
-        closers: Marks that end it; without one that comes, it lasts to the end of the answer.
+        role: What it means. ``reasoning`` and ``call`` open a region. ``stray_end`` ends reasoning that had no opening
+            mark. ``turn_end`` ends the turn. ``header`` begins a turn. ``noise`` is only removed.
+        closers: Marks that end the region, or the role in a header. A region without closers lasts to the end of
+            the answer; a header without closers ends with its role.
+        speaker: The role that a header names, if the mark itself names it.
     """
 
     role: Role
     closers: tuple[str, ...] = ()
+    speaker: str = ""
 
 
-_TAGS_OF_REASONING = (
+_REASONING_TAGS = (
     "think", "thinking", "thought", "thoughts", "reasoning", "reflection", "seed:think", "mm:think", "antthinking",
 )  # fmt: skip
 
 # fmt: off
-_REASONING = {f"<{tag}>": (f"</{tag}>",) for tag in _TAGS_OF_REASONING} | {
+_REASONING = {f"<{tag}>": (f"</{tag}>",) for tag in _REASONING_TAGS} | {
     "[think]": ("[/think]",),  # Mistral Magistral
     "◁think▷": ("◁/think▷",),  # Kimi
     "<|think|>": ("<|/think|>",),
@@ -47,6 +48,15 @@ _REASONING = {f"<{tag}>": (f"</{tag}>",) for tag in _TAGS_OF_REASONING} | {
     ),
 }
 # fmt: on
+
+_TURN_ENDS = (
+    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|return|>",
+    "<|call|>", "<|end_of_turn_token|>", "<|end_of_turn|>", "<end_of_turn>", "<turn|>", "</s>", "[|endofturn|]",
+    "<｜end▁of▁sentence｜>",  # noqa: RUF001 - DeepSeek's marks really are full width
+)  # fmt: skip
+
+_SPECIAL_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
+"""Ends of a turn that never occur in the arguments of a call, so that they end a call without its own closer."""
 
 _CALLS = {
     "<tool_call>": ("</tool_call>",),  # Hermes, Qwen, GLM
@@ -62,40 +72,71 @@ _CALLS = {
     "<start_function_call>": ("<end_function_call>",),  # FunctionGemma
     "[tool_calls]": (),  # Mistral: to the end
     "[tool_request]": ("[end_tool_request]",),  # LM Studio
-    "<|python_tag|>": ("<|eom_id|>", "<|eot_id|>"),  # Llama
-    "<｜tool▁calls▁begin｜>": ("<｜tool▁calls▁end｜>",),  # noqa: RUF001 - DeepSeek's marks really are full width
+    "<|python_tag|>": ("<|eom_id|>",),  # Llama
+    "<｜tool▁calls▁begin｜>": ("<｜tool▁calls▁end｜>",),  # noqa: RUF001 - as above
     "<|tool_calls_section_begin|>": ("<|tool_calls_section_end|>",),  # Kimi
     "<|start_action|>": ("<|end_action|>",),  # Cohere
     "<|action_start|>": ("<|action_end|>",),  # InternLM
     "<|channel|>commentary to=": ("<|call|>",),  # gpt-oss
 }
 
+_HEADERS = {
+    "<|im_start|>": ("\n", "<|im_sep|>"),  # ChatML, Phi-4
+    "<start_of_turn>": ("\n",),  # Gemma
+    "<|turn>": ("\n",),  # Gemma 4
+    "<|start_header_id|>": ("<|end_header_id|>",),  # Llama 3
+    "<|header_start|>": ("<|header_end|>",),  # Llama 4
+    "<|start_of_role|>": ("<|end_of_role|>",),  # Granite
+    "<|im_assistant|>": ("<|im_middle|>",),  # Kimi
+    "<|im_user|>": ("<|im_middle|>",),
+    "<|im_system|>": ("<|im_middle|>",),
+    "<|start|>": (),  # gpt-oss
+}
+"""Headers that name the role behind the mark."""
+
+_HEADERS_WITH_ROLE = {
+    "<|assistant|>": "assistant",  # Phi-3, Zephyr, GLM
+    "<|user|>": "user",
+    "<|system|>": "system",
+    "<|observation|>": "tool",
+    "<|chatbot_token|>": "assistant",  # Cohere
+    "<|user_token|>": "user",
+    "<|system_token|>": "system",
+    "<｜assistant｜>": "assistant",  # noqa: RUF001 - as above
+    "<｜user｜>": "user",  # noqa: RUF001 - as above
+    "[|assistant|]": "assistant",  # EXAONE
+    "[|user|]": "user",
+    "[inst]": "user",  # Llama 2, Mistral
+}
+
 _NOISE = (
-    "<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>", "<|begin_of_text|>",
-    "<|end|>", "<|return|>", "<|call|>", "<|assistant|>", "<|user|>", "<|start|>assistant", "<|message|>",
-    "<|channel|>final<|message|>", "<|channel|>commentary<|message|>", "<|constrain|>json",
-    "<|start_of_role|>", "<|end_of_role|>", "<|start_response|>", "<|end_response|>", "<|end_of_turn_token|>",
-    "<end_of_turn>", "<start_of_turn>model", "<|begin_of_solution|>", "<|end_of_solution|>", "</s>",
-    "<｜end▁of▁sentence｜>",  # noqa: RUF001 - as above
-    "</tool_call>", "</tool_calls>", "</function>", "</function_call>", "</function_calls>", "</invoke>",
-    "<|/tool_call|>", "[end_tool_request]",
+    "<|begin_of_text|>", "<|message|>", "<|channel|>final<|message|>", "<|channel|>commentary<|message|>",
+    "<|constrain|>json", "<|end_header_id|>", "<|header_end|>", "<|end_of_role|>", "<|im_sep|>", "<|im_middle|>",
+    "<|start_of_turn_token|>", "<|start_response|>", "<|end_response|>", "<|begin_of_solution|>",
+    "<|end_of_solution|>", "</tool_call>", "</tool_calls>", "</function>", "</function_call>", "</function_calls>",
+    "</invoke>", "<|/tool_call|>", "[end_tool_request]",
 )  # fmt: skip
 
 _STRAY_ENDS = tuple(closer for closers in _REASONING.values() for closer in closers if not closer.startswith("<|"))
 
 MARKS: dict[str, Marker] = {
     **dict.fromkeys(_NOISE, Marker("noise")),
+    **dict.fromkeys(_TURN_ENDS, Marker("turn_end")),
     **dict.fromkeys(_STRAY_ENDS, Marker("stray_end")),
-    **{opener: Marker("call", closers) for opener, closers in _CALLS.items()},
+    **{opener: Marker("header", closers) for opener, closers in _HEADERS.items()},
+    **{opener: Marker("header", speaker=speaker) for opener, speaker in _HEADERS_WITH_ROLE.items()},
+    **{opener: Marker("call", closers and (*closers, *_SPECIAL_TURN_ENDS)) for opener, closers in _CALLS.items()},
     **{opener: Marker("reasoning", closers) for opener, closers in _REASONING.items()},
 }
 """Every opening mark, in lower case."""
 
 END_OF_REASONING = _STRAY_ENDS
-"""What ends reasoning whose beginning the chat template ate."""
+"""What ends reasoning whose opening mark is part of the chat template."""
 
 FIRST_CHARS = frozenset(opener[0] for opener in MARKS)
 """A text without one of these holds no mark."""
+
+_CALL_MARKS = "\n".join((*_CALLS, *(closer for closers in _CALLS.values() for closer in closers)))
 
 
 def _head_pattern() -> str:
@@ -113,22 +154,17 @@ HEAD = _head_pattern()
 """A pattern for the next two characters of a mark, behind its first; at the end of a text, for one of them."""
 
 LONGEST_CHARS = max(map(len, MARKS))
-_LONGEST_CLOSER_CHARS = max(len(closer) for mark in MARKS.values() for closer in mark.closers)
-_HEAD_CHARS = 200
-_PLAIN = re.compile(r"<(?![|｜])|\[")  # noqa: RUF001 - as above; other marks are special tokens, which nobody talks about
-_CALL_HEAD = re.compile(r"[{\[<(]|```|[\"']?[\w.\-:/]+[\"']?\s*(?:[\n<{(\[=)]|>\s*[\n<{(\[])")
-_OPEN_HEAD = re.compile(r"`{0,2}|[\"']?([\w.\-:/]*)[\"']?\s*(?:>\s*)?")
-
 _PREFIXES = frozenset(opener[:length] for opener in MARKS for length in range(1, len(opener)))
 _HEAD_OF_MARK_CHARS = min(map(len, MARKS)) - 1
 _LENGTHS = {
     head: sorted({len(opener) for opener in MARKS if opener.startswith(head)})
     for head in {opener[:_HEAD_OF_MARK_CHARS] for opener in MARKS}
 }
+_SPECIAL_TOKEN = re.compile(r"<[|｜]|<[\w]+\|>|\[\|")  # noqa: RUF001 - as above
 
 
 def mark_at(text: str, position: int) -> tuple[str, Marker] | None:
-    """The mark that stands at a position, as it is written there; no mark begins another one."""
+    """Return the mark at a position, as it is written there. No mark is the beginning of another one."""
     for length in _LENGTHS.get(text[position : position + _HEAD_OF_MARK_CHARS].lower(), ()):
         written = text[position : position + length]
         if (mark := MARKS.get(written.lower())) is not None:
@@ -137,83 +173,16 @@ def mark_at(text: str, position: int) -> tuple[str, Marker] | None:
 
 
 def may_become_mark(text: str, position: int) -> bool:
-    """Whether what stands from a position to the end is the beginning of a mark, so that more must be seen."""
+    """Whether the text from a position to its end is the beginning of a mark, so that more must be seen."""
     return len(text) - position <= LONGEST_CHARS and text[position:].lower() in _PREFIXES
 
 
-class MarkedRegion:
-    """What stands behind an opening mark, until a closing mark comes.
-
-    Args:
-        opener: The opening mark as it was written, or "" if there was none.
-        mark: What it means.
-        in_sentence: Whether text stands before it on the same line.
-
-    Attributes:
-        head: How the text begins, without white space in front.
-        closer: The closing mark as it was written, or "" as long as there is none.
-    """
-
-    def __init__(self, opener: str, mark: Marker, *, in_sentence: bool = False) -> None:
-        self.opener = opener
-        self.mark = mark
-        self.head = ""
-        self.closer = ""
-        self._may_be_talk = mark.role == "call" and in_sentence and _PLAIN.match(opener) is not None
-        self._closing = _any_of(mark.closers)
-        self._body: list[str] = []
-        self._tail = ""  # may hold the beginning of a closing mark
-
-    @property
-    def body(self) -> str:
-        """The text between the marks."""
-        return "".join(self._body) + self._tail
-
-    def taken_body(self) -> str:
-        """Take out of the body what is surely no closing mark, so that it need not be kept twice."""
-        taken = "".join(self._body)
-        self._body.clear()
-        return taken
-
-    @property
-    def is_talk(self) -> bool:
-        """Whether what follows the opening mark cannot be a call any more: somebody talks about the mark."""
-        return self._may_be_talk and not (_CALL_HEAD.match(self.head) or _OPEN_HEAD.fullmatch(self.head))
-
-    @property
-    def has_opener_of_its_own(self) -> bool:
-        """Whether the text begins with the opening mark that was thought to be missing."""
-        opened = mark_at(self.head, 0) if not self.opener else None
-        return opened is not None and opened[1].role == "reasoning"
-
-    @property
-    def is_none(self) -> bool:
-        """Whether what was taken for an opening mark, or for a missing one, was none."""
-        return self.is_talk or self.has_opener_of_its_own
-
-    @property
-    def only_word(self) -> str | None:
-        """The word behind a mark that somebody may talk about, if there is nothing else: a tool's name, or no call."""
-        word = _OPEN_HEAD.fullmatch(self.head) if self._may_be_talk else None
-        return (word.group(1) or "") if word is not None else None
-
-    def feed(self, text: str) -> str | None:
-        """Take more text; return what follows the closing mark, or None if that has not come."""
-        if len(self.head) < _HEAD_CHARS:
-            self.head = (self.head + text).lstrip()[:_HEAD_CHARS]
-        text, self._tail = self._tail + text, ""
-        closed = self._closing.search(text)
-        if closed is None:
-            keep = max(len(text) - _LONGEST_CLOSER_CHARS, 0)
-            self._body.append(text[:keep])
-            self._tail = text[keep:]
-            return None
-        self._body.append(text[: closed.start()])
-        self.closer = closed.group()
-        return text[closed.end() :]
+def is_special_token(opener: str) -> bool:
+    """Whether a mark is a special token of a model, not a tag or a word in brackets."""
+    return _SPECIAL_TOKEN.match(opener) is not None
 
 
-@cache
-def _any_of(closers: tuple[str, ...]) -> re.Pattern[str]:
-    """A pattern for any of some marks; of none, one that nothing matches."""
-    return re.compile("|".join(map(re.escape, closers)) or r"(?!)", re.IGNORECASE | re.ASCII)
+def is_part_of_call_mark(text: str) -> bool:
+    """Whether a text, but for white space around it, is a part of a mark of a tool call; white space alone is one."""
+    part = text.strip().lower()
+    return "\n" not in part and part in _CALL_MARKS

@@ -1,7 +1,4 @@
-"""Which text is plain at a glance, so that nearly all of an answer costs nothing but a look.
-
-Plain is what holds no mark, nothing that a call without a mark may begin with, and no half of a character.
-"""
+"""The characters of an answer: which ones are suspicious, where a mark may begin, and halves that belong together."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import re
 
 from adapters.response.markup import bare_calls, markers
 
-_WINDOW_CHARS = 4_096  # looked through for single characters, which is many times faster than for a pattern
+_WINDOW_CHARS = 4_096  # searched for single characters, which is many times faster than for a pattern
 _MARK_CHARS = "".join(sorted(markers.FIRST_CHARS))
 _MARK_OR_CALL_CHARS = "".join(sorted(markers.FIRST_CHARS | bare_calls.FIRST_CHARS))
 _MARK = re.compile(f"[{re.escape(_MARK_CHARS)}](?:\\Z|{markers.HEAD})")
@@ -19,10 +16,10 @@ SUSPICIOUS = re.compile(f"[{re.escape(_MARK_OR_CALL_CHARS)}\ud800-\udfff]")
 
 
 class Starts:
-    """Finds where a mark may stand; what else begins like one is text at a glance.
+    """Finds where a mark may begin.
 
     Args:
-        with_calls: Whether calls without a mark are looked for too.
+        with_calls: Whether calls without marks are looked for too.
     """
 
     def __init__(self, *, with_calls: bool) -> None:
@@ -41,10 +38,10 @@ class Starts:
 
 
 class Characters:
-    """Joins halves of characters that came in two pieces, as UTF-16 cuts them; a half that stays alone is replaced.
+    """Joins the halves of characters that UTF-16 splits over two pieces; a half that stays alone is replaced.
 
     Attributes:
-        half: Of a character whose other half follows, or "".
+        half: The half of a character whose other half may follow, or "".
     """
 
     def __init__(self) -> None:
@@ -60,6 +57,54 @@ class Characters:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def finish(self) -> str:
-        """Return what stands for a half whose other half never came."""
+        """Return the replacement for a half whose other half did not come."""
         half, self.half = self.half, ""
         return "\N{REPLACEMENT CHARACTER}" if half else ""
+
+
+class TextBuffer:
+    """The text that has come and is not dealt with yet.
+
+    Attributes:
+        text: The text, from somewhere before the position to the end of what has come.
+        position: Where the part begins that is not dealt with.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.position = 0
+        self._start = 0
+
+    @property
+    def offset(self) -> int:
+        """The position in all the text that has come."""
+        return self._start + self.position
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all the text is dealt with."""
+        return self.position == len(self.text)
+
+    def feed(self, text: str) -> None:
+        """Add the next piece of text."""
+        self._start += self.position
+        self.text = self.text[self.position :] + text
+        self.position = 0
+
+    def take(self, most_chars: int) -> str:
+        """Take the next characters."""
+        taken = self.text[self.position : self.position + most_chars]
+        self.position += len(taken)
+        return taken
+
+    def take_rest(self) -> str:
+        """Take all characters."""
+        return self.take(len(self.text) - self.position)
+
+    def give_back(self, text: str) -> None:
+        """Put characters back that were taken last."""
+        if self.text.endswith(text, 0, self.position):
+            self.position -= len(text)  # the usual case, and nothing is copied
+        else:
+            self._start = self.offset - len(text)
+            self.text, self.position = text + self.text[self.position :], 0

@@ -33,6 +33,7 @@ from adapters.testing.cases import (
     tool_calls,
     tool_streams,
     transport,
+    turns,
     usage,
 )
 
@@ -63,6 +64,7 @@ _MODULES = (
     dialects,
     leaked_calls,
     lookalikes,
+    turns,
     groq,
     refused_tools,
     refused_values,

@@ -1,12 +1,31 @@
-"""Tool calls that arrive as text beside other things, unknown, garbled or cut; remembered once seen."""
+"""Tool calls that arrive as text: beside other text or structured calls, unknown, garbled or cut."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.testing.answers import answer, said, stream
-from adapters.testing.case import CALLING, CHAT_STREAM, STREAMS, Failure, Success, WireCase
-from adapters.testing.cases.common import CALL_TEXT, GARBLED, HISTORY, LIGHTS, SUNNY, WEATHER, asked_in_plain_words
+from adapters.testing.answers import CALLED, STOP, answer, call, called, said, stream
+from adapters.testing.case import (
+    CALLING,
+    CHAT,
+    CHAT_STREAM,
+    STREAM_EVENTS,
+    STREAMS,
+    Failure,
+    Success,
+    WireCase,
+)
+from adapters.testing.cases.common import (
+    CALL_TEXT,
+    GARBLED,
+    HISTORY,
+    LIGHTS,
+    OSLO,
+    SUNNY,
+    WEATHER,
+    asked_in_plain_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +42,8 @@ def _two(*calls: tuple[str, Mapping[str, Any]], text: str = "") -> Success:
     return Success(text=text, calls=calls)
 
 
+_WEATHER = call("get_weather", OSLO)
+_LIGHTS = call("lights_off", "{}", "call00002")
 _MARKED = f"<tool_call>{CALL_TEXT}</tool_call>"
 _UNKNOWN = '<tool_call>{"name": "open_door", "arguments": {}}</tool_call>'
 
@@ -105,14 +126,98 @@ CASES: Final = (
     ),
     _leak(
         "hermes-leak-after-text-without-tools",
-        "no tools were offered: the text is spoken, the markup is not",
+        "no tools were offered: the call is lost, and that is an error",
         ("Fine. ", _MARKED),
-        Success(text="Fine. "),
+        GARBLED,
+        ways=CHAT,
         tools=False,
     ),
     _leak(
+        "hermes-leak-after-streamed-text-without-tools",
+        "the same behind text that was emitted",
+        ("Fine. ", _MARKED),
+        replace(GARBLED, after="Fine. "),
+        ways=STREAM_EVENTS,
+        tools=False,
+    ),
+    _leak(
+        "hermes-leak-after-text-in-chat-stream-without-tools",
+        "with tools forbidden, the text is all that was wanted",
+        ("Fine. ", _MARKED),
+        Success(text="Fine. "),
+        ways=CHAT_STREAM,
+        tools=False,
+    ),
+    _leak(
+        "hermes-garbled-leak-after-text",
+        "a call that cannot be read is not dropped in silence",
+        ("Fine. ", "<tool_call>", '{"name": "get_weather", "argu</tool_call>'),
+        replace(GARBLED, after="Fine. "),
+        ways=STREAM_EVENTS,
+    ),
+    _leak(
+        "hermes-garbled-leak-beside-a-good-one",
+        "one of two calls cannot be read: neither is run",
+        (f'{_MARKED}\n<tool_call>{{"name": "open_door", "arguments": {{}}}}</tool_call>',),
+        GARBLED,
+        ways=CALLING,
+    ),
+    _leak(
+        "hermes-leak-that-lost-its-arguments",
+        "keys beside the name are arguments that the tool lacks: it must not run without them",
+        ('<tool_call>{"name": "lights_off", "room": "kitchen"}</tool_call>',),
+        GARBLED,
+        ways=CALLING,
+    ),
+    _leak(
+        "mistral-leaked-call-then-text",
+        "text behind a call that nothing closes is text",
+        (f"[TOOL_CALLS][{CALL_TEXT}]", "\nOne moment."),
+        _two(WEATHER, text="One moment."),
+        ways=CALLING,
+    ),
+    *[
+        WireCase(
+            f"{name}-around-structured-calls",
+            "the parts of a mark that the server left around a call are no text",
+            [
+                stream(
+                    *before,
+                    called({"index": 0, **_WEATHER}),
+                    *between,
+                    called({"index": 1, **_LIGHTS}),
+                    *behind,
+                    CALLED,
+                )
+            ],
+            _two(WEATHER, LIGHTS, text=text),
+            ways=STREAM_EVENTS,
+            tools=True,
+        )
+        for name, before, between, behind, text in (
+            ("half-a-mark", [said("\n<tool_call")], [said("<")], [], ""),
+            ("middle-of-a-mark", [], [said("tool_call")], [said(">"), said("\n")], ""),
+            (
+                "whole-marks",
+                [said("Hi.\n<tool_call>")],
+                [said("</tool_call>\n<tool_call>")],
+                [said("</tool_call>")],
+                "Hi.\n",
+            ),
+            ("text", [said("One <")], [said(" two <tool")], [said("box>"), said(" three")], "One  two box> three"),
+        )
+    ],
+    WireCase(
+        "text-behind-half-a-mark",
+        "what could have been a mark is text if text follows",
+        [stream(said("1 <"), said("tool_ 2"), said(" <"), STOP)],
+        Success(text="1 <tool_ 2 <"),
+        ways=STREAMS,
+        tools=True,
+    ),
+    _leak(
         "hermes-garbled-leak",
-        "markup that nobody can read is not spoken",
+        "markup in which no call can be read is not emitted",
         ("<tool_call>get weather, Oslo</tool_call>",),
         GARBLED,
         ways=CALLING,

@@ -1,9 +1,9 @@
-"""``adapters.response.markup.filter``: what may be spoken, when it may be, and what is kept beside it."""
+"""``adapters.response.markup.filter``: what is emitted, when it is, and what is kept apart from it."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.markers import END_OF_REASONING, MARKS
-from adapters.response.markup.scanner import Leak
 from tests.property.strategies import (
     CALLS_AS_TEXT,
     MARKED_TEXTS,
@@ -21,41 +20,24 @@ from tests.property.strategies import (
     cuts,
     pieces_of,
 )
+from tests.response.markup.filtering import CALL, cut_anywhere, filtered
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_CALL = '{"name": "get_weather", "arguments": {"city": "Oslo"}}'
 _GRIN = "\N{GRINNING FACE}"
 _FIRST_HALF, _SECOND_HALF = "\ud83d", "\ude00"  # of that face, as UTF-16 cuts it
 _HALF = "\N{REPLACEMENT CHARACTER}"
 
 
-def _filtered(
-    pieces: Iterable[str], tools: dict[str, dict[str, Any]] = TOOLS, *, reasoning_first: bool = False
-) -> tuple[str, str, list[Leak]]:
-    """Filter a text that comes in pieces; return the text, the reasoning and the leaks."""
-    text_filter = MarkupFilter(tools, reasoning_first=reasoning_first)
-    said = "".join([text_filter.feed(piece) for piece in pieces]) + text_filter.finish()
-    return said, "".join(text_filter.reasoning), text_filter.leaks
-
-
-def _cut_anywhere(text: str) -> list[list[str]]:
-    """Cut a text in two at every place, into single characters, and not at all."""
-    return [[text], list(text), *([text[:at], text[at:]] for at in range(1, len(text)))]
-
-
 _OF_REASONING = [opener for opener, mark in MARKS.items() if mark.role == "reasoning"]
 _OF_CALLS = [opener for opener, mark in MARKS.items() if mark.role == "call" and mark.closers]
-_NOISE = [opener for opener, mark in MARKS.items() if mark.role == "noise"]
+_REMOVED = [opener for opener, mark in MARKS.items() if mark.role in ("noise", "turn_end")]
 
 
 @pytest.mark.parametrize("opener", _OF_REASONING)
 def test_reasoning_in_every_spelling(opener: str) -> None:
     """Reasoning between any two marks is kept apart, wherever the text is cut and in whatever case it is written."""
     for closer in MARKS[opener].closers:
-        for pieces in _cut_anywhere(f"Hi\n{opener}se < cret{closer.upper()}\n\nthere"):
-            assert _filtered(pieces) == ("Hi\n\n\nthere", "se < cret", [])
+        for pieces in cut_anywhere(f"Hi\n{opener}se < cret{closer.upper()}\n\nthere"):
+            assert filtered(pieces) == ("Hi\n\n\nthere", "se < cret", [])
 
 
 @pytest.mark.parametrize("opener", _OF_REASONING)
@@ -63,24 +45,24 @@ def test_reasoning_in_a_sentence_of_a_model_that_thinks(opener: str) -> None:
     """In a sentence a mark opens reasoning if the model has thought before and goes on directly behind it."""
     closer = MARKS[opener].closers[0]
 
-    for pieces in _cut_anywhere(f"{opener}a{closer}Hi {opener}b{closer}there"):
-        assert _filtered(pieces) == ("Hi there", "ab", [])
+    for pieces in cut_anywhere(f"{opener}a{closer}Hi {opener}b{closer}there"):
+        assert filtered(pieces) == ("Hi there", "ab", [])
 
 
 @pytest.mark.parametrize("opener", _OF_CALLS)
 def test_call_in_every_spelling(opener: str) -> None:
     """A call between any two marks is kept apart, wherever the text is cut."""
-    body = "get_weather>{}" if opener[-1] in "=(" else _CALL
+    body = "get_weather>{}" if opener[-1] in "=(" else CALL
     for closer in MARKS[opener].closers:
-        for pieces in _cut_anywhere(f"Hi {opener}{body}{closer} there"):
-            assert _filtered(pieces) == ("Hi  there", "", [Leak(f"{opener}{body}{closer}", is_whole=True)])
+        for pieces in cut_anywhere(f"Hi {opener}{body}{closer} there"):
+            assert filtered(pieces) == ("Hi  there", "", [(f"{opener}{body}{closer}", True)])
 
 
-@pytest.mark.parametrize("mark", _NOISE)
-def test_noise_in_every_spelling(mark: str) -> None:
+@pytest.mark.parametrize("mark", _REMOVED)
+def test_removed_mark_in_every_spelling(mark: str) -> None:
     """Special tokens are taken out, wherever the text is cut."""
-    for pieces in _cut_anywhere(f"Hi{mark.upper()} there"):
-        assert _filtered(pieces) == ("Hi there", "", [])
+    for pieces in cut_anywhere(f"Hi{mark.upper()} there"):
+        assert filtered(pieces) == ("Hi there", "", [])
 
 
 @pytest.mark.parametrize(
@@ -105,40 +87,35 @@ def test_noise_in_every_spelling(mark: str) -> None:
             "<|message|>{}<|call|>",
             "",
             "hm",
-            [Leak("<|channel|>commentary to=functions.get_time<|message|>{}<|call|>", is_whole=True)],
+            [("<|channel|>commentary to=functions.get_time<|message|>{}<|call|>", True)],
             id="gpt-oss-call",
         ),
         # Calls without an end, and between others
-        pytest.param(f"<tool_call>{_CALL}", "", "", [Leak(f"<tool_call>{_CALL}", is_whole=False)], id="unclosed-call"),
-        pytest.param(f"[TOOL_CALLS][{_CALL}]", "", "", [Leak(f"[TOOL_CALLS][{_CALL}]", is_whole=True)], id="mistral"),
+        pytest.param(f"<tool_call>{CALL}", "", "", [(f"<tool_call>{CALL}", False)], id="unclosed-call"),
+        pytest.param(f"[TOOL_CALLS][{CALL}]", "", "", [(f"[TOOL_CALLS][{CALL}]", True)], id="mistral"),
+        pytest.param(f"{CALL}; {CALL}\n", "", "", [(CALL, True), (CALL, True)], id="llama-two"),
+        pytest.param(f"{CALL}; Done", "; Done", "", [(CALL, True)], id="sentence-behind-a-call"),
+        pytest.param(f"{CALL}; done", f"{CALL}; done", "", [], id="words-behind-a-call"),
+        pytest.param(f"Wait. {CALL}", "Wait. ", "", [(CALL, True)], id="call-at-the-end-of-a-line"),
+        pytest.param(f"Send {CALL} there", f"Send {CALL} there", "", [], id="call-in-a-sentence"),
+        pytest.param(f"Look:\n{CALL} Wait", "Look:\n Wait", "", [(CALL, True)], id="call-on-a-line"),
+        pytest.param(f"Look:\n{CALL} is it", f"Look:\n{CALL} is it", "", [], id="line-that-begins-with-a-call"),
+        pytest.param("Look:\n  <tool_call>x y", "Look:\n  ", "", [("<tool_call>x y", False)], id="on-a-line"),
+        pytest.param("<tool_call>x y", "", "", [("<tool_call>x y", False)], id="garbled-call-at-the-start"),
+        pytest.param("<tool_call>", "", "", [("<tool_call>", False)], id="nothing-but-a-mark"),
+        pytest.param("Go <tool_call>get_time", "Go ", "", [("<tool_call>get_time", False)], id="name-alone"),
         pytest.param(
-            f"{_CALL}; {_CALL}\n", "", "", [Leak(_CALL, is_whole=True), Leak(_CALL, is_whole=True)], id="llama-two"
+            "Go <|python_tag|>import x\ny",
+            "Go ",
+            "",
+            [("<|python_tag|>import x\ny", False)],
+            id="special-token-and-code",
         ),
-        pytest.param(f"{_CALL}; done", "; done", "", [Leak(_CALL, is_whole=True)], id="words-behind-a-call"),
-        pytest.param(f"Wait. {_CALL}", "Wait. ", "", [Leak(_CALL, is_whole=True)], id="call-at-the-end-of-a-line"),
-        pytest.param(f"Send {_CALL} there", f"Send {_CALL} there", "", [], id="call-in-a-sentence"),
-        pytest.param(f"Look:\n{_CALL} there", "Look:\n there", "", [Leak(_CALL, is_whole=True)], id="call-on-a-line"),
-        pytest.param(
-            "Look:\n  <tool_call>x y", "Look:\n  ", "", [Leak("<tool_call>x y", is_whole=False)], id="on-a-line"
-        ),
-        pytest.param(
-            "<tool_call>x y", "", "", [Leak("<tool_call>x y", is_whole=False)], id="garbled-call-at-the-start"
-        ),
-        pytest.param("<tool_call>", "", "", [Leak("<tool_call>", is_whole=False)], id="nothing-but-a-mark"),
-        pytest.param(
-            "Go <tool_call>get_time", "Go ", "", [Leak("<tool_call>get_time", is_whole=False)], id="name-alone"
-        ),
-        pytest.param(
-            "Go <|python_tag|>hi", "Go ", "", [Leak("<|python_tag|>hi", is_whole=False)], id="special-token-and-words"
-        ),
+        pytest.param("Go <|python_tag|>hi", "Go <|python_tag|>hi", "", [], id="special-token-and-word"),
         # Cut calls without marks
-        pytest.param(
-            '{"name": "get_weather", "ar', "", "", [Leak('{"name": "get_weather", "ar', is_whole=False)], id="cut"
-        ),
-        pytest.param(
-            '[get_weather(city="O', "", "", [Leak('[get_weather(city="O', is_whole=False)], id="cut-expression"
-        ),
-        pytest.param(f"```json\n{_CALL}", "", "", [Leak(f"```json\n{_CALL}", is_whole=True)], id="unclosed-fence"),
+        pytest.param('{"name": "get_weather", "ar', "", "", [('{"name": "get_weather", "ar', False)], id="cut"),
+        pytest.param('[get_weather(city="O', "", "", [('[get_weather(city="O', False)], id="cut-expression"),
+        pytest.param(f"```json\n{CALL}", "", "", [(f"```json\n{CALL}", True)], id="unclosed-fence"),
         # Text that only looks like something
         pytest.param("a < b and b > c <", "a < b and b > c <", "", [], id="less-than"),
         pytest.param("a <third way", "a <third way", "", [], id="third-way"),
@@ -154,7 +131,7 @@ def test_noise_in_every_spelling(mark: str) -> None:
         pytest.param('{"name": ', '{"name": ', "", [], id="beginning-of-json"),
         pytest.param("[sic] [", "[sic] [", "", [], id="brackets"),
         pytest.param("```python\nprint(1)\n```", "```python\nprint(1)\n```", "", [], id="code"),
-        pytest.param("```\n<think>a</think>b\n```", "```\nb\n```", "a", [], id="reasoning-in-a-fence"),
+        pytest.param("```\n<think>a</think>b\n```", "```\n<think>a</think>b\n```", "", [], id="reasoning-in-a-fence"),
         pytest.param("<p>Hi</p>", "<p>Hi</p>", "", [], id="html"),
         pytest.param(
             "Hi \N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "Hi İ", "", [], id="letter-that-grows-in-lower-case"
@@ -191,11 +168,11 @@ def test_noise_in_every_spelling(mark: str) -> None:
             id="model-that-thinks-about-tags",
         ),
         pytest.param(
-            "It's a `<tool_call>{}</tool_call>\n<think>a</think>b",
+            f"It's a `<tool_call>{CALL}</tool_call>\n<think>a</think>b",
             "It's a `\nb",
             "a",
-            [Leak("<tool_call>{}</tool_call>", is_whole=True)],
-            id="reasoning-behind-a-call-in-code",
+            [(f"<tool_call>{CALL}</tool_call>", True)],
+            id="call-behind-a-single-backtick",
         ),
         # Ends of reasoning that never began
         pytest.param("</think>\n\nHi", "Hi", "", [], id="end-alone"),
@@ -209,20 +186,20 @@ def test_noise_in_every_spelling(mark: str) -> None:
         pytest.param(f"{_FIRST_HALF}{_FIRST_HALF}{_SECOND_HALF}", f"{_HALF}{_GRIN}", "", [], id="three-halves"),
     ],
 )
-def test_text(text: str, said: str, reasoning: str, leaks: list[Leak]) -> None:
+def test_text(text: str, said: str, reasoning: str, leaks: list[tuple[str, bool]]) -> None:
     """Text, reasoning and calls are told apart, wherever the text is cut."""
-    for pieces in _cut_anywhere(text):
-        assert _filtered(pieces) == (said, reasoning, leaks)
+    for pieces in cut_anywhere(text):
+        assert filtered(pieces) == (said, reasoning, leaks)
 
 
 @pytest.mark.parametrize("text", CALLS_AS_TEXT)
 def test_call_in_every_dialect(text: str) -> None:
     """A call is never spoken, wherever the text is cut; what is not marked is one only if it was offered."""
-    for pieces in _cut_anywhere(f"{text}\n"):
-        said, reasoning, leaks = _filtered(pieces)
-        assert (said, reasoning, "".join(leak.text for leak in leaks).strip()) == ("", "", text)
-    for pieces in _cut_anywhere(text):
-        said, _, leaks = _filtered(pieces, {})
+    for pieces in cut_anywhere(f"{text}\n"):
+        said, reasoning, leaks = filtered(pieces)
+        assert (said, reasoning, "".join(text for text, _ in leaks).strip()) == ("", "", text)
+    for pieces in cut_anywhere(text):
+        said, _, leaks = filtered(pieces, {})
         assert said == ("" if leaks else text)
         assert bool(leaks) is text.lower().startswith(tuple(MARKS))
 
@@ -241,31 +218,34 @@ def test_call_in_every_dialect(text: str) -> None:
         pytest.param(["A <think>", " tag"], ["A <think>", " tag", ""], id="talk-about-reasoning"),
         pytest.param(["a</think>", " b"], ["", "a</think> b", ""], id="talk-about-an-end"),
         pytest.param(["a </think> ", " ", "b"], ["", "", "a </think>  b", ""], id="talk-about-an-end-and-blanks"),
-        pytest.param(["Hi <|im_end|> ", "z"], ["Hi ", " z", ""], id="white-space-behind-a-mark"),
+        pytest.param(["Hi<|im_end|> ", "z"], ["Hi", " z", ""], id="white-space-behind-a-mark"),
+        pytest.param(["The <|im_end|> ", "z"], ["The ", "<|im_end|> z", ""], id="special-token-in-a-sentence"),
+        pytest.param(["a `", "<think>", " b", "` c"], ["a ", "`", "", "<think> b` c", ""], id="code-span"),
+        pytest.param(["```\n", "<think>", "\n```\n"], ["", "```\n<think>", "\n```\n", ""], id="fence"),
         pytest.param(["Say <tool_call>", " to", " Q"], ["Say ", "", "<tool_call> to Q", ""], id="talk-about-a-mark"),
         pytest.param(["{", "cur", "ly}"], ["", "{cur", "ly}", ""], id="braces"),
         pytest.param(['{"', "answer", '": 42}'], ["", '{"answer', '": 42}', ""], id="json-answer"),
         pytest.param(['{"name": "B', 'ob"', "}"], ["", '{"name": "Bob"', "}", ""], id="json-answer-about-bob"),
         pytest.param(["[", "1", "]"], ["", "[1", "]", ""], id="footnote"),
         pytest.param(["``", "`py", "thon\n", "x = 1"], ["", "", "", "```python\nx = 1", ""], id="code"),
-        pytest.param(["Look: ", _CALL, " there"], ["Look: ", "", f"{_CALL} there", ""], id="example-in-a-sentence"),
-        pytest.param([f"{_CALL}\n", "Hi"], ["", "Hi", ""], id="text-behind-a-call"),
+        pytest.param(["Look: ", CALL, " there"], ["Look: ", "", f"{CALL} there", ""], id="example-in-a-sentence"),
+        pytest.param([f"{CALL}\n", "Hi"], ["", "Hi", ""], id="text-behind-a-call"),
         pytest.param(["a", _FIRST_HALF, _SECOND_HALF, "b"], ["a", "", _GRIN, "b", ""], id="halves"),
         pytest.param(["a", _FIRST_HALF, "b"], ["a", "", f"{_HALF}b", ""], id="half"),
     ],
 )
 def test_no_later_than_needed(pieces: list[str], said: list[str]) -> None:
     """Text is returned with the piece that makes it clear that it is text; the rest at the end."""
-    text_filter = MarkupFilter(TOOLS)
+    markup_filter = MarkupFilter(TOOLS)
 
-    assert [*map(text_filter.feed, pieces), text_filter.finish()] == said
+    assert [*map(markup_filter.feed, pieces), markup_filter.finish()] == said
 
 
 def test_json_is_not_held_back_without_tools() -> None:
     """Where no tools were offered, brackets are ordinary text at once."""
-    text_filter = MarkupFilter({})
+    markup_filter = MarkupFilter({})
 
-    assert text_filter.feed('{"name": ') == '{"name": '
+    assert markup_filter.feed('{"name": ') == '{"name": '
 
 
 @pytest.mark.parametrize("closer", END_OF_REASONING)
@@ -288,37 +268,41 @@ def test_reasoning_that_never_began(closer: str) -> None:
         pytest.param("a <b> {</think>Hi", "Hi", "a <b> {", True, id="what-looks-like-marks-inside"),
         pytest.param("secret</thinking>Hi", "Hi", "secret", True, id="another-spelling"),
         pytest.param("Hi there", "Hi there", "", False, id="none-after-all"),
-        pytest.param(f"<tool_call>{_CALL}</tool_call>Hi", "Hi", "", False, id="none-but-a-call"),
+        pytest.param(f"<tool_call>{CALL}</tool_call>Hi", "Hi", "", False, id="none-but-a-call"),
         pytest.param("\n<think>secret</think>Hi", "Hi", "secret", False, id="with-an-opening-mark"),
         pytest.param("", "", "", False, id="nothing"),
     ],
 )
 def test_server_that_begins_with_reasoning(text: str, said: str, reasoning: str, *, began: bool) -> None:
     """Where answers begin with unmarked reasoning, nothing is spoken before it ends, wherever the text is cut."""
-    for pieces in _cut_anywhere(text):
-        text_filter = MarkupFilter(TOOLS, reasoning_first=True)
-        spoken = "".join([text_filter.feed(piece) for piece in pieces]) + text_filter.finish()
-        assert (spoken, "".join(text_filter.reasoning), text_filter.began_with_reasoning) == (said, reasoning, began)
+    for pieces in cut_anywhere(text):
+        markup_filter = MarkupFilter(TOOLS, reasoning_first=True)
+        spoken = "".join([markup_filter.feed(piece) for piece in pieces]) + markup_filter.finish()
+        assert (spoken, "".join(markup_filter.reasoning), markup_filter.began_with_reasoning) == (
+            said,
+            reasoning,
+            began,
+        )
 
 
 def test_server_that_keeps_reasoning_apart() -> None:
     """As soon as reasoning comes in a field of its own, text is no longer held back."""
-    text_filter = MarkupFilter(TOOLS, reasoning_first=True)
-    before = text_filter.feed("Hi")
+    markup_filter = MarkupFilter(TOOLS, reasoning_first=True)
+    before = markup_filter.feed("Hi")
 
-    text_filter.no_reasoning_first()
+    markup_filter.no_reasoning_first()
 
-    assert (before, text_filter.feed(" there"), text_filter.finish()) == ("", "Hi there", "")
+    assert (before, markup_filter.feed(" there"), markup_filter.finish()) == ("", "Hi there", "")
 
 
 def test_reasoning_that_is_open_goes_on() -> None:
     """That reasoning comes in a field of its own does not end reasoning with a mark."""
-    text_filter = MarkupFilter(TOOLS)
-    text_filter.feed("<think>secret")
+    markup_filter = MarkupFilter(TOOLS)
+    markup_filter.feed("<think>secret")
 
-    text_filter.no_reasoning_first()
+    markup_filter.no_reasoning_first()
 
-    assert (text_filter.feed(" more</think>Hi"), "".join(text_filter.reasoning)) == ("Hi", "secret more")
+    assert (markup_filter.feed(" more</think>Hi"), "".join(markup_filter.reasoning)) == ("Hi", "secret more")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +318,7 @@ def test_reasoning_that_is_open_goes_on() -> None:
         pytest.param("", [], "", id="nothing"),
     ],
 )
-def test_what_a_server_could_not_read(written: str, calls: list[tuple[str, dict[str, Any]]], text: str) -> None:
+def test_failed_generation(written: str, calls: list[tuple[str, dict[str, Any]]], text: str) -> None:
     """A failed generation is a call of an offered tool, or plain text, or nothing of use."""
     found, said = read_generation(written, TOOLS)
 
@@ -348,39 +332,39 @@ def test_mark_behind_long_text(before: int, word: str) -> None:
     """Long plain text hides no mark and no call behind it, wherever it ends."""
     plain = word * before
 
-    assert _filtered([f"{plain}\n<think>so</think>{plain}"]) == (f"{plain}\n{plain}", "so", [])
-    assert _filtered([f"{plain}\n{_CALL}"]) == (f"{plain}\n", "", [Leak(_CALL, is_whole=True)])
+    assert filtered([f"{plain}\n<think>so</think>{plain}"]) == (f"{plain}\n{plain}", "so", [])
+    assert filtered([f"{plain}\n{CALL}"]) == (f"{plain}\n", "", [(CALL, True)])
 
 
 def test_call_behind_very_many_brackets() -> None:
     """Behind thousands of brackets an answer is a document: marks still mean something, bare brackets do not."""
     brackets = "[a(" * 3_000
 
-    said, reasoning, leaks = _filtered([f"{brackets}\n<think>so</think>{_CALL}\n<tool_call>{_CALL}</tool_call>"])
+    said, reasoning, leaks = filtered([f"{brackets}\n<think>so</think>{CALL}\n<tool_call>{CALL}</tool_call>"])
 
-    assert (said, reasoning) == (f"{brackets}\n{_CALL}\n", "so")
-    assert [leak.text for leak in leaks] == [f"<tool_call>{_CALL}</tool_call>"]
+    assert (said, reasoning) == (f"{brackets}\n{CALL}\n", "so")
+    assert [text for text, _ in leaks] == [f"<tool_call>{CALL}</tool_call>"]
 
 
 @given(st.data(), PLAIN_TEXTS)
 def test_text_without_marks(data: st.DataObject, text: str) -> None:
     """Text without marks is spoken at once as it is, but for white space in front."""
-    text_filter, come = MarkupFilter(TOOLS), ""
+    markup_filter, come = MarkupFilter(TOOLS), ""
 
     for piece in pieces_of(text, data.draw(cuts(len(text)))):
         come += piece
-        text_filter_said = text_filter.feed(piece)
-        assert come.lstrip().endswith(text_filter_said)
-        assert not piece.strip() or text_filter_said
+        markup_filter_said = markup_filter.feed(piece)
+        assert come.lstrip().endswith(markup_filter_said)
+        assert not piece.strip() or markup_filter_said
 
-    assert text_filter.finish() == ""
-    assert _filtered(pieces_of(text, data.draw(cuts(len(text))))) == (text.lstrip(), "", [])
+    assert markup_filter.finish() == ""
+    assert filtered(pieces_of(text, data.draw(cuts(len(text))))) == (text.lstrip(), "", [])
 
 
 @given(st.data(), SENTENCES_ABOUT_REASONING)
 def test_sentences_about_reasoning(data: st.DataObject, text: str) -> None:
     """Text without a mark at the start of the answer or of a line is never lost, whatever marks it speaks of."""
-    assert _filtered(pieces_of(text, data.draw(cuts(len(text))))) == (text, "", [])
+    assert filtered(pieces_of(text, data.draw(cuts(len(text))))) == (text, "", [])
 
 
 @given(st.data(), MARKED_TEXTS, st.sampled_from([TOOLS, {}]), st.booleans())
@@ -392,9 +376,9 @@ def test_pieces(data: st.DataObject, text: str, tools: dict[str, dict[str, Any]]
     stray.finish()  # a mark at the very end is only then known to be one
     assume(ends <= 1 if reasoning_first else not stray.began_with_reasoning)
 
-    in_pieces = _filtered(pieces_of(text, data.draw(cuts(len(text)))), tools, reasoning_first=reasoning_first)
+    in_pieces = filtered(pieces_of(text, data.draw(cuts(len(text)))), tools, reasoning_first=reasoning_first)
 
-    assert in_pieces == _filtered([text], tools, reasoning_first=reasoning_first)
+    assert in_pieces == filtered([text], tools, reasoning_first=reasoning_first)
 
 
 @pytest.mark.parametrize("ends", [[], [8, 13, 31]], ids=["in one piece", "in pieces"])
@@ -402,14 +386,14 @@ def test_text_before_marked_reasoning_stays_text(ends: list[int]) -> None:
     """An end of reasoning that never began makes no reasoning of what was said before other reasoning began."""
     text = "</think>Hello<think>world. </think></think>"
 
-    assert _filtered(pieces_of(text, ends), TOOLS, reasoning_first=False) == ("Hello", "world. ", [])
+    assert filtered(pieces_of(text, ends), TOOLS, reasoning_first=False) == ("Hello", "world. ", [])
 
 
 @given(MARKED_TEXTS, st.sampled_from([TOOLS, {}]), st.booleans())
 def test_nothing_is_made_up(text: str, tools: dict[str, dict[str, Any]], reasoning_first: bool) -> None:
     """What is spoken, thought and leaked is what came, in its order, and each character only once."""
-    said, reasoning, leaks = _filtered([text], tools, reasoning_first=reasoning_first)
-    leaked = "".join(leak.text for leak in leaks)
+    said, reasoning, leaks = filtered([text], tools, reasoning_first=reasoning_first)
+    leaked = "".join(text for text, _ in leaks)
 
     assert all(_is_subsequence(part, text) for part in (said, reasoning, leaked))
     assert len(said) + len(reasoning) + len(leaked) <= len(text)
@@ -446,7 +430,7 @@ def test_long_text(text: str, *, reasoning_first: bool) -> None:
     """A long text costs its length, whether it comes in one piece or letter by letter."""
     began_s = time.process_time()
 
-    _filtered([text], reasoning_first=reasoning_first)
-    _filtered(text, reasoning_first=reasoning_first)
+    filtered([text], reasoning_first=reasoning_first)
+    filtered(text, reasoning_first=reasoning_first)
 
     assert time.process_time() - began_s < 20  # a hang, not a benchmark

@@ -1,37 +1,28 @@
-"""``adapters.response.markup.markers``: the marks as data, finding them, and what stands behind one."""
+"""``adapters.response.markup.markers``: the marks as data, and finding them."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from adapters.response.markup.markers import (
     END_OF_REASONING,
     FIRST_CHARS,
     LONGEST_CHARS,
     MARKS,
-    MarkedRegion,
-    Marker,
+    is_part_of_call_mark,
+    is_special_token,
     mark_at,
     may_become_mark,
 )
-from tests.property.strategies import cuts, pieces_of
-
-_TOOL_CALL = MARKS["<tool_call>"]
-_LLAMA = MARKS["<function="]
 
 
 @pytest.mark.parametrize("opener", MARKS)
 def test_mark_is_found(opener: str) -> None:
     """Every mark is found where it stands, in upper case too, and its beginnings may become it."""
-    role = MARKS[opener].role
-
     assert mark_at(f"ab{opener}cd", 2) == (opener, MARKS[opener])
     assert mark_at(opener.upper(), 0) == (opener.upper(), MARKS[opener])
     assert all(may_become_mark(f"ab{opener[:length]}", 2) for length in range(1, len(opener)))
     assert all(mark_at(opener[:length], 0) is None for length in range(len(opener)))
-    assert role in {"reasoning", "call", "noise", "stray_end"}
 
 
 def test_no_mark_begins_another() -> None:
@@ -40,7 +31,7 @@ def test_no_mark_begins_another() -> None:
 
 
 def test_marks_are_written_as_they_are_compared() -> None:
-    """Marks and closing marks stand in lower case, and begin and end as the rest of the library expects."""
+    """Marks and closing marks are in lower case, and the constants derived from them fit."""
     closers = [closer for mark in MARKS.values() for closer in mark.closers]
 
     assert [text for text in (*MARKS, *closers) if text != text.lower()] == []
@@ -61,7 +52,7 @@ def test_marks_are_written_as_they_are_compared() -> None:
     ],
 )
 def test_text_that_is_no_mark(text: str) -> None:
-    """What is no mark is none."""
+    """Text that is not exactly a mark is none."""
     assert mark_at(text, 0) is None
 
 
@@ -77,120 +68,37 @@ def test_text_that_is_no_mark(text: str) -> None:
     ],
 )
 def test_beginning_of_a_mark(text: str, *, may: bool) -> None:
-    """Only what is at the end and begins a mark may become one."""
+    """Only the end of a text can become a mark."""
     assert may_become_mark(text, 0) is may
 
 
 @pytest.mark.parametrize(
-    ("mark", "text", "body", "closer", "rest"),
+    ("opener", "is_special"),
     [
-        pytest.param(MARKS["<think>"], "a</think>b", "a", "</think>", "b", id="reasoning"),
-        pytest.param(MARKS["<think>"], "a</THINK>İ", "a", "</THINK>", "İ", id="upper-case-and-a-letter-that-grows"),
-        pytest.param(_LLAMA, "f>{}<function>b</function>", "f>{}", "<function>", "b</function>", id="first-of-two"),
-        pytest.param(MARKS["<|python_tag|>"], "x<|eom_id|>", "x", "<|eom_id|>", "", id="special-token"),
-        pytest.param(_TOOL_CALL, "a</tool_cal", "a</tool_cal", "", None, id="half-a-closing-mark"),
-        pytest.param(MARKS["[tool_calls]"], "a[tool_calls]b", "a[tool_calls]b", "", None, id="lasts-to-the-end"),
+        pytest.param("<|im_end|>", True, id="chatml"),
+        pytest.param("<\N{FULLWIDTH VERTICAL LINE}user\N{FULLWIDTH VERTICAL LINE}>", True, id="deepseek"),
+        pytest.param("<channel|>", True, id="gemma"),
+        pytest.param("[|user|]", True, id="exaone"),
+        pytest.param("<tool_call>", False, id="tag"),
+        pytest.param("</s>", False, id="closing-tag"),
+        pytest.param("[TOOL_CALLS]", False, id="word-in-brackets"),
     ],
 )
-def test_span(mark: Marker, text: str, body: str, closer: str, rest: str | None) -> None:
-    """The first closing mark ends it, wherever the pieces are cut."""
-    for at in range(len(text) + 1):
-        span = MarkedRegion("<x>", mark)
-
-        first = span.feed(text[:at])
-        last = span.feed(text[at:]) if first is None else first + text[at:]
-
-        assert (span.body, span.closer, last) == (body, closer, rest)
-
-
-@given(st.data(), st.sampled_from(sorted(MARKS)), st.lists(st.sampled_from(["</", "think", ">", "x", " "]), max_size=9))
-def test_span_of_any_pieces(data: st.DataObject, opener: str, words: list[str]) -> None:
-    """Nothing of the text is lost or made up, and the pieces do not matter."""
-    text = "".join([*words, *MARKS[opener].closers[:1], *words])
-    whole = MarkedRegion(opener, MARKS[opener])
-    rest = whole.feed(text)
-    span, left = MarkedRegion(opener, MARKS[opener]), None
-
-    for piece in pieces_of(text, data.draw(cuts(len(text)))):
-        left = span.feed(piece) if left is None else left + piece
-
-    assert (span.body, span.closer, left) == (whole.body, whole.closer, rest)
-    assert span.body + span.closer + (left or "") == text
+def test_special_token(opener: str, *, is_special: bool) -> None:
+    """Special tokens differ from the tags and words that a person may write."""
+    assert is_special_token(opener) is is_special
 
 
 @pytest.mark.parametrize(
-    ("opener", "text", "is_talk"),
+    ("text", "is_part"),
     [
-        pytest.param("<tool_call>", "", False, id="nothing-yet"),
-        pytest.param("<tool_call>", '\n{"name"', False, id="object"),
-        pytest.param("<tool_call>", "[{", False, id="list"),
-        pytest.param("<tool_call>", "<function=f>", False, id="tag"),
-        pytest.param("<tool_call>", "```json", False, id="fence"),
-        pytest.param("<tool_call>", "get_weather\n", False, id="name-on-its-own-line"),
-        pytest.param("<tool_call>", "get_weather", False, id="name-so-far"),
-        pytest.param("<tool_call>", " is a tag", True, id="words"),
-        pytest.param("<tool_call>", "` is a tag", True, id="quoted-mark"),
-        pytest.param("<tool_call>", "``", False, id="half-a-fence"),
-        pytest.param("<tool_call>", ", which", True, id="comma"),
-        pytest.param("<tool_call>", '" is a tag', True, id="mark-in-quotation-marks"),
-        pytest.param("<function=", "get_weather>{", False, id="llama"),
-        pytest.param("<function=", "get_weather>\n", False, id="qwen-coder"),
-        pytest.param("<function=", "get_weather>", False, id="llama-so-far"),
-        pytest.param("<function=", "name> is how", True, id="syntax-explained"),
-        pytest.param("<function=", "get_weather></function>", False, id="llama-no-arguments"),
-        pytest.param("<invoke name=", '"get_weather">\n', False, id="claude"),
-        pytest.param("[TOOL_CALLS]", "get_weather[ARGS]", False, id="mistral"),
-        pytest.param("[TOOL_CALLS]", " is a token", True, id="mistral-in-words"),
-        pytest.param("<|python_tag|>", "import this", False, id="special-token-is-never-talk"),
-        pytest.param("<think>", "about it", False, id="reasoning-is-never-talk"),
+        *(
+            (text, True)
+            for text in ("<", "\n<tool_call", "tool_call", " TOOL_CALL>\n", "</", "", "\n", "[TOOL_", "call|>")
+        ),
+        *((text, False) for text in ("Hi", "<think", "tool_call is", "tool_call>\n{", ">\n<", "the tool_call")),
     ],
 )
-def test_talk_about_a_mark(opener: str, text: str, *, is_talk: bool) -> None:
-    """In a sentence, a mark that a person might write is talk as soon as no call can follow; elsewhere it is not."""
-    in_sentence = MarkedRegion(opener, MARKS[opener.lower()], in_sentence=True)
-    alone = MarkedRegion(opener, MARKS[opener.lower()])
-
-    in_sentence.feed(text)
-    alone.feed(text)
-
-    assert in_sentence.is_talk is is_talk
-    assert alone.is_talk is False
-
-
-@pytest.mark.parametrize(
-    ("opener", "text", "word"),
-    [
-        pytest.param("<tool_call>", " get_time\n", "get_time", id="name"),
-        pytest.param("<tool_call>", "", "", id="nothing"),
-        pytest.param("<tool_call>", ".", ".", id="full-stop"),
-        pytest.param("<tool_call>", "`", "", id="backtick"),
-        pytest.param("<tool_call>", '{"name"', None, id="object"),
-        pytest.param("<function=", "get_time>", "get_time", id="llama"),
-        pytest.param("<|python_tag|>", "get_time", None, id="special-token"),
-    ],
-)
-def test_word_behind_a_mark(opener: str, text: str, word: str | None) -> None:
-    """A single word behind a mark in a sentence is told, because it may be a tool's name."""
-    span = MarkedRegion(opener, MARKS[opener.lower()], in_sentence=True)
-
-    span.feed(text)
-
-    assert span.only_word == word
-
-
-@pytest.mark.parametrize(
-    ("opener", "text", "has"),
-    [
-        pytest.param("", "\n<think>so", True, id="reasoning"),
-        pytest.param("", "<tool_call>", False, id="call"),
-        pytest.param("", "so", False, id="words"),
-        pytest.param("<think>", "<think>", False, id="opener-is-known"),
-    ],
-)
-def test_opener_that_was_thought_to_be_missing(opener: str, text: str, *, has: bool) -> None:
-    """Where the opening mark is thought to be missing, a text that begins with one has it."""
-    span = MarkedRegion(opener, MARKS["<think>"])
-
-    span.feed(text)
-
-    assert span.has_opener_of_its_own is has
+def test_part_of_the_mark_of_a_call(text: str, *, is_part: bool) -> None:
+    """A part of one mark of a call is found, with white space around it; text that is more than that is none."""
+    assert is_part_of_call_mark(text) is is_part
