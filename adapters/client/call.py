@@ -265,7 +265,7 @@ class ProviderCall:
             timeouts = timeouts.model_copy(update={"first_token_s": params.first_token_s})
         return Deadlines(
             timeouts,
-            streamed=params.stream or params.first_token_s is not None,
+            streamed=params.stream,
             total_s=params.timeout_s,
             began_s=self._began_s,
             retry_s=None if self._failed is None else self._config.retry.deadline_s + self._loading_s,

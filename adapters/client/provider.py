@@ -107,7 +107,8 @@ class LiteLLMProvider(LLMProvider):
         """Send one request and return the whole response; see ``LLMProvider.chat``."""
         arguments = CallArguments(messages, tools, with_response_format(kwargs, response_format))
         del messages, tools, kwargs  # an error tracker that records variables must not see them
-        return await self._call(arguments, stream=False).response()
+        # Only a stream shows when the first token arrives.
+        return await self._call(arguments, stream=arguments.options.get("first_token_timeout") is not None).response()
 
     def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -46,34 +47,38 @@ class GroupRequest:
     Attributes:
         arguments: Messages, tools and keywords, as each provider gets them.
         first_token_s: The caller's own limit until the first useful token of each provider, or None.
-        until_s: When the time for the whole call is over, on the monotonic clock, or None.
+        timeout_s: The caller's limit for the whole call, or None.
         on_first_token: Called when the first useful token has arrived.
+        began_s: When the call was made, on the monotonic clock.
     """
 
     arguments: CallArguments
     first_token_s: float | None
-    until_s: float | None
+    timeout_s: float | None
     on_first_token: Callable[[], None] = _ignore
+    began_s: float = field(default_factory=time.monotonic)
 
     @classmethod
     def parse(cls, arguments: CallArguments, *, on_first_token: Callable[[], None] = _ignore) -> GroupRequest:
-        """Read the caller's arguments; the time for the whole call starts now.
+        """Read the caller's arguments; the clock of the call starts.
 
         Raises:
             ConfigError: If a time is not a number of seconds above 0.
         """
         first_token_s = parse_seconds("first_token_timeout", arguments.options.get("first_token_timeout"))
         timeout_s = parse_seconds("timeout", arguments.options.get("timeout"))
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
         if "first_token_timeout" in arguments.options:  # of the group alone
             options = {name: value for name, value in arguments.options.items() if name != "first_token_timeout"}
             arguments = replace(arguments, options=options)
-        return cls(arguments, first_token_s, until_s, on_first_token)
+        return cls(arguments, first_token_s, timeout_s, on_first_token)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that are left for the whole call, always above 0; None without a limit."""
-        return None if self.until_s is None else max(self.until_s - time.monotonic(), 0.001)
+        """Seconds that are left for the whole call, rounded up, as an error may name them; None without a limit."""
+        if self.timeout_s is None:
+            return None
+        left_s = self.began_s + self.timeout_s - time.monotonic()
+        return min(math.ceil(max(left_s, 0.0) * 100) / 100, self.timeout_s)
 
     def open_stream(
         self, provider: LLMProvider, *, first_token_s: float | None, on_first_token: Callable[[], None]
@@ -326,6 +331,9 @@ class HedgedCall:
 
     def _start_next(self) -> None:
         if not self._may_start():
+            if not self._asked:  # the stream was opened and read too late
+                self._failures[self._waiting[0]] = self._late(self._waiting[0], self._request.timeout_s)
+                self._asked.append(self._waiting[0])
             errors = self.errors
             raise AllProvidersFailedError(errors) from errors[-1]
         index = self._waiting.pop(0)
@@ -342,9 +350,7 @@ class HedgedCall:
         self._running.append(attempt)
 
     def _may_start(self) -> bool:
-        until_s = self._request.until_s
-        in_time = until_s is None or time.monotonic() < until_s or not self._asked
-        return bool(self._waiting) and in_time
+        return bool(self._waiting) and self._request.left_s != 0
 
     def _has_alternative(self) -> bool:
         """Whether the next provider is as good as the first that runs; one must be running."""
@@ -373,13 +379,7 @@ class HedgedCall:
 
     def _give_up(self, attempt: HedgeAttempt) -> None:
         """End a request that is late; its provider is asked again, once, when all others have failed."""
-        provider = self._providers[attempt.index]
-        text = (
-            f"{provider.provider_name} did not answer in time ({self._policy.first_token_s:g} seconds)."
-            " Please try again."
-        )
-        error = APITimeoutError(text, provider=provider.provider_name, model=provider.model, retryable=True)
-        self.fail(attempt, error)
+        self.fail(attempt, self._late(attempt.index, self._policy.first_token_s))
         if attempt.index not in self._given_up and not self._policy.applies_to_last:
             self._given_up.add(attempt.index)
             self._last_resort.add(attempt.index)
@@ -403,6 +403,11 @@ class HedgedCall:
             return None
         latest = self._running[-1]
         return latest.started_s + after_s if latest.started_s is not None and self._has_alternative() else None
+
+    def _late(self, index: int, limit_s: float | None) -> APITimeoutError:
+        provider = self._providers[index]
+        text = f"{provider.provider_name} did not answer in time ({limit_s:g} seconds). Please try again."
+        return APITimeoutError(text, provider=provider.provider_name, model=provider.model, retryable=True)
 
     def _closed(self) -> APIConnectionError:
         provider = self._providers[0]

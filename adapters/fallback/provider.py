@@ -185,6 +185,7 @@ class FallbackProvider(LLMProvider):
             ConfigError: If an argument is wrong for one of the providers.
         """
         self._check_arguments(arguments.messages, arguments.tools, arguments.options)
+        self._last_usage = self._last_response = None
         return self._events(GroupRequest.parse(arguments), is_streamed=is_streamed)
 
     def _check_arguments(
@@ -262,7 +263,6 @@ class FallbackProvider(LLMProvider):
             request: The arguments of the call.
             is_streamed: Whether the caller uses each event as it comes: then there is no failover after the first.
         """
-        self._last_usage = self._last_response = None
         call = HedgedCall(self._providers, request, self._policy_for(request), self._cooldowns)
         self._calls.add(call)
         try:
