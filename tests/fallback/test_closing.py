@@ -36,7 +36,7 @@ _real = pytest.mark.usefixtures("litellm_is_loaded")
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
-    """Plays all servers of a test, each a case of its own."""
+    """Plays all servers of a test, one case each."""
     async with ScriptedServer() as running:
         yield running
 
@@ -223,6 +223,25 @@ async def test_a_stream_that_is_no_generator_is_closed_once(*, is_failing: bool)
         await _chat(FallbackProvider([provider]))
 
     assert stream.closed == 1
+
+
+async def test_a_stream_may_have_nothing_to_close() -> None:
+    """The contract allows an iterator without ``aclose``."""
+
+    class Bare:
+        """A stream of one event."""
+
+        def __aiter__(self) -> Bare:
+            return self
+
+        async def __anext__(self) -> StreamEvent:
+            return ResponseDone(LLMResponse("Hi."))
+
+    provider = _Slow(speaks=True)
+    provider.stream_events = lambda *_, **__: Bare()  # type: ignore[method-assign]  # in place of a generator
+
+    async with closing(FallbackProvider([provider]).stream_events(_MESSAGES)) as events:
+        assert await anext(events) == ResponseDone(LLMResponse("Hi."))
 
 
 @_real

@@ -31,7 +31,7 @@ _ERROR = AuthenticationError("No.", provider="first", model="plain", status_code
 
 @pytest.fixture
 async def server() -> AsyncIterator[ScriptedServer]:
-    """Plays all servers of a test, each a case of its own."""
+    """Plays all servers of a test, one case each."""
     async with ScriptedServer() as running:
         yield running
 

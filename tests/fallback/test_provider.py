@@ -1,7 +1,6 @@
 """``adapters.fallback``: several providers behind the contract of one.
 
-It is pure composition, so the providers here are scripted ones without a wire; who is asked beside whom is seen by
-real servers, in ``test_hedging.py``.
+It only composes, so the providers here are scripted and send nothing; ``test_hedge.py`` uses real servers.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _TOOLS: list[ToolSpec] = [{"type": "function", "function": {"name": "weather"}}]
 
 
 class Scripted(LLMProvider):
-    """Plays one script after the other, each a list of texts, calls and at most one error at its end.
+    """Plays one script after another: texts, calls and at most one error at the end.
 
     A script that is missing is the answer "Hello from <name>." Everything it is asked is noted.
     """
@@ -56,7 +55,7 @@ class Scripted(LLMProvider):
 
     @property
     def provider_name(self) -> str:
-        """The name that was given."""
+        """The given name."""
         return self._name
 
     @property
@@ -100,13 +99,13 @@ class Scripted(LLMProvider):
             self.stopped = True
 
     async def prewarm(self) -> None:
-        """Note it, then fail if the next script is a single error."""
+        """Record it, then fail if the next script is a single error."""
         self.prewarmed = True
         if self._scripts and isinstance(self._scripts[0][0], Exception):
             raise self._scripts[0][0]
 
     async def aclose(self) -> None:
-        """Note it, then fail if told to."""
+        """Record it, then raise the given error, if any."""
         self.closed = True
         if self._closing:
             raise self._closing
@@ -128,8 +127,8 @@ async def _events(provider: LLMProvider) -> list[StreamEvent]:
     return [event async for event in provider.stream_events(_MESSAGES)]
 
 
-async def test_the_first_provider_answers_while_it_can() -> None:
-    """Nobody but the preferred provider is asked, and the request reaches it as it was made."""
+async def test_the_preferred_provider_answers_while_it_can() -> None:
+    """Only the preferred provider is asked, and it gets the arguments unchanged."""
     first, second = Scripted("first"), Scripted("second")
 
     response = await FallbackProvider([first, second]).chat(_MESSAGES, temperature=0)
@@ -154,8 +153,8 @@ async def test_the_first_provider_answers_while_it_can() -> None:
         )
     ],
 )
-async def test_any_api_error_moves_on_to_the_next(kind: type[APIError]) -> None:
-    """Whatever went wrong at one provider, the next one is asked: whole, as text, and as events."""
+async def test_any_api_error_starts_a_failover(kind: type[APIError]) -> None:
+    """Whatever the error of one provider is, the next one is asked, in each way to make a call."""
     provider = FallbackProvider([Scripted("first", *[[_error(kind)]] * 3), Scripted("second")])
 
     assert (await provider.chat(_MESSAGES)).content == "Hello from second."
@@ -163,7 +162,7 @@ async def test_any_api_error_moves_on_to_the_next(kind: type[APIError]) -> None:
     assert (await _events(provider))[0] == TextDelta("Hello from second.")
 
 
-async def test_nothing_moves_on_once_text_was_yielded() -> None:
+async def test_no_failover_after_the_first_text() -> None:
     """An error after the first text is raised as it is, and the next provider is not asked."""
     broken = _error(IncompleteResponseError)
     second = Scripted("second")
@@ -178,8 +177,8 @@ async def test_nothing_moves_on_once_text_was_yielded() -> None:
 
 
 @pytest.mark.parametrize("error", [ConfigError("No key."), TypeError("a bug")], ids=["configuration", "bug"])
-async def test_other_errors_are_raised_at_once(error: Exception) -> None:
-    """A bad configuration and an error of the program are not hidden behind the next provider."""
+async def test_other_errors_start_no_failover(error: Exception) -> None:
+    """A bad configuration and an error of the program are raised as they are."""
     second = Scripted("second")
     provider = FallbackProvider([Scripted("first", [error], [error]), second])
 
@@ -192,8 +191,8 @@ async def test_other_errors_are_raised_at_once(error: Exception) -> None:
     assert second.asked == []
 
 
-async def test_all_failed_tells_every_error() -> None:
-    """When nobody answers, the error holds all errors in order and says the last one aloud."""
+async def test_the_error_of_all_holds_each_error() -> None:
+    """If no provider answers, the error holds all errors in order, and its text is that of the last."""
     errors = [_error(AuthenticationError), _error(APITimeoutError)]
     provider = FallbackProvider([Scripted("first", *[[errors[0]]] * 2), Scripted("second", *[[errors[1]]] * 2)])
 
@@ -222,8 +221,8 @@ async def test_all_failed_tells_every_error() -> None:
         pytest.param(_error(IncompleteResponseError), "first", id="garbled answer"),
     ],
 )
-async def test_a_provider_that_failed_rests(error: APIError, asked_first: str) -> None:
-    """The turn after a provider's own failure asks the others first; a refused request is not its own failure."""
+async def test_a_failed_provider_enters_cooldown(error: APIError, asked_first: str) -> None:
+    """The call after a provider's own failure asks the others first; a rejected request is not its own failure."""
     provider = FallbackProvider([Scripted("first", [error]), Scripted("second")])
     await provider.chat(_MESSAGES)
 
@@ -232,8 +231,8 @@ async def test_a_provider_that_failed_rests(error: APIError, asked_first: str) -
     assert response.content == f"Hello from {asked_first}."
 
 
-async def test_a_resting_provider_is_asked_last_and_is_back_when_it_answers() -> None:
-    """A resting provider still answers when the others fail, and then stands in its old place again."""
+async def test_a_provider_in_cooldown_is_asked_last_and_comes_back_when_it_answers() -> None:
+    """It still answers if the others fail, and is the preferred one again after that."""
     first = Scripted("first", [_error()])
     second = Scripted("second", ["One."], [_error(BadRequestError)])
     provider = FallbackProvider([first, second])
@@ -244,8 +243,8 @@ async def test_a_resting_provider_is_asked_last_and_is_back_when_it_answers() ->
     assert len(second.asked) == 2
 
 
-async def test_when_all_rest_their_order_decides() -> None:
-    """With nobody fresh the preferred provider is asked first again."""
+async def test_the_order_decides_if_all_are_in_cooldown() -> None:
+    """The preferred provider is asked first again."""
     provider = FallbackProvider([Scripted("first", [_error()]), Scripted("second", [_error()])])
     with pytest.raises(AllProvidersFailedError):
         await provider.chat(_MESSAGES)
@@ -253,16 +252,16 @@ async def test_when_all_rest_their_order_decides() -> None:
     assert (await provider.chat(_MESSAGES)).content == "Hello from first."
 
 
-async def test_no_rest_without_a_cooldown() -> None:
-    """With a cooldown of zero seconds every turn asks the preferred provider first."""
+async def test_no_cooldown_of_zero_seconds() -> None:
+    """With ``cooldown_s=0`` every call asks the preferred provider first."""
     provider = FallbackProvider([Scripted("first", [_error()]), Scripted("second")], cooldown_s=0)
     await provider.chat(_MESSAGES)
 
     assert (await provider.chat(_MESSAGES)).content == "Hello from first."
 
 
-async def test_a_failure_in_the_middle_makes_the_provider_rest() -> None:
-    """A connection that broke after some text is not tried first in the next turn."""
+async def test_a_failure_in_the_middle_starts_a_cooldown() -> None:
+    """A provider whose connection broke after some text is not asked first by the next call."""
     provider = FallbackProvider([Scripted("first", ["It is", _error()]), Scripted("second")])
     with pytest.raises(APIConnectionError):
         await _texts(provider)
@@ -270,8 +269,8 @@ async def test_a_failure_in_the_middle_makes_the_provider_rest() -> None:
     assert await _texts(provider) == ["Hello from second."]
 
 
-async def test_it_speaks_for_whoever_answered_last() -> None:
-    """Name, model, usage and thinking are those of the provider that answered last, at first of the preferred one."""
+async def test_it_has_the_properties_of_the_provider_that_answered_last() -> None:
+    """Name, model, usage and thinking are those of that provider; at first, of the preferred one."""
     provider = FallbackProvider([Scripted("first", [_error()]), Scripted("thinker")])
     assert (provider.provider_name, provider.model) == ("first", "model of first")
     assert provider.supports_think is False
@@ -285,7 +284,7 @@ async def test_it_speaks_for_whoever_answered_last() -> None:
 
 
 async def test_usage_is_known_with_the_last_event() -> None:
-    """A listener that stops at ``ResponseDone`` finds this answer and its usage."""
+    """A caller that stops at ``ResponseDone`` finds this response and its usage."""
     provider = FallbackProvider([Scripted("first")])
 
     async for event in provider.stream_events(_MESSAGES):
@@ -296,8 +295,8 @@ async def test_usage_is_known_with_the_last_event() -> None:
     assert provider.last_response == LLMResponse("Hello from first.", usage=TokenUsage(5, 1))
 
 
-async def test_the_answer_is_known_after_each_way_to_ask() -> None:
-    """The answer that was given, or that its provider noted behind a stream of text, is kept until the next request."""
+async def test_the_response_is_kept_after_each_way_to_make_a_call() -> None:
+    """The latest response is kept until the next call, also after a stream of text."""
     provider = FallbackProvider([Scripted("first", *[["Hi."]] * 3)])
     answer = LLMResponse("Hi.", usage=TokenUsage(5, 1))
 
@@ -307,8 +306,8 @@ async def test_the_answer_is_known_after_each_way_to_ask() -> None:
     assert (await _events(provider))[-1] == ResponseDone(provider.last_response)
 
 
-async def test_after_a_failure_the_answer_before_is_forgotten() -> None:
-    """Nobody takes the usage of an older answer for that of a request that failed."""
+async def test_a_failure_forgets_the_response_before() -> None:
+    """The usage of an older response is not taken for that of a failed call."""
     provider = FallbackProvider([Scripted("first", ["Hi."], [_error(BadRequestError)])])
     await provider.chat(_MESSAGES)
 
@@ -318,8 +317,8 @@ async def test_after_a_failure_the_answer_before_is_forgotten() -> None:
     assert (provider.last_response, provider.last_usage) == (None, None)
 
 
-async def test_concurrent_turns_keep_their_own_usage() -> None:
-    """What belongs to an answer stands in it, whoever else asks the same providers meanwhile."""
+async def test_concurrent_calls_keep_their_own_usage() -> None:
+    """A response holds what belongs to its call, whatever other calls run meanwhile."""
     provider = FallbackProvider([Scripted("first", ["One."], [_error(BadRequestError)]), Scripted("second")])
     early: Any = provider.stream_events(_MESSAGES)
     await anext(early)
@@ -328,11 +327,11 @@ async def test_concurrent_turns_keep_their_own_usage() -> None:
 
     assert [event async for event in early] == [ResponseDone(LLMResponse("One.", usage=TokenUsage(5, 1)))]
     assert late == LLMResponse("Hello from second.", usage=TokenUsage(6, 1))
-    assert provider.provider_name == "first"  # which moved last
+    assert provider.provider_name == "first"  # which sent the latest event
 
 
-async def test_leaving_closes_the_stream_below_at_once() -> None:
-    """A person who interrupts ends the request: closing the stream closes the provider's own."""
+async def test_closing_a_stream_closes_that_of_the_provider() -> None:
+    """A barge-in ends the request."""
     first = Scripted("first", ["It ", "is"])
     stream: Any = FallbackProvider([first]).stream_events(_MESSAGES)
     await anext(stream)
@@ -344,36 +343,36 @@ async def test_leaving_closes_the_stream_below_at_once() -> None:
 
 
 @pytest.mark.parametrize("way", ["chat", "chat_stream", "stream_events"])
-async def test_tools_are_left_to_the_provider_that_asks(way: str) -> None:
-    """Every provider gets the tools as the agent wrote them: whoever sends a request prepares them for it."""
+async def test_each_provider_prepares_the_tools_itself(way: str) -> None:
+    """A group passes tools through unchanged."""
     first, second = Scripted("first", [_error()]), Scripted("second")
     provider = FallbackProvider([first, second])
 
     asked = getattr(provider, way)(_MESSAGES, _TOOLS)
-    await asked if way == "chat" else [each async for each in asked]
+    await asked if way == "chat" else [event async for event in asked]
 
     assert [tools for _, tools, _ in first.asked + second.asked] == [_TOOLS, _TOOLS]
 
 
 def _group(name: str, *errors: APIError | None) -> FallbackProvider:
-    """A group whose providers fail once each with these errors, or answer."""
+    """Make a group whose providers each fail once with the given error, or answer."""
     return FallbackProvider([Scripted(f"{name} {at}", *[[error]] if error else []) for at, error in enumerate(errors)])
 
 
 @pytest.mark.parametrize("way", ["chat", "chat_stream", "stream_events"])
 async def test_a_group_may_be_one_of_a_group(way: str) -> None:
-    """When each of an inner group failed, the outer one asks its next provider."""
+    """If all providers of the inner group fail, the outer group asks its next one."""
     inner = _group("inner", _error(APITimeoutError), _error(BadRequestError))
     provider = FallbackProvider([inner, Scripted("second")])
 
     asked = getattr(provider, way)(_MESSAGES)
-    await asked if way == "chat" else [each async for each in asked]
+    await asked if way == "chat" else [event async for event in asked]
 
     assert provider.provider_name == "second"
 
 
-async def test_all_failed_in_all_groups_is_said_once() -> None:
-    """The error of groups in a group is one sentence of its own and the last provider's."""
+async def test_the_error_of_nested_groups_has_one_text() -> None:
+    """Its text is one sentence and the text of the last provider."""
     with pytest.raises(AllProvidersFailedError) as caught:
         await FallbackProvider([_group("a", _error()), _group("b", _error(RateLimitError))]).chat(_MESSAGES)
 
@@ -387,16 +386,16 @@ async def test_all_failed_in_all_groups_is_said_once() -> None:
         pytest.param([_error(APITimeoutError), _error(BadRequestError)], "inner 1", id="one refused the request"),
     ],
 )
-async def test_a_group_rests_if_all_of_it_do(errors: list[APIError], asked_first: str) -> None:
-    """A group of which one is there is asked first again: it refused the request, not all requests."""
+async def test_a_group_enters_cooldown_if_all_of_it_do(errors: list[APIError], asked_first: str) -> None:
+    """A group with one available provider is asked first again: it rejected that request, not every request."""
     provider = FallbackProvider([_group("inner", *errors), Scripted("second")])
     await provider.chat(_MESSAGES)
 
     assert (await provider.chat(_MESSAGES)).content == f"Hello from {asked_first}."
 
 
-async def test_prewarm_reaches_all_and_an_unreachable_one_rests() -> None:
-    """All providers are prewarmed; one that fails is no error yet, but the first turn asks another one first."""
+async def test_prewarm_starts_cooldowns_of_unreachable_providers() -> None:
+    """All providers are prewarmed; a failure is no error yet, but the first call asks another provider first."""
     first, second = Scripted("first", [_error()]), Scripted("second")
     provider = FallbackProvider([first, second])
 
@@ -407,8 +406,8 @@ async def test_prewarm_reaches_all_and_an_unreachable_one_rests() -> None:
     assert (await provider.chat(_MESSAGES)).content == "Hello from second."
 
 
-async def test_prewarm_learns_of_a_server_that_is_down(caplog: pytest.LogCaptureFixture) -> None:
-    """A real provider tells an agent only in the log that its server is away; in a group of groups it rests for it."""
+async def test_prewarm_of_nested_groups_starts_cooldowns(caplog: pytest.LogCaptureFixture) -> None:
+    """A provider alone only logs that its server is away; in a group it enters cooldown, at every level."""
     away = create_provider(
         "openai_compatible", model="m", name="away", base_url="http://127.0.0.1:9/v1", retry={"attempts": 1}
     )
@@ -422,8 +421,8 @@ async def test_prewarm_learns_of_a_server_that_is_down(caplog: pytest.LogCapture
     assert "away is in cooldown: prewarm failed (APIConnectionError)." in caplog.messages
 
 
-async def test_a_group_of_which_one_is_there_is_asked_first() -> None:
-    """A group rests after warming up only if none of it can be reached."""
+async def test_a_group_with_one_available_provider_is_asked_first() -> None:
+    """Prewarming starts the cooldown of a group only if none of its providers can be reached."""
     provider = FallbackProvider([_group("inner", _error(), None), Scripted("second")])
 
     await provider.prewarm()
@@ -431,8 +430,8 @@ async def test_a_group_of_which_one_is_there_is_asked_first() -> None:
     assert (await provider.chat(_MESSAGES)).content == "Hello from inner 1."
 
 
-async def test_prewarm_is_no_error_although_all_are_down() -> None:
-    """The servers may be there at the first turn."""
+async def test_prewarm_is_no_error_if_all_are_down() -> None:
+    """The servers may be available for the first call."""
     provider = FallbackProvider([Scripted("first", [_error()])])
 
     await provider.prewarm()
@@ -441,13 +440,13 @@ async def test_prewarm_is_no_error_although_all_are_down() -> None:
 
 
 async def test_prewarm_raises_a_bad_configuration() -> None:
-    """What the user must repair is said at the start."""
+    """A mistake of the user is an error at the start."""
     with pytest.raises(ConfigError, match="No key"):
         await FallbackProvider([Scripted("first", [ConfigError("No key.")]), Scripted("second")]).prewarm()
 
 
-async def test_closing_reaches_all_although_one_fails() -> None:
-    """Every provider is closed, then the failure is raised."""
+async def test_all_providers_are_closed_if_one_fails() -> None:
+    """Every provider is closed before the error is raised."""
     first, second = Scripted("first", closing=RuntimeError("stuck")), Scripted("second")
 
     with pytest.raises(RuntimeError, match="stuck"):
@@ -464,17 +463,17 @@ async def test_it_is_an_async_context_manager() -> None:
     async with FallbackProvider(providers) as provider:
         await provider.chat(_MESSAGES)
 
-    assert all(each.closed for each in providers)
+    assert all(provider.closed for provider in providers)
 
 
 def test_it_needs_a_provider() -> None:
-    """Without providers there is nothing to fall back to, which is said at once."""
+    """Without providers there is nothing to fall back to."""
     with pytest.raises(ConfigError, match="at least one provider"):
         FallbackProvider([])
 
 
-async def test_the_log_tells_each_switch_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Who failed and why, who answers while it rests, and that it is back: a line each, without the server's words."""
+async def test_each_failover_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A failover, with its reason, and the return are one line each, without the words of the server."""
     said = InternalServerError("first failed. It said: secret words", provider="first", model="m", status_code=500)
     plain = IncompleteResponseError("cut: secret words", provider="first", model="m")
     group = FallbackProvider([Scripted("first", [said], ["Hi."], [plain]), Scripted("second")])
@@ -493,8 +492,8 @@ async def test_the_log_tells_each_switch_once(caplog: pytest.LogCaptureFixture) 
     ]
 
 
-async def test_who_answers_while_another_rests_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A provider that broke off in the middle rests, and the log says who takes the next turn."""
+async def test_a_cooldown_is_logged_as_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    """If a provider broke off in the middle, the next call logs why another one answers."""
     group = FallbackProvider([Scripted("first", ["It is", _error()]), Scripted("second")])
     with caplog.at_level("INFO", logger="adapters"):
         with pytest.raises(APIConnectionError):
@@ -505,8 +504,8 @@ async def test_who_answers_while_another_rests_is_told(caplog: pytest.LogCapture
     assert caplog.messages == ["second answers while first is in cooldown."]
 
 
-async def test_a_whole_answer_that_breaks_off_moves_on() -> None:
-    """Nothing of it was spoken yet, so ``chat`` asks the next provider; its answer has no word of the first."""
+async def test_chat_has_a_failover_after_the_first_text() -> None:
+    """Nothing was streamed to the caller, so the next provider is asked; no text of the first is left."""
     provider = FallbackProvider([Scripted("first", ["It is", _error(IncompleteResponseError)]), Scripted("second")])
 
     response = await provider.chat(_MESSAGES)
@@ -550,8 +549,8 @@ async def _content(provider: LLMProvider, way: str, messages: list[Message]) -> 
     return "".join([event.text async for event in stream if isinstance(event, TextDelta)])
 
 
-async def test_it_shows_the_options_of_whoever_answered() -> None:
-    """CAAL looks for them; a provider that has none leaves them unknown."""
+async def test_it_has_the_options_of_the_provider_that_answered() -> None:
+    """CAAL reads them; they are None if the provider has none."""
     ollama = create_provider("ollama", model="m", think=False, num_ctx=4096, temperature=0.2)
     provider = FallbackProvider([ollama, Scripted("second")])
     assert (provider.think, provider.num_ctx, provider.temperature) == (False, 4096, 0.2)
