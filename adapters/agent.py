@@ -10,6 +10,7 @@ import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from adapters.errors import APIError, APITimeoutError, BadRequestError, ConfigError
@@ -351,6 +352,12 @@ class _Turn:
     def _summary(self) -> LLMResponse:
         """Return the latest response with the content, the sums and the times of the turn."""
         responses = [*self._responses, *self._discarded]
+
+        def estimate(_usage: TokenUsage) -> Decimal | None:
+            """Add the costs of the responses, which may be of several models."""
+            costs = [response.estimated_cost for response in responses]
+            return None if None in costs else sum(filter(None, costs), Decimal())
+
         attempts = [response.attempts for response in responses if response.attempts is not None]
         return replace(
             self._responses[-1],
@@ -361,6 +368,7 @@ class _Turn:
             time_to_first_token_s=self._first_token_s,
             total_s=time.monotonic() - self._began_s,
             attempts=sum(attempts) if len(attempts) == len(responses) else None,
+            cost_estimator=estimate,
             dropped=tuple(dict.fromkeys(name for response in responses for name in response.dropped)),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING
 
 from adapters.request import history
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.request.capabilities import ServerCapabilities
     from adapters.request.params import RequestParams
-    from adapters.types import Json
+    from adapters.types import Json, ToolSpec
 
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "stop", "seed", "reasoning_effort")
 """Settings of a provider that every request carries as fields of the same name."""
@@ -52,12 +53,28 @@ def _body(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
     if params.stream:
         body["stream_options"] = {"include_usage": True}
     if params.tools:
-        body |= {"tools": params.tools, "tool_choice": params.tool_choice}
+        body |= {"tools": _with_properties(params.tools), "tool_choice": params.tool_choice}
     body |= config.extra_body | params.options
     body = {name: value for name, value in body.items() if value is not None} | params.extra_body
     if params.tools and params.wants_text:
         body["tool_choice"] = "none"
     return body
+
+
+def _with_properties(tools: list[ToolSpec]) -> list[ToolSpec]:
+    """Add the empty ``properties`` of tools without parameters: OpenAI and LM Studio refuse the request otherwise."""
+    completed = [_with_own_properties(tool) for tool in tools]
+    return tools if all(map(operator.is_, completed, tools)) else completed
+
+
+def _with_own_properties(tool: ToolSpec) -> ToolSpec:
+    function = tool.get("function")
+    if not isinstance(function, dict):
+        return tool
+    schema: Json = function.get("parameters")
+    if not isinstance(schema, dict) or "properties" in schema or (schema and schema.get("type") != "object"):
+        return tool
+    return {**tool, "function": {**function, "parameters": {"type": "object", **schema, "properties": {}}}}
 
 
 def _openrouter_fields(config: ProviderConfig, reasoning: dict[str, Json]) -> dict[str, Json]:

@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from adapters.request import history
+from adapters.request.messages import without_images
 from adapters.request.rejections import (
     TOKEN_LIMITS,
     is_rejection,
@@ -103,7 +104,7 @@ class ServerCapabilities:
         if request.wants_text and "tools" in request.body and (lacks_tools(refusal) or rejects("tool_choice", refusal)):
             self._text_without_tools = True
         elif rewrite := wanted_rewrite(refusal):
-            self._rewrites.add(rewrite)
+            self._learn_rewrite(rewrite)
         elif field := rejected_field(refusal, request):
             self._tell_once(field, self._unwanted_fields)
             self._unwanted_fields.add(field)
@@ -114,6 +115,11 @@ class ServerCapabilities:
             self._token_limit = self._token_limit or limit
         elif name := rejected_parameter(refusal, request.body):
             self._leave_out(name)
+
+    def _learn_rewrite(self, rewrite: Rewrite) -> None:
+        if rewrite == "no_images" and rewrite not in self._rewrites:
+            _logger.warning("%s accepts no images: they are only named from now on.", self._provider)
+        self._rewrites.add(rewrite)
 
     def shape_body(self, body: dict[str, Json], *, wants_text: bool) -> dict[str, Json]:
         """Write the body as this server takes it; the given one is not changed."""
@@ -140,6 +146,8 @@ class ServerCapabilities:
             messages = history.systems_first(messages, keep_first=False)
         if "short_ids" in self._rewrites:
             messages = history.with_short_ids(messages)
+        if "no_images" in self._rewrites:
+            messages = [without_images(message) for message in messages]
         return history.without_fields(messages, self._unwanted_fields)
 
     def _limited(self, name: str, value: Json) -> Json:

@@ -79,7 +79,7 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
     for message in messages:
         if message.get("role") == "tool":
             called = calls.get(message.get("tool_call_id"), message.get("name"))
-            plain.append({"role": "user", "content": f"Result of {called}: {message['content']}"})
+            plain.append({"role": "user", "content": _result_in_words(called, message["content"])})
         elif tool_calls := message.get("tool_calls"):
             calls |= {call["id"]: _in_words(call["function"]) for call in tool_calls}
             if message["content"]:
@@ -268,6 +268,12 @@ def _joined(first: str | list[Any], second: str | list[Any]) -> str | list[Any]:
         return f"{first}\n\n{second}"
     parts = [[{"type": "text", "text": side}] if isinstance(side, str) else side for side in (first, second)]
     return [*parts[0], *parts[1]]
+
+
+def _result_in_words(called: str | None, content: str | list[Any]) -> str | list[Any]:
+    if isinstance(content, str):
+        return f"Result of {called}: {content}"
+    return [{"type": "text", "text": f"Result of {called}:"}, *content]
 
 
 def _in_words(function: dict[str, Any]) -> str:

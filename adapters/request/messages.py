@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from typing import TYPE_CHECKING, Any
 
 from adapters._arguments import read_arguments
@@ -21,6 +22,7 @@ _ROLES = {
 
 _CALL_FIELDS = frozenset({"tool_calls", "function_call"})
 _PLAIN_ROLES = ("user", "assistant", "system", "tool")
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)[;,]")
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -160,9 +162,32 @@ def _is_call(call: Json) -> bool:
     return isinstance(name, str) and bool(name.strip())
 
 
+def without_images(message: Message) -> Message:
+    """Return a message with the names of its images in their place; the same object if there is none."""
+    content = message.get("content")
+    if not isinstance(content, list) or not any(map(_is_image, content)):
+        return message
+    return {**message, "content": text_of([_named(part) if _is_image(part) else part for part in content])}
+
+
+def _named(part: dict[str, Any]) -> str:
+    """Return the name of an image, such as ``[image, image/png]``."""
+    source = part["image_url"]
+    url = source.get("url") if isinstance(source, dict) else source
+    match = _DATA_URL.match(url) if isinstance(url, str) else None
+    return f"[image, {match.group(1)}]" if match else "[image]"
+
+
+def _is_image(part: Json) -> bool:
+    return isinstance(part, dict) and part.get("type") == "image_url" and "image_url" in part
+
+
 def _content(content: Json, role: Json) -> str | list[Any]:
-    """Return content as this role may have it: text for a tool, else text or parts that text cannot replace."""
-    if isinstance(content, list) and role != "tool":
+    """Return content as this role may have it: text, or parts that text cannot replace, such as images."""
+    if isinstance(content, list) and role == "tool":
+        has_images = any(map(_is_image, content)) and all(_is_text(part) or _is_image(part) for part in content)
+        return _encodable_parts(content) if has_images else text_of(content)
+    if isinstance(content, list):
         # Pictures, and texts with a mark such as cache_control. A user's list is common and understood.
         needs_parts = content and (role == "user" or not all(_is_bare_text(part) for part in content))
         return _encodable_parts(content) if needs_parts else text_of(content)

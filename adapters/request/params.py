@@ -239,7 +239,8 @@ def parse_seconds(name: str, value: Json) -> float | None:
 
 def _check_list(name: str, value: Json, example: str) -> None:
     if not isinstance(value, list | tuple) or not all(map(_is_dict, value)):
-        raise ConfigError(f"{name} must be a list of {name}, such as [{example}].")
+        hint = " Functions are for run_turn." if name == "tools" else ""
+        raise ConfigError(f"{name} must be a list of {name}, such as [{example}].{hint}")
 
 
 def _is_dict(item: Json) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adapters.request.chat_request import ChatRequest
     from adapters.types import Json
 
-Rewrite: TypeAlias = Literal["systems_first", "no_system", "short_ids"]
+Rewrite: TypeAlias = Literal["systems_first", "no_system", "short_ids", "no_images"]
 """A way of telling the same conversation that a server insists on."""
 
 TOKEN_LIMITS: Final = ("max_tokens", "max_completion_tokens")
@@ -69,6 +69,21 @@ _REWRITES: tuple[tuple[Rewrite, re.Pattern[str]], ...] = (
     (
         "short_ids",
         re.compile(r"tool call id .*\b(?:length of|must be) 9\b|tool call id .*a-z, A-Z, 0-9", re.IGNORECASE),
+    ),
+    (
+        "no_images",
+        re.compile(
+            r"(?:image|vision|multi-?modal)(?: inputs?|s)? (?:is|are) not (?:supported|enabled)"  # llama.cpp, Mistral
+            r"|support image inputs?\b"  # OpenRouter: no endpoints found that …
+            r"|(?:does not|doesn't|not) support (?:image|vision|multi-?modal)"  # LM Studio, SGLang
+            r"|is not a (?:multi-?modal|vision)|at most 0 image"  # vLLM
+            r"|missing data required for image input"  # Ollama
+            r"|unknown variant `?image_url`?"  # DeepSeek
+            r"|image_url is only supported by certain models"  # OpenAI
+            r"|only '?text'? content type|unsupported content(?:\[\])?\.?type"  # mlx-lm, older llama.cpp
+            r"|content\b.{0,20} must be a string",  # Groq
+            re.IGNORECASE,
+        ),
     ),
 )
 

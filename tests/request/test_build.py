@@ -164,3 +164,34 @@ def test_the_whole_request() -> None:
     assert request == _build(question)
     assert request.messages == [{"role": "user", "content": ""}]
     assert (request.stream, request.wants_text, request.headers) == (True, True, {"X-Turn": "7"})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent"),
+    [
+        pytest.param({"type": "object"}, {"type": "object", "properties": {}}, id="object"),
+        pytest.param({}, {"type": "object", "properties": {}}, id="empty"),
+        pytest.param(
+            {"type": "object", "additionalProperties": False},
+            {"type": "object", "additionalProperties": False, "properties": {}},
+            id="closed",
+        ),
+        pytest.param(
+            {"type": "object", "properties": {"x": {}}}, {"type": "object", "properties": {"x": {}}}, id="some"
+        ),
+        pytest.param({"anyOf": [{"type": "object"}]}, {"anyOf": [{"type": "object"}]}, id="another schema"),
+        pytest.param(None, None, id="no schema"),
+    ],
+)
+def test_tools_without_parameters(parameters: Any, sent: Any) -> None:
+    """The schema of a tool without parameters has empty properties; other tools, and the caller's own, stay."""
+    tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}, {"type": "web_search"}]
+
+    body = _build(_question(tools=tools)).body
+
+    assert body["tools"] == [
+        {"type": "function", "function": {"name": "f", "parameters": sent}},
+        {"type": "web_search"},
+    ]
+    assert tools[0] == {"type": "function", "function": {"name": "f", "parameters": parameters}}
+    assert (body["tools"] is tools) is (parameters == sent)

@@ -488,3 +488,15 @@ def test_a_short_id_is_not_given_to_a_second_call() -> None:
 
     assert kept == "HHxOXUZex"
     assert made != kept
+
+
+def test_result_with_images_in_words() -> None:
+    """Without tools, a result with images is a user message with them."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    content = [{"type": "text", "text": "Hall"}, image]
+    history = mend([_calling(_call("a")), {"role": "tool", "tool_call_id": "a", "content": content}])
+
+    [message] = without_tools(history)
+
+    assert message["role"] == "user"
+    assert message["content"] == [{"type": "text", "text": "Result of weather (city: Paris):"}, *content]

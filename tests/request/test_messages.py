@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.request.messages import object_of, text_of, tidy
+from adapters.request.messages import object_of, text_of, tidy, without_images
 
 if TYPE_CHECKING:
     from adapters.types import Message
@@ -240,3 +240,35 @@ def test_a_legacy_function_call_becomes_a_tool_call(tool_calls: list[Any] | None
         "content": None,
         "tool_calls": [{"type": "function", "function": legacy}],
     }
+
+
+_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+_TEXT = {"type": "text", "text": "Here:"}
+
+
+def test_result_with_images() -> None:
+    """A tool's result of texts and images stays in parts; anything else in a list is text."""
+    result = {"role": "tool", "tool_call_id": "c", "content": [_TEXT, _IMAGE]}
+    other = {"role": "tool", "tool_call_id": "c", "content": [_IMAGE, {"temperature": 3}]}
+
+    assert tidy(result) is result
+    assert tidy(other)["content"] == json.dumps([_IMAGE, {"temperature": 3}])
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        pytest.param(_IMAGE, "[image, image/png]", id="data"),
+        pytest.param({"type": "image_url", "image_url": "data:image/jpeg,AAAA"}, "[image, image/jpeg]", id="bare data"),
+        pytest.param({"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}, "[image]", id="address"),
+        pytest.param({"type": "image_url", "image_url": {"url": None}}, "[image]", id="nothing"),
+    ],
+)
+def test_images_by_name(part: Any, name: str) -> None:
+    """For a model without vision an image is its name; other messages, and the caller's own, stay."""
+    message = {"role": "user", "content": [_TEXT, part]}
+    plain = {"role": "user", "content": [_TEXT]}
+
+    assert without_images(message) == {"role": "user", "content": f"Here:\n{name}"}
+    assert message["content"] == [_TEXT, part]
+    assert without_images(plain) is plain

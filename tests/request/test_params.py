@@ -224,6 +224,12 @@ def test_messages_and_tools_of_another_type(arguments: dict[str, Any], hint: str
     assert "Hi" not in str(caught.value)
 
 
+def test_functions_are_for_run_turn() -> None:
+    """Functions in place of definitions are refused, with where they belong."""
+    with pytest.raises(ConfigError, match=r"^tools must be a list of tools, .*\. Functions are for run_turn\.$"):
+        parse_params(CallArguments(_MESSAGES, [len], {}), stream=False)  # type: ignore[list-item]  # the mistake
+
+
 _SERVER_PARAMETERS = """
     add_generation_prompt add_special_tokens allowed_token_ids audio bad_words best_of cache_prompt cache_salt
     chat_template chat_template_kwargs citation_options compound_custom continue_final_message custom_logit_processor
