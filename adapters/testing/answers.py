@@ -1,6 +1,6 @@
-"""Builders for what a server sends: HTTP responses, event streams, and the JSON of chat completions in them.
+"""Build what a server sends: HTTP responses, event streams, and the JSON of chat completions in them.
 
-They write exact bytes and nothing that was not asked for; ``adapters.testing.server`` plays what they return.
+The builders write exact bytes and add nothing; ``adapters.testing.server`` plays what they return.
 The shapes follow https://platform.openai.com/docs/api-reference/chat.
 """
 
@@ -15,7 +15,7 @@ Action: TypeAlias = bytes | float | Literal["eof", "rst", "hang"]
 """Bytes to write, seconds to wait, or an end of the connection; see ``ScriptedServer``."""
 
 Script: TypeAlias = Sequence[Action]
-"""What is played for one request."""
+"""What the server plays for one request."""
 
 JsonObject: TypeAlias = dict[str, Any]
 """A JSON object of a chat completion."""
@@ -30,14 +30,14 @@ DONE = b"data: [DONE]\n\n"
 """OpenAI's own last event."""
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-"""What ``completion`` counts unless told otherwise."""
+"""The default usage of ``completion``."""
 
 _ENVELOPE = {"id": "chatcmpl-1", "created": 1, "model": "m"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One situation in both shapes, for a server that does as the request's ``stream`` asks.
+    """One response in both forms; the request's ``stream`` selects one.
 
     Attributes:
         plain: Played for a request without ``"stream": true``.
@@ -54,9 +54,9 @@ def http(body: bytes, status: str = "200 OK", content_type: str | None = "applic
     Args:
         body: The body.
         status: Status code and reason.
-        content_type: The content type; there is none if None.
-        **headers: Further headers; ``retry_after="1"`` becomes ``retry-after: 1``, a name that is no identifier of
-            Python is sent as it is.
+        content_type: The content type; None sends none.
+        **headers: Further headers; ``retry_after="1"`` becomes ``retry-after: 1``. A name that is not a Python
+            identifier is sent unchanged.
 
     Returns:
         The bytes of the response.
@@ -78,17 +78,17 @@ def http_chunk(data: bytes) -> bytes:
 
 
 def event(value: object, prefix: str = "data: ", newline: str = "\n") -> bytes:
-    """Build one event, its JSON on one line and not escaped to ASCII."""
+    """Build one event, with its JSON on one line and not escaped to ASCII."""
     return f"{prefix}{json.dumps(value, ensure_ascii=False)}{newline}{newline}".encode()
 
 
 def raw_stream(*parts: bytes) -> Script:
-    """Script an event stream of exactly these bytes, one HTTP chunk a part."""
+    """Script an event stream of exactly these bytes, one HTTP chunk per part."""
     return (SSE_HEAD, *map(http_chunk, parts), SSE_END)
 
 
 def stream(*events: JsonObject | bytes, done: bool = True) -> Script:
-    """Script an event stream, one HTTP chunk an event, with a role-only event first; bytes are written raw."""
+    """Script an event stream, one HTTP chunk per event, starting with a role-only event; bytes are written raw."""
     parts = [part if isinstance(part, bytes) else event(part) for part in (chunk({"role": "assistant"}), *events)]
     return raw_stream(*parts, DONE) if done else raw_stream(*parts)
 
@@ -108,26 +108,26 @@ STOP = chunk({}, "stop")
 """The chunk that ends a text."""
 
 CALLED = chunk({}, "tool_calls")
-"""The chunk that ends an answer with calls."""
+"""The chunk that ends a response with tool calls."""
 
 
 def call(name: object, arguments: object, call_id: object = "call00001", **extra: object) -> JsonObject:
-    """Build one tool call, whole or a piece of one (give ``index=`` then)."""
+    """Build one tool call, or a piece of one (with ``index=``)."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}, **extra}
 
 
 def called(*calls: JsonObject, **extra: Any) -> JsonObject:
-    """Build the chunk of some pieces of tool calls."""
+    """Build a chunk with pieces of tool calls."""
     return chunk({"tool_calls": list(calls)}, **extra)
 
 
 def more(arguments: str, index: int = 0) -> JsonObject:
-    """Build the chunk of some more arguments of a call that has begun."""
+    """Build a chunk with more arguments of a call."""
     return called({"index": index, "function": {"arguments": arguments}})
 
 
 def completion(message: Mapping[str, object], finish: str | None = "stop", **extra: object) -> JsonObject:
-    """Build one ``chat.completion``; ``usage=`` replaces the usual count."""
+    """Build one ``chat.completion``; ``usage=`` replaces the default usage."""
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
     return {**_ENVELOPE, "object": "chat.completion", "choices": [choice], "usage": USAGE, **extra}
 
@@ -135,21 +135,21 @@ def completion(message: Mapping[str, object], finish: str | None = "stop", **ext
 def answer(
     *pieces: str, calls: Sequence[JsonObject] = (), finish: str | None = None, usage: object = USAGE, **message: object
 ) -> Answer:
-    """Script one good answer in both shapes.
+    """Script one good response in both forms.
 
     Args:
-        *pieces: The text; a stream sends one chunk a piece.
-        calls: Tool calls; a stream sends one chunk a call.
-        finish: The finish reason; "tool_calls" or "stop" if None.
-        usage: The count of tokens; a stream sends it with an event of its own.
+        *pieces: The text; a stream sends one chunk per piece.
+        calls: Tool calls; a stream sends one chunk per call.
+        finish: The finish reason; None is "tool_calls" or "stop".
+        usage: Token usage; a stream sends it in an event of its own.
         **message: Further fields of the message, which a stream sends before the text (``reasoning=…``).
 
     Returns:
-        The answer.
+        The response.
     """
     finish = finish or ("tool_calls" if calls else "stop")
     whole = {"content": "".join(pieces) or None, **message, **({"tool_calls": list(calls)} if calls else {})}
-    deltas = [{"index": index, **one} for index, one in enumerate(calls)]
+    deltas = [{"index": index, **tool_call} for index, tool_call in enumerate(calls)]
     events = [
         *([chunk(message)] if message else []),
         *map(said, pieces),

@@ -1,6 +1,6 @@
-"""The shape of a wire case: what a server does, and what a correct client makes of it.
+"""``WireCase``: what a server sends, and what a correct client makes of it.
 
-Data alone: the cases themselves are in ``adapters.testing.cases``, the judge is ``adapters.testing.judge``.
+``adapters.testing.cases`` holds the cases, ``adapters.testing.judge`` compares.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ class _Anything:
 
 
 ANY: Final[Any] = _Anything()
-"""Stands for a value that is not looked at."""
+"""A value that is not compared."""
 
 Way: TypeAlias = Literal["chat", "chat_stream", "stream_events"]
-"""How the client asks; the words are those of ``adapters.provider.LLMProvider``.
+"""Which method of ``adapters.provider.LLMProvider`` sends the request.
 
-``chat`` does not stream; ``chat_stream`` streams text with tools forbidden; ``stream_events`` streams text and calls.
+``chat`` does not stream, ``chat_stream`` streams text while tools are forbidden, ``stream_events`` streams text and
+tool calls.
 """
 
 ALL: Final[tuple[Way, ...]] = ("chat", "chat_stream", "stream_events")
@@ -45,13 +46,13 @@ CHAT_STREAM: Final[tuple[Way, ...]] = ("chat_stream",)
 STREAM_EVENTS: Final[tuple[Way, ...]] = ("stream_events",)
 
 KEY: Final = "wire-KEY-0123456789-never-say-this"
-"""The key to give to the client under test; no error may repeat it."""
+"""API key for the client under test; no error may repeat it."""
 
 ASK: Final[Sequence[Message]] = (
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "How is the weather in Oslo?"},
 )
-"""What is asked unless a case says otherwise."""
+"""The default conversation of a case."""
 
 TOOLS: Final[Sequence[ToolSpec]] = (
     {
@@ -75,20 +76,20 @@ TOOLS: Final[Sequence[ToolSpec]] = (
         },
     },
 )
-"""What a case with ``tools=True`` offers."""
+"""The tools of a case with ``tools=True``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Success:
-    """What a good answer must be. ``ANY`` means that it is not looked at.
+    """A required response. ``ANY`` is not compared.
 
     Attributes:
-        text: All text, whether it came at once or in pieces.
+        text: The whole text, whether it arrives at once or in pieces.
         calls: Name and arguments of each tool call.
-        call_errors: For each call whether ``ToolCall.error`` is set; none is if this is empty.
-        usage: Prompt and completion tokens, or None if nothing may be claimed.
-        reasoning: What the model thought, without white space around it, or None.
-        finish_reason: The server's word.
+        call_errors: For each call, whether ``ToolCall.error`` is set; empty if it is set for none.
+        usage: Prompt and completion tokens, or None if no usage may be reported.
+        reasoning: Reasoning without surrounding white space, or None.
+        finish_reason: The server's finish reason.
         holds: A further condition on the outcome.
     """
 
@@ -103,16 +104,16 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an error must be. ``ANY`` means that it is not looked at.
+    """A required error. ``ANY`` is not compared.
 
     Attributes:
-        kinds: Name of the class in ``adapters.errors``, or several names of which one must fit; a subclass fits.
-        after: The text that must have come before it, no less and no more.
-        status_code: HTTP status, from the head or from the body, or None.
+        kinds: Name of a class in ``adapters.errors``, or several names of which one must match; a subclass matches.
+        after: The exact text that must arrive before the error.
+        status_code: HTTP status, from the response or from the body, or None.
         retryable: Whether the same request may succeed later.
-        retry_after_s: Seconds, or the least and the most of them, or None.
-        says: Words that ``str(error)`` must hold, in any case.
-        hides: Words that it must not hold, in any case.
+        retry_after_s: Seconds, or their minimum and maximum, or None.
+        says: Words that ``str(error)`` must contain, in any case.
+        hides: Words that it must not contain, in any case.
         holds: A further condition on the error.
     """
 
@@ -129,24 +130,24 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class WireCase:
-    """One situation on the wire.
+    """One behaviour of a server.
 
     Attributes:
         id: The server and its quirk.
         why: What is special about it, in one line.
-        steps: What the server plays for the first request, for the second, and so on; the last repeats.
-        expect: What a correct client makes of it in its last turn, or in the first that fails.
-        ways: How it may be asked for this to hold.
+        steps: What the server plays for the first request, for the second, and so on; the last step repeats.
+        expect: What a correct client makes of it in the last turn, or in the first turn that fails.
+        ways: The methods for which this holds.
         kind: Kind of provider, as in ``ProviderConfig``.
         tools: Whether ``TOOLS`` are offered.
         messages: The conversation.
-        options: Further options of the provider; it tries once unless they say otherwise.
+        options: Further options of the provider, which by default sends one request per turn.
         kwargs: Sampling parameters of the request.
-        turns: How often the same is asked, of one provider.
-        url: The base URL; ``{base}`` stands for what the server gave.
-        requests: How many HTTP requests all turns together may take.
-        within_s: Seconds in which all turns together must end.
-        saw: A condition on what the server saw.
+        turns: How often the conversation is sent, through one provider.
+        url: The base URL; ``{base}`` is replaced by the server's.
+        requests: The maximum number of HTTP requests of all turns.
+        within_s: The maximum duration of all turns in seconds.
+        saw: A condition on what the server received.
     """
 
     id: str
@@ -168,26 +169,26 @@ class WireCase:
 
     @property
     def provider_options(self) -> dict[str, Any]:
-        """``options``, with the one try that a case has unless it says otherwise."""
+        """The ``options``, with one attempt unless they say otherwise."""
         return {"retry": {"attempts": 1}, **self.options}
 
     def by_way(self) -> list[WireCase]:
-        """Return this case once for each of its ways, narrowed to that way."""
+        """Return this case once for each of its ways, restricted to that way."""
         return [replace(self, ways=(way,)) for way in self.ways]
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What the client under test made of a case; fill in what it has.
+    """The result of the client under test; set what the client reports.
 
     Attributes:
-        text: All text, also what came before an error.
-        pieces: The same in pieces, if it came so.
-        calls: The tool calls, in order; None if the client does not report any.
+        text: The whole text, also the text before an error.
+        pieces: The same text in pieces, if it arrived in pieces.
+        calls: The tool calls, in order; None if the client reports none.
         usage: Prompt and completion tokens, or None.
-        response: The whole answer, if the client gives one beside its parts.
-        error: What was raised, or None.
-        took_s: Seconds that it took.
+        response: The whole response, if the client returns one beside its parts.
+        error: The exception that was raised, or None.
+        took_s: Duration in seconds.
     """
 
     text: str = ""
@@ -198,7 +199,7 @@ class Outcome:
     error: BaseException | None = None
     took_s: float = 0.0
 
-    def hear(self, piece: str) -> None:
-        """Note the next piece of text."""
+    def add_text(self, piece: str) -> None:
+        """Add the next piece of text."""
         self.pieces.append(piece)
         self.text += piece

@@ -1,4 +1,4 @@
-"""``check``: compare what a client made of a case with what a correct one makes of it."""
+"""``check``: compare the outcome of a client with the one that a case requires."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 _MAX_SPOKEN_CHARACTERS = 300
 
-# An error is spoken to a person; "not found" is how voice agents recognise a tool that does not exist.
+# Error messages are spoken; voice agents recognize a missing tool by the words "not found".
 _NEVER_SPOKEN = ("traceback", "<html", "<!doctype", "<h1", "object at 0x", "httpx", "not found")
 
 
 def check(case: WireCase, outcome: Outcome, seen: Seen | None = None, *, strict: bool = True) -> list[str]:
-    """Judge one outcome.
+    """Compare one outcome with its case.
 
     Args:
         case: The case.
-        outcome: What the client made of it.
-        seen: What the server saw, ``server.seen[…]``; not judged if None.
-        strict: Judge errors by the classes and attributes of ``adapters.errors`` too. Without it any exception
-            counts as the error that a case expects, as long as the text before it is right and its words can be
-            spoken; that is the judge for somebody else's client.
+        outcome: The outcome of the client.
+        seen: What the server received, ``server.seen[…]``; not checked if None.
+        strict: Whether errors must have the classes and attributes of ``adapters.errors``. Otherwise any exception
+            counts as the expected error if the text before it is right and its message can be spoken, which suits
+            clients of another make.
 
     Returns:
-        What is wrong, one sentence each; empty if nothing is.
+        The problems, one sentence each; empty if there are none.
     """
     problems = [] if outcome.took_s <= case.within_s else [f"took {outcome.took_s:.2f} s, more than {case.within_s} s"]
     if isinstance(case.expect, Failure):
@@ -68,7 +68,7 @@ def _success_problems(expect: Success, outcome: Outcome) -> Iterator[str]:
 
 
 def _shape_problems(outcome: Outcome) -> Iterator[str]:
-    """Yield what no answer may be, whatever the server sent."""
+    """Yield problems that no response may have, whatever the server sent."""
     if "" in outcome.pieces:
         yield "a piece of text is empty"
     if outcome.text.encode("utf-8", "ignore").decode() != outcome.text:
@@ -81,9 +81,9 @@ def _shape_problems(outcome: Outcome) -> Iterator[str]:
         yield "arguments must be objects"
     response = outcome.response
     if response is not None and response.content != (outcome.text or None):
-        yield f"content of the whole answer is {_short(response.content)}, its text {_short(outcome.text)}"
+        yield f"content of the whole response is {_short(response.content)}, its text {_short(outcome.text)}"
     if response is not None and response.tool_calls != calls:
-        yield "the whole answer holds other calls than those that were handed out"
+        yield "the whole response has other calls than those that were yielded"
 
 
 def _failure_problems(expect: Failure, outcome: Outcome, *, strict: bool) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _failure_problems(expect: Failure, outcome: Outcome, *, strict: bool) -> Ite
     if outcome.text != expect.after:
         yield f"text before the error is {_short(outcome.text)}, expected {_short(expect.after)}"
     if outcome.calls:
-        yield f"calls were handed out before the error: {_short(outcome.calls)}"
+        yield f"calls were yielded before the error: {_short(outcome.calls)}"
     yield from _spoken_problems(expect, error)
     if strict:
         yield from _attribute_problems(expect, error)
@@ -106,7 +106,7 @@ def _spoken_problems(expect: Failure, error: BaseException) -> Iterator[str]:
         if words.lower() in said.lower():
             yield f"{words!r} is in the error's text: {_short(said)}"
     if KEY in "".join(traceback.format_exception(error)) + repr(error):
-        yield "the key is in the error or in what caused it"
+        yield "the key is in the error or in its cause"
     if not said.strip() or len(said) > _MAX_SPOKEN_CHARACTERS:
         yield f"an error of {len(said)} characters cannot be spoken"
 

@@ -1,40 +1,42 @@
-"""``play``: ask a provider as a case says, and note what comes of it.
+"""``play``: send the requests of a case through a provider, and record the outcome.
 
-For anything that implements ``adapters.provider.LLMProvider``; another client fills in an ``Outcome`` itself.
+For every implementation of ``adapters.provider.LLMProvider``; other clients fill in an ``Outcome`` themselves.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from adapters.testing.case import TOOLS, Outcome
 from adapters.types import TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
+    from adapters.config import KindName
     from adapters.provider import LLMProvider
     from adapters.testing.case import WireCase
     from adapters.types import Message, ToolSpec
 
 
 async def play(provider: LLMProvider, case: WireCase) -> Outcome:
-    """Ask ``provider`` as often as the case says, in the first of the case's ways.
+    """Run all turns of a case, with the first of its ways.
 
     Args:
-        provider: A provider whose base URL is the case's.
+        provider: A provider with the base URL of the case.
         case: The case.
 
     Returns:
-        The outcome of the last turn, or of the first that raised.
+        The outcome of the last turn, or of the first turn that raised.
     """
+    await _load_litellm(provider, case)
     started_s = time.monotonic()
     outcome = Outcome()
     for _ in range(case.turns):
         outcome = Outcome()
         try:
-            await _ask(provider, case, outcome)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the judge wants to see it
+            await _run(provider, case, outcome)
+        except Exception as error:  # noqa: BLE001 - the judge checks every exception
             outcome.error = error
             break
         usage = provider.last_usage
@@ -43,24 +45,34 @@ async def play(provider: LLMProvider, case: WireCase) -> Outcome:
     return outcome
 
 
-async def _ask(provider: LLMProvider, case: WireCase, outcome: Outcome) -> None:
+async def _load_litellm(provider: LLMProvider, case: WireCase) -> None:
+    """Load LiteLLM before the clock of the case starts; on a slow machine loading takes longer than most cases may."""
+    from adapters.client.provider import LiteLLMProvider
+    from adapters.config import KINDS
+    from adapters.transport import litellm_bridge
+
+    if isinstance(provider, LiteLLMProvider):
+        await litellm_bridge.warm_up(KINDS[cast("KindName", case.kind)].prefix)
+
+
+async def _run(provider: LLMProvider, case: WireCase, outcome: Outcome) -> None:
     messages: list[Message] = copy.deepcopy(list(case.messages))
     tools: list[ToolSpec] | None = copy.deepcopy(list(TOOLS)) if case.tools else None
     if case.ways[0] == "chat":
         outcome.response = await provider.chat(messages, tools, **case.kwargs)
         if outcome.response.content:
-            outcome.hear(outcome.response.content)
+            outcome.add_text(outcome.response.content)
         outcome.calls = outcome.response.tool_calls
     elif case.ways[0] == "chat_stream":
         async for piece in provider.chat_stream(messages, tools, **case.kwargs):
-            outcome.hear(piece)
+            outcome.add_text(piece)
     else:
-        await _follow(provider, messages, tools, case, outcome)
+        await _run_events(provider, messages, tools, case, outcome)
     if messages != list(case.messages):
         raise AssertionError("the caller's messages were changed")
 
 
-async def _follow(
+async def _run_events(
     provider: LLMProvider, messages: list[Message], tools: list[ToolSpec] | None, case: WireCase, outcome: Outcome
 ) -> None:
     outcome.calls = []
@@ -68,7 +80,7 @@ async def _follow(
         if outcome.response is not None:
             raise AssertionError("an event came after ResponseDone")
         if isinstance(event, TextDelta):
-            outcome.hear(event.text)
+            outcome.add_text(event.text)
         elif isinstance(event, ToolCallDone):
             outcome.calls.append(event.tool_call)
         else:

@@ -1,4 +1,4 @@
-"""The pytest plugin, the scripted server and the judge that users get with ``adapters.testing``."""
+"""The pytest plugin, the scripted server, the fake provider and the judge of ``adapters.testing``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,27 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from adapters.config import ProviderConfig
 from adapters.errors import RateLimitError
+from adapters.factory import create_provider
+from adapters.models import list_models
 from adapters.provider import LLMProvider
-from adapters.testing import ANY, KEY, TOPICS, Failure, Outcome, ScriptedServer, Seen, Success, WireCase, check, play
+from adapters.testing import (
+    ANY,
+    KEY,
+    TOPICS,
+    Failure,
+    FakeProvider,
+    Outcome,
+    ScriptedServer,
+    Seen,
+    Success,
+    WireCase,
+    check,
+    play,
+)
 from adapters.testing.answers import SSE_HEAD, Answer, answer, http_chunk, reply
-from adapters.types import LLMResponse, ResponseDone, TextDelta, ToolCall
+from adapters.types import LLMResponse, ResponseDone, TextDelta, ToolCall, ToolCallDone
 from tests.patience import LateError, in_time, patient
 
 if TYPE_CHECKING:
@@ -49,7 +65,7 @@ _AGENT = """
         base_url = scripted_server.add(wire_case.id, *wire_case.steps)
         outcome = Outcome()
         try:
-            outcome.hear(ask(base_url, wire_case.messages) or "")
+            outcome.add_text(ask(base_url, wire_case.messages) or "")
         except Exception as error:
             outcome.error = error
         assert check(wire_case, outcome, strict=False) == []
@@ -58,14 +74,14 @@ _AGENT = """
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Give a project of somebody else that uses the plugin."""
+    """Return a project that uses the plugin."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
     pytester.makeconftest(_CONFTEST)
     return pytester
 
 
-def test_a_naive_agent_fails_where_it_is_naive(project: pytest.Pytester) -> None:
-    """An agent that reads ``choices[0]`` passes the good answers and fails the empty ones."""
+def test_naive_agent(project: pytest.Pytester) -> None:
+    """An agent that reads ``choices[0]`` passes good responses and fails empty ones."""
     project.makepyfile(_AGENT)
 
     result = project.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers", "-v")
@@ -75,8 +91,8 @@ def test_a_naive_agent_fails_where_it_is_naive(project: pytest.Pytester) -> None
     result.stdout.no_fnmatch_line("*chat_stream*")
 
 
-def test_a_test_without_marker_gets_every_case(project: pytest.Pytester) -> None:
-    """Without a marker a test runs for each case in each of its ways."""
+def test_without_marker(project: pytest.Pytester) -> None:
+    """Without a marker, a test runs for each case in each of its ways."""
     project.makepyfile("def test_it(wire_case):\n    pass\n\n\ndef test_other():\n    pass\n")
 
     result = project.runpytest_subprocess("-p", "no:cacheprovider", "--collect-only", "-q")
@@ -87,13 +103,13 @@ def test_a_test_without_marker_gets_every_case(project: pytest.Pytester) -> None
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    """Give a plain HTTP client that waits for nothing longer than 0.3 s."""
-    with httpx.Client(timeout=0.3) as client:
+    """Return a plain HTTP client."""
+    with httpx.Client(timeout=60) as client:
         yield client
 
 
-def test_server_plays_the_shape_that_was_asked_for(scripted_server: ScriptedServer, client: httpx.Client) -> None:
-    """An ``Answer`` is streamed if the request says so, and only then."""
+def test_server_plays_the_requested_form(scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """An ``Answer`` is streamed if the request says so, and otherwise sent whole."""
     base_url = scripted_server.add("both", Answer(reply({"plain": True}), answer("Hi").stream))
 
     plain, stream = client.post(base_url, json={}), client.post(base_url, json={"stream": True})
@@ -102,22 +118,22 @@ def test_server_plays_the_shape_that_was_asked_for(scripted_server: ScriptedServ
     assert stream.headers["content-type"] == "text/event-stream"
 
 
-def test_server_notes_what_it_saw(scripted_server: ScriptedServer, client: httpx.Client) -> None:
-    """Bodies, headers, paths and times are noted, and a body that is no object is kept as text."""
-    base_url = scripted_server.add("noted", reply(1), reply(2))
+def test_server_records_requests(scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """Bodies, headers, paths and times are recorded; a body that is not an object is kept as text."""
+    base_url = scripted_server.add("recorded", reply(1), reply(2))
 
     answers = [client.post(f"{base_url}/x?y=1", content=body) for body in (b'{"a": 1}', b"[1]", b"\xff")]
 
-    seen = scripted_server.seen["noted"]
-    assert [one.json() for one in answers] == [1, 2, 2]
+    seen = scripted_server.seen["recorded"]
+    assert [response.json() for response in answers] == [1, 2, 2]
     assert seen.bodies == [{"a": 1}, {"raw": "[1]"}, {"raw": "\ufffd"}]
-    assert seen.paths == ["/noted/v1/x?y=1"] * 3
+    assert seen.paths == ["/recorded/v1/x?y=1"] * 3
     assert seen.headers[0]["content-length"] == "8"
     assert seen.started == sorted(seen.started)
 
 
-def test_server_answers_a_case_that_it_does_not_know(scripted_server: ScriptedServer, client: httpx.Client) -> None:
-    """A wrong path is a 404 that says so, and the connection can be used again."""
+def test_unknown_case(scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """A wrong path is a 404, and the connection stays usable."""
     base_url = scripted_server.add("known", reply("yes"))
 
     wrong, right = client.post(base_url.replace("known", "unknown")), client.post(base_url)
@@ -127,22 +143,22 @@ def test_server_answers_a_case_that_it_does_not_know(scripted_server: ScriptedSe
 
 
 @pytest.mark.parametrize(
-    ("script", "error"),
+    ("script", "timeout_s", "error"),
     [
-        pytest.param(["eof"], httpx.RemoteProtocolError, id="eof"),
-        pytest.param(["rst"], httpx.ReadError, id="rst"),
-        pytest.param(["hang"], httpx.ReadTimeout, id="hang"),
-        pytest.param([SSE_HEAD, http_chunk(b"x"), 5.0, "eof"], httpx.ReadTimeout, id="sleep"),
+        pytest.param(["eof"], 60, httpx.RemoteProtocolError, id="eof"),
+        pytest.param(["rst"], 60, httpx.ReadError, id="rst"),
+        pytest.param(["hang"], 0.3, httpx.ReadTimeout, id="hang"),
+        pytest.param([SSE_HEAD, http_chunk(b"x"), 60.0, "eof"], 0.3, httpx.ReadTimeout, id="sleep"),
     ],
 )
-def test_server_ends_connections_as_told(
-    script: list[Any], error: type[Exception], scripted_server: ScriptedServer, client: httpx.Client
+def test_server_ends_connections(
+    script: list[Any], timeout_s: float, error: type[Exception], scripted_server: ScriptedServer, client: httpx.Client
 ) -> None:
-    """Each way to end a connection is what the client sees."""
+    """Each end of a connection reaches the client."""
     base_url = scripted_server.add("ends", script)
 
     with pytest.raises(error):
-        client.post(base_url)
+        client.post(base_url, timeout=timeout_s)
 
 
 @pytest.mark.parametrize(
@@ -154,23 +170,21 @@ def test_server_ends_connections_as_told(
     ],
 )
 @patient
-def test_server_notes_when_a_client_leaves(
-    script: list[Any], scripted_server: ScriptedServer, client: httpx.Client
-) -> None:
-    """A client that leaves while its script is playing is noted, once and at once."""
+def test_server_records_a_disconnect(script: list[Any], scripted_server: ScriptedServer, client: httpx.Client) -> None:
+    """A client that disconnects while its script is playing is recorded once, immediately."""
     with client.stream("POST", scripted_server.add("leaves", script)):
         left_at_s = time.monotonic()
     time.sleep(0.2)
 
     gone_at_s = scripted_server.seen["leaves"].gone_at
     if not gone_at_s:
-        raise LateError("it was not noted within 200 ms")
+        raise LateError("it was not recorded within 200 ms")
     assert len(gone_at_s) == 1
     in_time(gone_at_s[0] - left_at_s, 0, 0.2)
 
 
-async def test_server_stops_although_a_client_is_connected() -> None:
-    """Leaving the server does not wait for a script that is still playing."""
+async def test_server_stops_with_a_connected_client() -> None:
+    """Stopping the server does not wait for a script that is still playing."""
     async with ScriptedServer() as server:
         address = urlsplit(server.add("open", [SSE_HEAD, "hang"]))
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -184,7 +198,7 @@ async def test_server_stops_although_a_client_is_connected() -> None:
 
 _GOOD = WireCase(
     "good",
-    "everything is judged",
+    "everything is compared",
     [],
     Success(
         text="Hi",
@@ -204,7 +218,7 @@ _OUTCOME = Outcome("Hi", ["H", "i"], [_CALL], (1, 2), _RESPONSE)
 _SEEN = Seen(bodies=[{"a": 1}], paths=["/"])
 
 
-def test_judge_finds_nothing_wrong_with_a_right_outcome() -> None:
+def test_right_outcome() -> None:
     """A right outcome has no problems, whether its parts are reported or not."""
     assert check(_GOOD, _OUTCOME, _SEEN) == []
     assert check(_GOOD, Outcome("Hi"), strict=False) == []
@@ -225,8 +239,8 @@ def test_judge_finds_nothing_wrong_with_a_right_outcome() -> None:
         pytest.param(
             {"response": replace(_RESPONSE, finish_reason="length")}, "finish_reason is 'length'", id="finish"
         ),
-        pytest.param({"response": replace(_RESPONSE, content="H")}, "content of the whole answer", id="content"),
-        pytest.param({"response": replace(_RESPONSE, tool_calls=[])}, "holds other calls", id="other-calls"),
+        pytest.param({"response": replace(_RESPONSE, content="H")}, "content of the whole response", id="content"),
+        pytest.param({"response": replace(_RESPONSE, tool_calls=[])}, "has other calls", id="other-calls"),
         pytest.param({"pieces": ["Hi", ""]}, "a piece of text is empty", id="empty-piece"),
         pytest.param({"text": "\ud83d"}, "cannot be encoded", id="surrogate"),
         pytest.param({"calls": [_CALL, _CALL]}, "ids must be unique", id="ids"),
@@ -235,8 +249,8 @@ def test_judge_finds_nothing_wrong_with_a_right_outcome() -> None:
         ),
     ],
 )
-def test_judge_names_what_is_wrong_with_an_answer(change: dict[str, Any], problem: str) -> None:
-    """Each part of an answer that is not as expected is named."""
+def test_wrong_response(change: dict[str, Any], problem: str) -> None:
+    """Each part of a response that is not as required is named."""
     assert problem in "; ".join(check(_GOOD, replace(_OUTCOME, **change), _SEEN))
 
 
@@ -248,8 +262,8 @@ def test_judge_names_what_is_wrong_with_an_answer(change: dict[str, Any], proble
         pytest.param(Seen(), "IndexError", id="nothing"),
     ],
 )
-def test_judge_names_what_was_sent_wrongly(seen: Seen, problem: str) -> None:
-    """What the server saw is judged with the outcome."""
+def test_wrong_requests(seen: Seen, problem: str) -> None:
+    """What the server received is compared, too."""
     assert problem in "; ".join(check(_GOOD, _OUTCOME, seen))
 
 
@@ -274,8 +288,8 @@ def _limited(text: str = "groq is busy.", **changes: Any) -> RateLimitError:
     return RateLimitError(text, provider="groq", model="m", **fields)
 
 
-def test_judge_finds_nothing_wrong_with_a_right_error() -> None:
-    """A right error has no problems; for another client any exception after the right text will do."""
+def test_right_error() -> None:
+    """A right error has no problems; if not strict, any exception after the right text is right."""
     assert check(_BAD, Outcome("Hi", error=_limited())) == []
     assert check(_BAD, Outcome("Hi", error=OSError("busy")), strict=False) == []
 
@@ -285,7 +299,7 @@ def test_judge_finds_nothing_wrong_with_a_right_error() -> None:
     [
         pytest.param(Outcome("Hi"), "no error was raised", id="none"),
         pytest.param(Outcome("Ho", error=_limited()), "text before the error is 'Ho'", id="text"),
-        pytest.param(Outcome("Hi", calls=[_CALL], error=_limited()), "calls were handed out", id="calls"),
+        pytest.param(Outcome("Hi", calls=[_CALL], error=_limited()), "calls were yielded", id="calls"),
         pytest.param(Outcome("Hi", error=_limited("groq: busy secret")), "'secret' is in the error's text", id="hides"),
         pytest.param(Outcome("Hi", error=_limited("<html>groq busy")), "'<html' is in the error's text", id="html"),
         pytest.param(Outcome("Hi", error=_limited(f"groq busy {KEY}")), "the key is in the error", id="key"),
@@ -301,20 +315,20 @@ def test_judge_finds_nothing_wrong_with_a_right_error() -> None:
         pytest.param(Outcome("Hi", error=_limited(request_id="x")), "a further condition on the error", id="condition"),
     ],
 )
-def test_judge_names_what_is_wrong_with_an_error(outcome: Outcome, problem: str) -> None:
-    """Each property of an error that is not as expected is named."""
+def test_wrong_error(outcome: Outcome, problem: str) -> None:
+    """Each property of an error that is not as required is named."""
     assert problem in "; ".join(check(_BAD, outcome))
 
 
-def test_anything_is_equal_to_everything() -> None:
-    """``ANY`` stands for a value that is not looked at, and says so."""
+def test_any_equals_everything() -> None:
+    """``ANY`` equals every value, and is readable in a ``repr``."""
     assert {ANY: 1}[ANY] == 1
     assert repr(ANY) == "ANY"
     assert [ANY, ANY] == [None, 1]
 
 
 class _Careless(LLMProvider):
-    """A provider that plays given events, and may clear the messages that it was given."""
+    """A provider that yields given events, and clears the messages of the caller."""
 
     provider_name = "careless"
     model = "m"
@@ -330,8 +344,8 @@ class _Careless(LLMProvider):
         yield "Hi"
 
     async def stream_events(self, messages: list[Any], tools: Any = None, **kwargs: Any) -> AsyncIterator[StreamEvent]:  # noqa: ARG002 - contract
-        for one in self._events:
-            yield one
+        for event in self._events:
+            yield event
 
 
 @pytest.mark.parametrize(
@@ -347,16 +361,116 @@ class _Careless(LLMProvider):
         ),
     ],
 )
-async def test_play_notices_a_broken_contract(provider: LLMProvider, way: Any, problem: str) -> None:
-    """A provider that breaks the contract of ``LLMProvider`` fails its case, whatever it answered."""
+async def test_play_detects_a_broken_contract(provider: LLMProvider, way: Any, problem: str) -> None:
+    """A provider that breaks the contract of ``LLMProvider`` fails its case."""
     outcome = await play(provider, replace(_GOOD, ways=(way,)))
 
     assert isinstance(outcome.error, AssertionError)
     assert problem in str(outcome.error)
 
 
-async def test_play_asks_as_often_as_the_case_says() -> None:
-    """All turns go to the same provider; the last one counts."""
+async def test_play_runs_all_turns() -> None:
+    """All turns use the same provider; the last one counts."""
     outcome = await play(_Careless(), replace(_GOOD, ways=("chat_stream",), turns=2))
 
     assert (outcome.text, outcome.pieces, outcome.usage) == ("Hi", ["Hi"], None)
+
+
+@pytest.mark.parametrize(
+    ("marker", "problem"),
+    [
+        pytest.param('topics=("framming",)', "'framming' is unknown; did you mean framing?", id="topic"),
+        pytest.param('ways=("xyz",)', "'xyz' is unknown; use some of chat, chat_stream", id="way"),
+        pytest.param('topics="framing"', "'framing' is unknown; did you mean framing?", id="text instead of a tuple"),
+        pytest.param('topic=("framing",)', "'topic' is unknown; did you mean topics?", id="option"),
+    ],
+)
+def test_misspelled_marker(project: pytest.Pytester, marker: str, problem: str) -> None:
+    """An unknown topic, way or option is a usage error with the nearest name."""
+    project.makepyfile(f"import pytest\n\n@pytest.mark.wire_cases({marker})\ndef test_it(wire_case):\n    pass\n")
+
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "--collect-only", "-q")
+
+    assert result.ret != 0
+    assert problem in result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_client_without_timeout(project: pytest.Pytester) -> None:
+    """A client that waits forever fails its test once the server has closed the connection."""
+    project.makepyfile("""
+        import contextlib
+        import socket
+
+        import pytest
+
+        @pytest.mark.wire_cases(topics=("timing",), ways=("chat",))
+        def test_agent(wire_case, scripted_server):
+            if wire_case.id != "server-silent-in-chat":
+                pytest.skip()
+            scripted_server.max_wait_s = 0.2
+            scripted_server.add(wire_case.id, *wire_case.steps)
+            with socket.create_connection(("127.0.0.1", scripted_server._port)) as client:
+                client.sendall(b"POST /server-silent-in-chat/v1 HTTP/1.1\\r\\n\\r\\n")
+                while client.recv(1000):
+                    pass
+    """)
+
+    result = project.runpytest_subprocess("-p", "no:cacheprovider", "-rf")
+
+    result.assert_outcomes(failed=1, skipped=result.parseoutcomes()["skipped"])
+    result.stdout.fnmatch_lines(["*the client waited for 0.2 s without a timeout of its own*"])
+
+
+async def test_idle_connection_is_closed() -> None:
+    """A connection without a further request is closed after ``max_wait_s``, before and after a request."""
+    async with ScriptedServer(max_wait_s=0.1) as server:
+        address = urlsplit(server.add("idle", reply(1)))
+        unused, unused_writer = await asyncio.open_connection(address.hostname, address.port)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(b"POST /idle/v1 HTTP/1.1\r\n\r\n")
+
+        assert await unused.read() == b""
+        assert (await reader.read()).endswith(b"1")
+        assert server.seen["idle"].abandoned == 1
+        writer.close()
+        unused_writer.close()
+
+
+async def test_prewarm_keeps_the_answers(scripted_server: ScriptedServer) -> None:
+    """A request for the list of models does not use up an ``Answer``; a script for it is played."""
+    base_url = scripted_server.add("warm", answer("one"), answer("two"))
+    async with create_provider("openai_compatible", model="m", base_url=base_url) as provider:
+        await provider.prewarm()
+        assert (await provider.chat([{"role": "user", "content": "Hi"}])).content == "one"
+
+    listed = scripted_server.add("listed", reply({"data": [{"id": "m"}]}), answer("one"))
+    models = await list_models(ProviderConfig.create("openai_compatible", model="m", base_url=listed))
+    assert [model.id for model in models] == ["m"]
+
+
+async def test_fake_provider() -> None:
+    """Texts are returned in order, the last one repeats, an exception is raised, and requests are recorded."""
+    provider = FakeProvider("Hello there.", RateLimitError("busy", provider="fake", model="m"), "Bye", model="m")
+    messages = [{"role": "user", "content": "Hi"}]
+
+    assert [text async for text in provider.chat_stream(messages)] == ["Hello", " there."]
+    with pytest.raises(RateLimitError):
+        await provider.chat(messages)
+    assert (await provider.chat(messages)).content == "Bye"
+    assert [type(event).__name__ async for event in provider.stream_events(messages)] == ["TextDelta", "ResponseDone"]
+    assert (provider.provider_name, provider.model, len(provider.requests)) == ("fake", "m", 4)
+    assert provider.requests[0].messages == messages
+    assert (await FakeProvider().chat(messages)).content is None
+
+
+async def test_fake_provider_calls() -> None:
+    """Tool calls are the response to the first request that offers tools and allows calls."""
+    provider = FakeProvider("Done.", calls=[_CALL])
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+
+    assert (await provider.chat([])).content == "Done."
+    assert (await provider.chat([], tools, tool_choice="none")).content == "Done."
+    events = [event async for event in provider.stream_events([], tools)]
+    assert events == [ToolCallDone(_CALL), ResponseDone(LLMResponse(None, [_CALL], finish_reason="tool_calls"))]
+    assert (await provider.chat([], tools)).content == "Done."

@@ -1,4 +1,4 @@
-"""``LiteLLMProvider`` against every scripted server of ``adapters.testing``, in each way that it can be asked."""
+"""``LiteLLMProvider`` against every wire case of ``adapters.testing``, with each method."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:
 
 
 @patient
-async def test_provider_makes_of_each_server_what_the_case_says(
+async def test_wire_case(
     wire_case: WireCase,
     scripted_server: ScriptedServer,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Text, calls, usage, reasoning, errors, requests and time are those of the case; nothing is printed."""
+    """Text, calls, usage, reasoning, errors, requests and duration are those of the case; nothing is printed."""
     base_url = scripted_server.add(wire_case.id, *wire_case.steps)
 
     async with _provider(wire_case, base_url) as provider:
@@ -89,7 +89,7 @@ async def test_provider_makes_of_each_server_what_the_case_says(
         ),
     ],
 )
-async def test_what_a_provider_wants_back_comes_back(
+async def test_provider_fields_are_sent_back(
     way: Way, kind: KindName, extras: dict[str, Any], where: Callable[[Any], bool], scripted_server: ScriptedServer
 ) -> None:
     """Signatures beside a call are remembered by its id and sent with it in the next turn."""
@@ -105,8 +105,8 @@ async def test_what_a_provider_wants_back_comes_back(
     assert where(scripted_server.seen["extras"].bodies[1]["messages"][2])
 
 
-async def test_no_tools_are_no_tools(scripted_server: ScriptedServer) -> None:
-    """An empty list of tools is left out, for servers refuse it."""
+async def test_empty_tools(scripted_server: ScriptedServer) -> None:
+    """An empty list of tools is not sent: servers reject it."""
     base_url = scripted_server.add("empty", answer("Hi there"))
 
     async with create_provider("openai_compatible", model="m", base_url=base_url, api_key=KEY) as provider:
@@ -115,20 +115,20 @@ async def test_no_tools_are_no_tools(scripted_server: ScriptedServer) -> None:
     assert not {"tools", "tool_choice"} & set(scripted_server.seen["empty"].bodies[0])
 
 
-def test_every_case_has_a_name_of_its_own() -> None:
-    """Case ids are unique, for they are the paths of the server."""
+def test_case_ids_are_unique() -> None:
+    """Case ids are unique: they are paths of the server."""
     ids = [case.id for case in CASES]
 
     assert len(set(ids)) == len(ids)
 
 
 @patient
-async def test_leaving_a_stream_reaches_the_server(scripted_server: ScriptedServer) -> None:
-    """A consumer that closes the stream after the first words ends the generation at once."""
+async def test_closing_a_stream_reaches_the_server(scripted_server: ScriptedServer) -> None:
+    """Closing a stream after the first words ends the generation immediately."""
     base_url = scripted_server.add("leaving", _ENDLESS)
 
     async with create_provider("openai_compatible", model="m", base_url=base_url) as provider:
-        pieces: Any = provider.chat_stream(list(ASK))  # a generator, which the contract does not promise
+        pieces: Any = provider.chat_stream(list(ASK))  # an async generator, which the contract does not require
         await anext(pieces)
         assert scripted_server.seen["leaving"].gone_at == []
         await pieces.aclose()
@@ -136,13 +136,13 @@ async def test_leaving_a_stream_reaches_the_server(scripted_server: ScriptedServ
         gone = len(scripted_server.seen["leaving"].gone_at)
 
     if not gone:
-        raise LateError("the server did not hear of it within 300 ms")
+        raise LateError("the connection was not closed within 300 ms")
     assert gone == 1
 
 
 @patient
 async def test_cancelling_a_chat_reaches_the_server(scripted_server: ScriptedServer) -> None:
-    """A cancelled task closes its request at once, and does not send it again."""
+    """A cancelled task closes its request immediately and does not send it again."""
     base_url = scripted_server.add("cancelling", ["hang"])
     seen = scripted_server.seen["cancelling"]
 
@@ -154,6 +154,6 @@ async def test_cancelling_a_chat_reaches_the_server(scripted_server: ScriptedSer
         await asyncio.sleep(0.3)
 
     if not seen.gone_at:
-        raise LateError("the server did not hear of it within 300 ms")
+        raise LateError("the connection was not closed within 300 ms")
     assert asking.cancelled()
     assert (len(seen.gone_at), len(seen.paths)) == (1, 1)
