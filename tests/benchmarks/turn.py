@@ -3,7 +3,7 @@
 Three ways to answer (``WAYS``) are asked the same by two servers: the byte server at 50 tokens a second, and the
 embedded llama.cpp with its demo model, which speaks at once. Each way is a process of its own; it makes a turn that is
 thrown away, and then five. A tool answers at once, so that what is seen is waiting for the model. All ways must say the
-same words. Writes ``TURN.md`` and ``turn.svg`` beside this file, and the figures into the README, or into a folder
+same words. Writes ``TURN.md`` and ``turn.svg`` beside this file, and the figures into ``docs/voice-latency.md``, or into a folder
 (``nox -s bench -- turn FOLDER``).
 """
 
@@ -278,7 +278,7 @@ def draw(found: Mapping[str, Mapping[str, Turn]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, and write the table, the plot and the README; or be one of the processes of that."""
+    """Measure, and write the table, the plot and the page on latency; or be one of the processes of that."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=_FOLDER)
     parser.add_argument("--one", nargs=4, metavar=("WAY", "BASE_URL", "MODEL", "QUESTION"))
@@ -292,8 +292,8 @@ def main() -> None:
     (asked.folder / "TURN.md").write_text(f"# From question to speech\n\n{table}", encoding="utf-8")
     draw(found, asked.folder / "turn.svg")
     if asked.folder == _FOLDER:
-        picture = "\n![Silence and speech of each turn](tests/benchmarks/turn.svg)\n"
-        report.quote(table + picture, _ROOT / "README.md", "turn")
+        picture = "\n![Silence and speech of each turn](../tests/benchmarks/turn.svg)\n"
+        report.quote(table + picture, _ROOT / "docs" / "voice-latency.md", "turn")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,23 +83,6 @@ def test_examples(example: Path) -> None:
     assert config.provider().chain()[-1].kind == "local"
     assert example.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=providers.schema.json\n")
     assert _editor_says(yaml.safe_load(example.read_text(encoding="utf-8"))) == []
-
-
-def test_examples_of_the_readme(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What people copy from there can be loaded, and the one with fallbacks is a chain."""
-    for name in ("GROQ_API_KEY", "OPENROUTER_API_KEY"):
-        monkeypatch.setenv(name, "k")
-    blocks = re.findall(
-        r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
-    )
-
-    configs = [_load(file, block) for block in blocks]
-
-    assert all(row.resolved() for config in configs for row in config.providers.values())
-    assert [[row.name for row in config.provider().chain()] for config in configs] == [
-        ["home"],
-        ["home", "groq", "ollama"],
-    ]
 
 
 def test_example_shows_every_key() -> None:
