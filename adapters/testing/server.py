@@ -135,7 +135,7 @@ class ScriptedServer:
                 while True:
                     async with asyncio.timeout(self.max_wait_s):
                         head = await reader.readuntil(b"\r\n\r\n")
-                    request = await _Request.read(head, reader)
+                    request = await Request.read(head, reader)
                     seen = self.seen.get(request.case_id)
                     if not await self._answer(request, seen, writer):
                         break
@@ -145,7 +145,7 @@ class ScriptedServer:
         finally:
             writer.close()
 
-    async def _answer(self, request: _Request, seen: Seen | None, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, request: Request, seen: Seen | None, writer: asyncio.StreamWriter) -> bool:
         """Play one step; return whether the connection stays open.
 
         Raises:
@@ -162,10 +162,10 @@ class ScriptedServer:
             self._played[request.case_id] += 1
         seen.paths.append(request.path)
         seen.headers.append(request.headers)
-        seen.bodies.append(request.body)
+        seen.bodies.append(body := request.body)
         seen.started.append(time.monotonic())
         if isinstance(step, Answer):
-            step = step.stream if request.body.get("stream") else step.plain
+            step = step.stream if body.get("stream") else step.plain
         return await self._play(step, writer, seen)
 
     async def _play(self, script: Script, writer: asyncio.StreamWriter, seen: Seen) -> bool:
@@ -192,26 +192,31 @@ class ScriptedServer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
     """One HTTP request; the first segment of its path is a case id."""
 
     method: str
     path: str
     headers: dict[str, str]
-    body: dict[str, Any]
+    content: bytes
 
     @property
     def case_id(self) -> str:
+        """The case that is requested."""
         return self.path.split("/")[1]
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """The parsed body; ``{"raw": text}`` if it is not a JSON object."""
+        return _parsed(self.content)
+
     @classmethod
-    async def read(cls, head: bytes, reader: asyncio.StreamReader) -> _Request:
+    async def read(cls, head: bytes, reader: asyncio.StreamReader) -> Request:
         """Parse the head of a request, and read its body."""
         first, *lines = head.decode("latin-1").split("\r\n")
         method, path, _ = first.split(" ", maxsplit=2)
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return cls(method, path, headers, _parsed(body))
+        return cls(method, path, headers, await reader.readexactly(int(headers.get("content-length", "0"))))
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

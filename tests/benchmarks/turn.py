@@ -3,8 +3,8 @@
 Three ways to answer (``WAYS``) are asked the same by two servers: the byte server at 50 tokens a second, and the
 embedded llama.cpp with its demo model, which speaks at once. Each way is a process of its own; it makes a turn that is
 thrown away, and then five. A tool answers at once, so that what is seen is waiting for the model. All ways must say the
-same words. Writes ``TURN.md`` and ``turn.svg`` beside this file, and the figures into ``docs/voice-latency.md``, or into a folder
-(``nox -s bench -- turn FOLDER``).
+same words. Writes ``TURN.md`` and ``turn.svg`` beside this file and the figures into ``docs/voice-latency.md``, or only
+the former two, into a folder (``nox -s bench -- turn FOLDER``).
 """
 
 from __future__ import annotations

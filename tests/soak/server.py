@@ -11,11 +11,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from adapters.testing.answers import http
-from adapters.testing.server import ScriptedServer, Seen, _Connection, _play
+from adapters.testing.server import ScriptedServer, Seen, _Connection
 from tests.soak.plans import cut_after_bytes, kind_of, number_in, script_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from adapters.testing.server import Request
 
 _THERE_S = 2.0
 _AWAY_S = 0.4
@@ -59,17 +61,14 @@ class PlannedServer(ScriptedServer):
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port)
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
-        body = await reader.readexactly(int(length or 0))
-        number = number_in(body)
+    async def _answer(self, request: Request, seen: Seen | None, writer: asyncio.StreamWriter) -> bool:
+        number = number_in(request.content)
         if number is None:
             writer.write(http(b'{"data": []}'))
             return True
         # A turn asks twice, and each time anew.
-        attempt = self._tries.count((number, b'"tool_call_id"' in body))
-        return await _play(script_for(body, number, attempt), writer, Seen())
+        attempt = self._tries.count((number, b'"tool_call_id"' in request.content))
+        return await self._play(script_for(request.content, number, attempt), writer, seen or Seen())
 
 
 class CuttingProxy:

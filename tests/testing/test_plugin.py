@@ -134,9 +134,9 @@ def test_server_records_requests(scripted_server: ScriptedServer, client: httpx.
 
 def test_unknown_case(scripted_server: ScriptedServer, client: httpx.Client) -> None:
     """A wrong path is a 404, and the connection stays usable."""
-    base_url = scripted_server.add("known", reply("yes"))
+    base_url = scripted_server.add("one-case", reply("yes"))
 
-    wrong, right = client.post(base_url.replace("known", "unknown")), client.post(base_url)
+    wrong, right = client.post(base_url.replace("one-case", "no-such-case")), client.post(base_url)
 
     assert (wrong.status_code, wrong.json()) == (404, {"error": {"message": "there is no such case"}})
     assert right.json() == "yes"
