@@ -29,7 +29,7 @@ Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 KEY = "sk-cli-0123456789"
 _UNSEEN_S = 10
 _LEAVING_S = 10  # more than a process needs to end on a busy machine
-PATIENCE_S = 60  # a process starts slowly on a busy machine
+PATIENCE_S = 180  # a process starts slowly on a busy machine
 WEATHER = answer("One moment.", calls=[call("get_weather", '{"city": "Paris"}')])
 SUNNY = answer("It is ", "sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4})
 
