@@ -660,7 +660,7 @@ async def test_session_and_a_response_that_does_not_match(server: ScriptedServer
 
     assert isinstance(error, agents.APIError)
     assert not error.retryable
-    assert "did not answer in the form that was asked for" in str(error)
+    assert "does not match response_format" in str(error)
 
 
 @pytest.mark.parametrize("strict", [False, True])

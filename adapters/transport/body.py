@@ -131,7 +131,7 @@ class ResponseBody:
         if fault.kind == "too_long":
             return failures.too_long("event_bytes", self._limits.event_bytes, self._endpoint)
         if fault.kind == "garbled":
-            return failures.incomplete("sent an answer that is cut or garbled. Please ask again.", self._endpoint)
+            return failures.incomplete("sent an answer that is cut or garbled. Please try again.", self._endpoint)
         if fault.kind == "prose" and is_html(fault.value):
             return failures.incomplete(_SIGN_IN, self._endpoint)
         failure = upstream_error(fault.value, secrets=self._endpoint.secrets)

@@ -58,7 +58,7 @@ class TransportError(Exception):
         *,
         connecting: bool = False,
         timed_out: bool = False,
-        advice: str = "Is it running? Is its base_url right?",
+        advice: str = "Is it running? Is base_url right?",
     ) -> None:
         super().__init__(cause)
         self.connecting = connecting

@@ -112,7 +112,7 @@ async def test_warming_up_in_vain_is_told_to_who_has_another_provider() -> None:
     """The same that is only logged for an agent is raised for a group of providers."""
     provider = create_provider("openai_compatible", model="m", base_url="http://127.0.0.1:9/v1")
 
-    with pytest.raises(APIConnectionError, match="could not be reached"):
+    with pytest.raises(APIConnectionError, match="Could not reach"):
         await provider._prewarm()
 
     await provider.aclose()

@@ -362,7 +362,7 @@ async def test_a_late_provider_that_fails_again_has_one_error(server: ScriptedSe
     second = _provider("second", server.add("second", reply({}, "404 Not Found")))
 
     async with FallbackProvider([first, second], first_token_s=0.2) as provider:
-        with pytest.raises(AllProvidersFailedError, match="second has nothing at this address") as caught:
+        with pytest.raises(AllProvidersFailedError, match="second has no API at this address") as caught:
             await _text(provider, "chat")
 
     assert [(type(error), error.provider) for error in caught.value.errors] == [

@@ -12,7 +12,6 @@ import pytest
 from adapters import (
     APIError,
     AuthenticationError,
-    BadRequestError,
     ContentFilterError,
     ContextWindowExceededError,
     InternalServerError,
@@ -55,11 +54,11 @@ async def ask(provider: LLMProvider, messages: Messages, *, streamed: bool) -> N
         pytest.param(LLAMA_CPP, {}, TOO_LONG, ContextWindowExceededError, id="llama-cpp-too-long"),
         # Without a database the proxy cannot look a key up, and says so with status 400 and a code of its own.
         pytest.param(LITELLM_PROXY, {"api_key": "sk-wrong"}, HELLO, AuthenticationError, id="litellm-proxy-wrong-key"),
-        pytest.param(LITELLM_PROXY, {"model": "missing"}, HELLO, BadRequestError, id="litellm-proxy-unknown-model"),
+        pytest.param(LITELLM_PROXY, {"model": "missing"}, HELLO, NotFoundError, id="litellm-proxy-unknown-model"),
         pytest.param(LITELLM_PROXY, {}, TOO_LONG, ContextWindowExceededError, id="litellm-proxy-too-long"),
         pytest.param(MLX_LM, {"model": "missing"}, HELLO, NotFoundError, id="mlx-lm-unknown-model"),
         pytest.param(OPENROUTER, {"api_key": "wrong"}, HELLO, AuthenticationError, id="openrouter-wrong-key"),
-        pytest.param(OPENROUTER, {"model": "missing/model"}, HELLO, BadRequestError, id="openrouter-unknown-model"),
+        pytest.param(OPENROUTER, {"model": "missing/model"}, HELLO, NotFoundError, id="openrouter-unknown-model"),
         *(
             pytest.param(STAND_IN, {"model": f"faults/{model}"}, HELLO, expected, id=f"stand-in-{model}")
             for model, expected in (
@@ -119,7 +118,7 @@ async def test_money_held_by_other_requests(server: Row) -> None:
 async def test_model_without_tools(server: Row) -> None:
     """OpenRouter's "no endpoints" becomes a sentence that says what to change."""
     async with server.provider(model="deepseek/deepseek-r1:free") as provider:
-        with pytest.raises(NotFoundError, match="cannot use tools"):
+        with pytest.raises(NotFoundError, match="does not support tools"):
             await provider.chat(ONE_CITY, TOOLS)
 
 

@@ -236,11 +236,11 @@ def test_answer_that_may_be_empty(payload: dict[str, Any], *, is_silent: bool, w
         pytest.param(_delta(" \n", "stop"), "sent an empty answer", id="blank"),
         pytest.param({"choices": []}, "sent nothing that is an answer", id="no-choices"),
         pytest.param(_delta(finish="length"), "used up max_tokens before its answer began", id="cut"),
-        pytest.param(_delta("<think>hm", "stop"), "produced reasoning but no answer. Please ask again", id="thought"),
+        pytest.param(_delta("<think>hm", "stop"), "produced reasoning but no answer. Please try again", id="thought"),
         pytest.param(_delta("<think>hm", "length"), "produced reasoning but no answer. Please raise", id="cut-thought"),
         pytest.param(
             _delta(tool_calls=[_tool_call('{"city": ')], finish="length"),
-            "could not use a tool: Failed to call a function. Please ask again. Its answer was cut by max_tokens",
+            "could not use a tool: Failed to call a function. Please try again. Its answer was cut by max_tokens",
             id="cut-call",
         ),
         pytest.param(
@@ -248,10 +248,10 @@ def test_answer_that_may_be_empty(payload: dict[str, Any], *, is_silent: bool, w
             "could not use a tool: .* cut by max_tokens",
             id="text-and-a-cut-call",
         ),
-        pytest.param(_delta("Hm", "tool_calls"), "could not use a tool: .* ask again.$", id="call-that-never-came"),
+        pytest.param(_delta("Hm", "tool_calls"), "could not use a tool: .* try again.$", id="call-that-never-came"),
         pytest.param(_delta(finish="model_context_window_exceeded"), "had no room for an answer", id="no-room"),
         pytest.param(_delta(_CALL[:40], "length"), "could not use a tool: .* cut by max_tokens", id="cut-leaked-call"),
-        pytest.param(_delta("<tool_call>x y", "stop"), "could not use a tool: .* ask again.$", id="garbled-call"),
+        pytest.param(_delta("<tool_call>x y", "stop"), "could not use a tool: .* try again.$", id="garbled-call"),
         pytest.param(_delta(tool_calls=[_tool_call("{}", " ")], finish="stop"), "could not use a tool", id="no-name"),
     ],
 )

@@ -137,9 +137,9 @@ async def test_headers(server: Counting) -> None:
         pytest.param(
             (http(b"no gzip", "500 Oops", content_encoding="gzip"),), InternalServerError, "failed", id="no gzip"
         ),
-        pytest.param(("rst",), APIConnectionError, "connection to shop broke", id="reset"),
-        pytest.param(("eof",), APIConnectionError, "connection to shop broke", id="closed"),
-        pytest.param((b"nonsense\r\n\r\n", "eof"), APIConnectionError, "connection to shop broke", id="no HTTP"),
+        pytest.param(("rst",), APIConnectionError, "connection to shop was lost", id="reset"),
+        pytest.param(("eof",), APIConnectionError, "connection to shop was lost", id="closed"),
+        pytest.param((b"nonsense\r\n\r\n", "eof"), APIConnectionError, "connection to shop was lost", id="no HTTP"),
         pytest.param(("hang",), APITimeoutError, "did not answer in time", id="silence"),
     ],
 )
@@ -178,7 +178,7 @@ async def test_nobody_there() -> None:
     settings = config("http://127.0.0.1:9/v1")
     connection = ProviderTransport(settings)
 
-    with pytest.raises(APIConnectionError, match="shop could not be reached"):
+    with pytest.raises(APIConnectionError, match="Could not reach shop"):
         await ask(connection, settings)
     await connection.aclose()
 
@@ -454,18 +454,18 @@ async def test_a_document(server: Counting) -> None:
         pytest.param(
             reply({"error": {"message": f"Bad key {KEY}"}}, "401 Unauthorized"),
             AuthenticationError,
-            "refused the API key",
+            "rejected the API key",
             id="401",
         ),
         pytest.param(
-            reply({"detail": "Not Found"}, "404 Not Found"), NotFoundError, "nothing at this address", id="404"
+            reply({"detail": "Not Found"}, "404 Not Found"), NotFoundError, "no API at this address", id="404"
         ),
         pytest.param(reply({}, "302 Found", location="/login"), NotFoundError, "has moved", id="redirect"),
         pytest.param(reply({}, "503 Service Unavailable"), InternalServerError, "failed", id="503"),
         pytest.param(
             reply({"error": "Unexpected endpoint or method. (GET /models)"}),
             NotFoundError,
-            "nothing at this address",
+            "no API at this address",
             id="LM Studio: an error with status 200",
         ),
         pytest.param((http(b"<html>Log in</html>"),), IncompleteResponseError, "sent no JSON", id="login page"),
@@ -473,7 +473,7 @@ async def test_a_document(server: Counting) -> None:
         pytest.param((http(b""),), IncompleteResponseError, "sent no JSON", id="empty body"),
         pytest.param(raw_stream(event({"a": 1}), DONE), IncompleteResponseError, "sent no JSON", id="a stream"),
         pytest.param(("hang",), APITimeoutError, "did not answer in time", id="silence"),
-        pytest.param((http(b"no gzip", content_encoding="gzip"),), APIConnectionError, "broke", id="no gzip"),
+        pytest.param((http(b"no gzip", content_encoding="gzip"),), APIConnectionError, "was lost", id="no gzip"),
     ],
 )
 async def test_no_document(server: Counting, script: Script, expected: type[APIError], words: str) -> None:
@@ -494,7 +494,7 @@ async def test_a_document_of_a_server_that_resets(server: Counting) -> None:
     """A broken connection is told as one; what changes nothing may have been asked twice by then, but not more."""
     connection = ProviderTransport(config(server.add("case", ("rst",))))
 
-    with pytest.raises(APIConnectionError, match="connection to shop broke") as caught:
+    with pytest.raises(APIConnectionError, match="connection to shop was lost") as caught:
         await connection.get("/models")
 
     assert_clean(caught.value)

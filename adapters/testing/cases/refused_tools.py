@@ -119,7 +119,9 @@ CASES: Final = (
                 "404 Not Found",
             )
         ],
-        Failure("BadRequestError", status_code=404, retryable=False, says=("leave out",), hides=("base_url",)),
+        Failure(
+            "BadRequestError", status_code=404, retryable=False, says=("Drop response_format",), hides=("base_url",)
+        ),
         kind="openrouter",
         kwargs={"response_format": {"type": "json_object"}},
     ),

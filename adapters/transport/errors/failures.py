@@ -1,6 +1,6 @@
-"""A bad exchange -> one of our errors, with a sentence that a person can hear.
+"""Make the errors of a failed exchange, each with a sentence that can be spoken to a person.
 
-Which class a server's answer belongs to is decided in ``classify``; LiteLLM's wording decides nothing.
+``classify`` decides which class a reported failure belongs to; the wording of LiteLLM decides nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 import math
 import re
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from adapters.errors import (
@@ -29,12 +30,14 @@ from adapters.errors import (
 from adapters.transport.endpoint import NO_KEY
 from adapters.transport.errors.classify import (
     class_of,
+    is_garbled_call,
     is_over_budget,
     is_retryable,
     is_started_without_tools,
-    is_wrong_path,
     lacks_endpoint,
     lacks_format,
+    lacks_modality,
+    lacks_model,
     lacks_parameters,
     lacks_tools,
 )
@@ -51,22 +54,24 @@ _logger = logging.getLogger(__name__)
 
 ErrorT = TypeVar("ErrorT", bound=APIError)
 
-NO_CALL = "could not use a tool: Failed to call a function. Please ask again."
-"""What is said of a call that nobody can read; agents look for these words, and ask again when they see them."""
+NO_CALL = "could not use a tool: Failed to call a function. Please try again."
+"""For a call that cannot be read; agents look for "Failed to call a function" and ask again when they see it."""
 
 LONGEST_TEXT_CHARS = 300
-"""``str(error)`` is spoken; nobody listens to more."""
+"""The longest ``str(error)``, because it is spoken."""
 
-_MOMENT_S = 10  # a wait that need not be named
+_SHORT_WAIT_S = 10  # a wait that is not worth naming
 _UNITS_S = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
-_NO_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
-_BARE_NOT_FOUND = re.compile(r"^(?:404\b)?[\s:]*(?:page |file |url )?not found\.?$", re.IGNORECASE)
 _SAYS_NOT_FOUND = re.compile(r"\b(?:was |is |were )?not found\b", re.IGNORECASE)
+_NO_WORDS = re.compile(r"(?:\d{3}\b|page\b|file\b|url\b|[\W_])+", re.IGNORECASE)
+_STATUS_WORDS = frozenset(status.phrase.lower() for status in HTTPStatus)
 _ABOUT_TOOLS = re.compile(r"\b(?:tool|function)\b", re.IGNORECASE)
+_KEY_HEADER = re.compile(r"auth|key|token|secret", re.IGNORECASE)
+_CANNOT_READ = {"image": "see images", "audio": "hear audio", "video": "watch videos", "file": "read files"}
 
 
 def rejected(failure: UpstreamError, endpoint: Endpoint) -> APIError:
-    """The error for what a server said itself, in a status, in a 200, or in the middle of a stream."""
+    """Make the error for a failure that the server reported, in a status, in a 200 or in the middle of a stream."""
     kind = class_of(failure)
     wait_s = retry_after_s(failure, time.time())
     error = kind(
@@ -82,91 +87,91 @@ def rejected(failure: UpstreamError, endpoint: Endpoint) -> APIError:
     return error
 
 
-def disconnected(endpoint: Endpoint, trouble: TransportError) -> APIError:
-    """The error for a connection that could not be made, or broke.
+def disconnected(endpoint: Endpoint, error: TransportError) -> APIError:
+    """Make the error for a connection that could not be opened, or was lost.
 
     Args:
-        origin: Whom it was to.
-        trouble: What happened to it.
+        endpoint: The other end of the connection.
+        error: Why it failed.
     """
-    if trouble.timed_out:
+    if error.timed_out:
         _logger.info("%s: no connection to %s in time", endpoint.provider, endpoint.base_url)
-        text = f"{endpoint.provider} could not be reached at {endpoint.address} in time. Is it running?"
+        text = f"Could not reach {endpoint.provider} at {endpoint.address} in time. Is it running?"
         return _error(APITimeoutError, text, endpoint)
-    if trouble.connecting:
-        _logger.info("%s: no connection to %s: %s", endpoint.provider, endpoint.base_url, trouble.cause)
-        why = f": {trouble.cause}" if trouble.cause else ""
-        text = f"{endpoint.provider} could not be reached at {endpoint.address}{why}. {trouble.advice}"
+    if error.connecting:
+        _logger.info("%s: no connection to %s: %s", endpoint.provider, endpoint.base_url, error.cause)
+        why = f": {error.cause}" if error.cause else ""
+        text = f"Could not reach {endpoint.provider} at {endpoint.address}{why}. {error.advice}"
         return _error(APIConnectionError, text, endpoint)
-    return _error(APIConnectionError, f"The connection to {endpoint.provider} broke. Please try again.", endpoint)
+    return _error(APIConnectionError, f"The connection to {endpoint.provider} was lost. Please try again.", endpoint)
 
 
 def too_long(limit: str, most: int, endpoint: Endpoint) -> IncompleteResponseError:
-    """The error for an answer that is larger than a limit of the configuration; the log names the limit, too."""
+    """Make the error for an answer above one of the configured ``limits``, which the log names as well."""
     _logger.warning("%s sent an answer above limits.%s (%d); it was cut off.", endpoint.provider, limit, most)
-    reason = f"sent an answer that is too long. Please ask for less, or raise limits.{limit} ({most})."
+    reason = f"sent an answer that is too long. Ask for less, or raise limits.{limit} ({most})."
     return _error(IncompleteResponseError, f"{endpoint.provider} {reason}", endpoint, retryable=False)
 
 
-def late(missed: DeadlineExceeded, endpoint: Endpoint) -> APIError:
-    """The error for an answer that did not come, or did not go on, in time."""
-    what = "stopped in the middle of its answer" if missed.limit == "stall_s" else "did not answer in time"
-    text = f"{endpoint.provider} {what} ({missed.seconds:g} seconds). Please try again."
-    error = _error(APITimeoutError, text, endpoint)
-    error._reason = missed.limit
+def late(exceeded: DeadlineExceeded, endpoint: Endpoint) -> APIError:
+    """Make the error for an answer that did not start, or did not go on, in time."""
+    if exceeded.limit == "stall_s":
+        what = f"stopped responding: no data for {exceeded.seconds:g} seconds"
+    else:
+        what = f"did not answer in time ({exceeded.seconds:g} seconds)"
+    error = _error(APITimeoutError, f"{endpoint.provider} {what}. Please try again.", endpoint)
+    error._reason = exceeded.limit
     return error
 
 
 def incomplete(reason: str, endpoint: Endpoint) -> IncompleteResponseError:
-    """The error for an answer that is empty, cut or garbled.
+    """Make the error for an answer that is empty, cut or cannot be read.
 
     Args:
-        reason: What is wrong and what to do, to be put after the provider's name.
-        origin: Whom it is about.
+        reason: What is wrong and what to do; it follows the name of the provider.
+        endpoint: The provider.
     """
     return _error(IncompleteResponseError, f"{endpoint.provider} {reason}", endpoint)
 
 
 def schema_mismatch(endpoint: Endpoint, *, cut: bool) -> IncompleteResponseError:
-    """The error for an answer that is not in the form that was asked for.
+    """Make the error for an answer that does not match ``response_format``.
 
     Args:
-        origin: Whose answer it is.
-        cut: Whether it was cut by ``max_tokens``; another try would be, too.
+        endpoint: The provider.
+        cut: Whether ``max_tokens`` ended the answer; then it would end the next one as well.
     """
     if cut:
-        text = f"{endpoint.provider} used up max_tokens before its answer was whole. Please raise it."
-        error = _error(IncompleteResponseError, text, endpoint, retryable=False)
+        text = f"{endpoint.provider} reached max_tokens before its answer was complete. Raise max_tokens."
     else:
-        error = incomplete(
-            "did not answer in the form that was asked for (response_format). Please ask again.", endpoint
-        )
+        text = f"The answer of {endpoint.provider} does not match response_format. Please try again."
+    error = _error(IncompleteResponseError, text, endpoint, retryable=not cut)
     error._reason = "schema_mismatch"
     return error
 
 
 def no_answer(failure: UpstreamError, endpoint: Endpoint) -> IncompleteResponseError:
-    """The error for a success whose body is a sentence instead of an answer."""
-    said = _speakable(failure, IncompleteResponseError)
-    error = incomplete(f"sent no answer. It said: {said}" if said else "sent no answer. Please ask again.", endpoint)
+    """Make the error for a success whose body is a sentence instead of an answer."""
+    words = _server_words(failure, IncompleteResponseError)
+    error = incomplete(f"sent no answer. It said: {words}" if words else "sent no answer. Please try again.", endpoint)
     error._upstream = failure
     return error
 
 
 def filtered(endpoint: Endpoint) -> ContentFilterError:
-    """The error for an answer that a content filter took away whole."""
-    text = f"The content filter of {endpoint.provider} stopped the answer. Please ask in another way."
+    """Make the error for an answer that a content filter has removed."""
+    text = f"The content filter of {endpoint.provider} blocked the answer. Please rephrase the request."
     return _error(ContentFilterError, text, endpoint, retryable=False)
 
 
 def unbuildable(reason: str, endpoint: Endpoint) -> BadRequestError:
-    """The error for a request that never left."""
+    """Make the error for a request that could not be sent."""
     text = f"The request to {endpoint.provider} could not be built: {reason}"
     return _error(BadRequestError, text, endpoint, retryable=False)
 
 
 def caused(error: ErrorT, cause: BaseException | None) -> ErrorT:
-    """Give an error its cause, when it is made in one place and raised in another."""
+    """Set the cause of an error that is made in one place and raised in another."""
     error.__cause__ = cause
     return error
 
@@ -179,54 +184,67 @@ def _error(kind: type[ErrorT], text: str, endpoint: Endpoint, *, retryable: bool
 
 def _sentence(kind: type[APIError], failure: UpstreamError, endpoint: Endpoint, wait_s: float | None) -> str:
     text = _headline(kind, failure, endpoint, wait_s)
-    said = _speakable(failure, kind)
-    if said:
-        text = f"{text} It said: {said}"
+    if words := _server_words(failure, kind):
+        text = f"{text} It said: {words}"
     if "tool_use_failed" in failure.codes and "tool_use_failed" not in text:
-        # Agents look for this word, and ask again when they see it.
+        # Agents look for this word and ask again when they see it.
         text = f"{shorten(text, LONGEST_TEXT_CHARS - len(' (tool_use_failed)'))} (tool_use_failed)"
     return shorten(text, LONGEST_TEXT_CHARS)
 
 
 def _headline(kind: type[APIError], failure: UpstreamError, endpoint: Endpoint, wait_s: float | None) -> str:
     name = endpoint.provider
-    if is_started_without_tools(failure):
-        return f"{name} was started without tools. Start it with them, or turn tools off."
-    if lacks_tools(failure):
-        return f"This model on {name} cannot use tools. Choose another model or turn tools off."
-    if lacks_format(failure):
-        return f"{name} cannot answer in the form that was asked for. Choose another model, or no response_format."
-    if lacks_parameters(failure):
-        return f"{name} has nobody who does all that is asked of this model. Leave out response_format or parameters."
-    if kind is NotFoundError:
+    if kind is NotFoundError and not lacks_tools(failure):
         return _missing(failure, endpoint)
+    if is_started_without_tools(failure):
+        return f"{name} was started without tool support. Enable it, or turn tools off."
+    if lacks_tools(failure):
+        return f"This model on {name} does not support tools. Use another model, or turn tools off."
+    if kind is BadRequestError:
+        return _refused(failure, endpoint)
     return {
         AuthenticationError: _unauthorized(endpoint),
         PaymentRequiredError: _unpaid(failure, endpoint),
-        PermissionDeniedError: f"{name} does not allow this. Please check what the API key may do.",
+        PermissionDeniedError: f"{name} denied access. Check what the API key is allowed to do.",
         ContextWindowExceededError: f"The conversation is too long for {endpoint.model} on {name}. Start a new one.",
-        ContentFilterError: f"The content filter of {name} refused this. Please ask in another way.",
-        RateLimitError: f"{name} is busy, or its limit is reached. Please {_later(wait_s)}.",
+        ContentFilterError: f"The content filter of {name} blocked the request. Please rephrase it.",
+        RateLimitError: f"{name} is busy, or its rate limit is reached. Please {_later(wait_s)}.",
         InternalServerError: f"{name} failed. Please try again.",
         IncompleteResponseError: f"{name} {NO_CALL}",
-    }.get(kind, f"{name} refused the request.")
+    }[kind]
+
+
+def _refused(failure: UpstreamError, endpoint: Endpoint) -> str:
+    name = endpoint.provider
+    if modality := lacks_modality(failure):
+        return f"On {name}, the model cannot {_CANNOT_READ[modality]}. Use another model, or send text only."
+    if lacks_format(failure):
+        return f"{name} does not support response_format with this model. Use another model, or remove it."
+    if lacks_parameters(failure):
+        return (
+            f"No provider behind {name} supports all parameters of this request. Drop response_format or some others."
+        )
+    return f"{name} refused the request."
 
 
 def _unauthorized(endpoint: Endpoint) -> str:
+    headers = [header for header in endpoint.headers if _KEY_HEADER.search(header)]
+    if headers and (endpoint.api_key == NO_KEY or "authorization" in map(str.lower, headers)):
+        return f"{endpoint.provider} rejected the key in the {headers[0]} header. Check headers."
     if endpoint.api_key == NO_KEY:
-        return f"{endpoint.provider} wants an API key. Please set api_key."
-    return f"{endpoint.provider} refused the API key. Please check {endpoint.key_name}."
+        return f"{endpoint.provider} requires an API key. Set api_key."
+    return f"{endpoint.provider} rejected the API key. Check {endpoint.key_name}."
 
 
 def _unpaid(failure: UpstreamError, endpoint: Endpoint) -> str:
     if is_over_budget(failure):
-        return f"The budget at {endpoint.provider} is used up. Please raise it, or wait until it is renewed."
-    return f"{endpoint.provider} has no credits left. Please top up the account or lower max_tokens."
+        return f"The budget at {endpoint.provider} is used up. Raise it, or wait until it resets."
+    return f"{endpoint.provider} has no credits left. Top up the account, or lower max_tokens."
 
 
 def _later(wait_s: float | None) -> str:
-    """When to ask again, as a person would say it."""
-    if wait_s is None or wait_s < _MOMENT_S:
+    """Write when to try again as a person would say it."""
+    if wait_s is None or wait_s < _SHORT_WAIT_S:
         return "wait a moment"
     for unit, seconds in _UNITS_S:
         if wait_s > 1.5 * seconds:
@@ -237,18 +255,25 @@ def _later(wait_s: float | None) -> str:
 def _missing(failure: UpstreamError, endpoint: Endpoint) -> str:
     status = failure.status or 0
     if 300 <= status < 400:  # noqa: PLR2004 - the redirects of HTTP
-        return f"{endpoint.provider} has moved. Please check base_url (http or https, host, path)."
+        return f"{endpoint.provider} has moved. Check base_url (http or https, host, path)."
     if lacks_endpoint(failure):
-        return f"{endpoint.provider} has nobody who runs {endpoint.model} for you. Please check model and account."
-    if _NO_MODEL.search(failure.message) and not is_wrong_path(failure):
-        return f"{endpoint.provider} does not offer the model {endpoint.model}. Please check its name."
-    return f"{endpoint.provider} has nothing at this address. Please check base_url (most servers want /v1) and model."
+        return f"{endpoint.model} is not available on {endpoint.provider} for your account. Check both."
+    if lacks_model(failure):
+        return f"{endpoint.provider} does not offer the model {endpoint.model}. Check its name."
+    return f"{endpoint.provider} has no API at this address. Check base_url (most servers want /v1) and model."
 
 
-def _speakable(failure: UpstreamError, kind: type[APIError]) -> str:
-    """The server's own words, without those that an agent takes for an unknown tool."""
-    if _BARE_NOT_FOUND.match(failure.message):
+def _server_words(failure: UpstreamError, kind: type[APIError]) -> str:
+    """Return the server's own words, unless they add nothing.
+
+    An agent takes "not found" for an unknown tool, so an error about anything else says it in other words.
+    """
+    words = failure.message
+    bare = _NO_WORDS.sub(" ", words).strip().lower()
+    if kind is not InternalServerError and (not bare or bare in _STATUS_WORDS):
         return ""
-    if not _ABOUT_TOOLS.search(failure.message) or kind is NotFoundError:
-        return _SAYS_NOT_FOUND.sub("is not available", failure.message)
-    return failure.message
+    if kind is IncompleteResponseError and is_garbled_call(failure):
+        return ""  # it may quote what the model generated
+    if not _ABOUT_TOOLS.search(words) or kind is NotFoundError:
+        return _SAYS_NOT_FOUND.sub("is not available", words)
+    return words

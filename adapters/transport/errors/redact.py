@@ -1,4 +1,4 @@
-"""What must not be said: keys in any text, and HTML where a sentence is wanted."""
+"""Make a text of a server fit for logs and speech: no keys or tokens, no markup, one short line."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ _SECRETS = re.compile(
     r"\b(?:sk|pk|rk)-[\w*.\-]{5,}"  # OpenAI, OpenRouter, Stripe-like; also masked ones
     r"|\b(?:gsk|hf|xai|nvapi|r8)[_-][\w*.\-]{5,}"  # Groq, Hugging Face and others
     r"|\bAIza[\w\-]{10,}"  # Google
+    r"|\beyJ[\w-]{8,}+(?:\.[\w-]*+){0,4}"  # JSON web tokens
     r"|\bbearer\s+[^\s\"',;}]+",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"[\w+=~-]{20,}+")
+_RUN = re.compile(r"[A-Za-z0-9]{20,}+")  # names of models and files have breaks, keys and hashes have none
+_CHANGE = re.compile(r"(?<=\d)[A-Za-z]|(?<=[A-Za-z])\d")
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-# Each pattern takes what it began, whether or not it is closed: else a page full of openings is read once for each.
+# Each pattern consumes what it began, closed or not: otherwise a page full of openings is read once for each of them.
 _TITLE = re.compile(r"<(title|h1)\b[^<>]*>", re.IGNORECASE)
 _CLOSING = {name: re.compile(f"</{name}", re.IGNORECASE) for name in ("title", "h1")}
 _TAG = re.compile(
     r"<(style|script)\b(?:[^<]++|<(?!/\1))*+(?:</\1|\Z)[^<>]*>?|<!--(?:[^-]++|-(?!->))*+(?:-->|\Z)|<[a-zA-Z/!][^<>]*>",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"&#\d{10,};?")  # no character, and more digits than Python reads
+_NUMBER = re.compile(r"&#\d{10,};?")  # not a character, and more digits than Python reads
 _HTML = re.compile(r"<(?:!doctype|html|head|body|title|h1|p|div|center)\b", re.IGNORECASE)
 _HIDDEN = "[hidden]"
 _SHORTEST_KEY_CHARS = 8
 _DEEPEST_ERROR = 32  # levels of a JSON value; what is deeper holds no message
-_LONGEST_WORD_CHARS = 40  # Chinese and Japanese have no spaces, and half a sentence is better than none
+_LONGEST_WORD_CHARS = 40  # Chinese and Japanese have no spaces; there the cut is made inside the sentence
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """Hide keys, tokens and the credentials of URLs.
+    """Hide keys, tokens and the credentials of URLs, whether they are configured here or not.
 
     Args:
         text: Any text of a server.
@@ -41,25 +45,31 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):  # one may begin with another
         whole = re.escape(secret)
-        # A key such as "x" or "ollama" is none, and hiding it inside other words would garble them.
+        # A key such as "x" or "ollama" is a placeholder; hiding it inside other words would garble them.
         text = re.sub(whole if len(secret) >= _SHORTEST_KEY_CHARS else rf"(?<!\w){whole}(?!\w)", _HIDDEN, text)
-    return _URL_CREDENTIALS.sub("", _SECRETS.sub(_HIDDEN, text))
+    text = _URL_CREDENTIALS.sub("", _SECRETS.sub(_HIDDEN, text))
+    return _WORD.sub(lambda word: _HIDDEN if _is_token(word.group()) else word.group(), text)
+
+
+def _is_token(word: str) -> bool:
+    """Return whether a word is random letters and digits, as keys and hashes are."""
+    return any(len(_CHANGE.findall(run)) > 1 for run in _RUN.findall(word))
 
 
 def is_html(text: str) -> bool:
-    """Whether a text is a web page or a piece of one."""
+    """Return whether a text is a web page or a piece of one."""
     return _HTML.search(text) is not None
 
 
 def plain(text: str) -> str:
-    """Reduce a text to one line of words: the title of a web page, otherwise all of it without tags."""
+    """Reduce a text to one line: of a web page the title, or its words without tags; of any other text all of it."""
     if is_html(text):
         text = html.unescape(_NUMBER.sub(" ", _TAG.sub(" ", _title_of(text))))
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _title_of(page: str) -> str:
-    """The first title or heading of a web page, or the whole page if it has none."""
+    """Return the first title or heading of a web page, or the whole page if it has none."""
     unclosed = set()
     for opening in _TITLE.finditer(page):
         name = opening.group(1).lower()

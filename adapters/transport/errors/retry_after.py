@@ -1,7 +1,8 @@
-"""When a server wants to be asked again, in seconds, from every form that servers use."""
+"""Read how many seconds a server asks to wait, in every form that servers use."""
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -13,24 +14,37 @@ if TYPE_CHECKING:
     from adapters.errors import UpstreamError
     from adapters.types import Json
 
-_RELAY = "llm_provider-"  # a LiteLLM proxy passes the headers of the server behind it on under this prefix
+_RELAY = "llm_provider-"  # a LiteLLM proxy relays the headers of its upstream under this prefix
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _DURATION_UNITS_S = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
-_IN_WORDS = re.compile(r"(?:try again|retry) (?:in|after) (\d[\d.dhms]*)\s*(seconds?|ms|milliseconds?)?", re.IGNORECASE)
+_IN_WORDS = re.compile(
+    r"(?:(?P<wait>wait)(?: for)?"
+    r"|(?:try again|retry(?:ing)?|replenished|renewed|resets?|available(?: again)?) (?:in|after))"
+    r" (?:about |at least )?(?P<amount>\d{1,9}(?::\d\d){1,2}|\d[\d.dhms]*)"
+    r"\s*(?P<unit>(?:milli)?seconds?\b|ms\b|minutes?\b|hours?\b|days?\b)?",
+    re.IGNORECASE,
+)
+_WORDS_S = (("ms", 0.001), ("milli", 0.001), ("min", 60.0), ("hour", 3_600.0), ("day", 86_400.0))
 _EPOCH_S = 1e9  # numbers above it are points in time …
 _EPOCH_MS = 1e11  # … and above this one in milliseconds
+_LONGEST_WAIT_S = 31 * 86_400.0  # a month: quotas are renewed monthly; anything longer is a mistake of the server
 
 
 def retry_after_s(failure: UpstreamError, now_s: float) -> float | None:
-    """Read how long a server wants to be left alone.
+    """Read how long a server asks to wait before the next request.
 
     Args:
-        failure: What the server said, with its headers.
+        failure: What the server reported, with its headers.
         now_s: Seconds since the epoch, to read points in time against.
 
     Returns:
-        Seconds, never negative; None if the server did not say.
+        Seconds, never negative and at most a month; None if the server did not say.
     """
+    wait_s = _named_wait_s(failure, now_s)
+    return wait_s if wait_s is not None and wait_s <= _LONGEST_WAIT_S else None
+
+
+def _named_wait_s(failure: UpstreamError, now_s: float) -> float | None:
     metadata = failure.metadata
     inner = metadata.get("headers")
     for headers in (failure.headers, _lower(inner) if isinstance(inner, dict) else {}):
@@ -39,11 +53,7 @@ def retry_after_s(failure: UpstreamError, now_s: float) -> float | None:
     for name in ("retry_after_seconds", "retry_after"):
         if (wait_s := _seconds(metadata.get(name), now_s)) is not None:
             return wait_s
-    words = _IN_WORDS.search(failure.message)
-    if words is None:
-        return None
-    amount = words.group(1).rstrip(".")
-    return _seconds(f"{amount}ms" if (words.group(2) or "").startswith("m") else amount, now_s)
+    return _from_words(failure.message, now_s)
 
 
 def _from_headers(headers: Mapping[str, str], now_s: float) -> float | None:
@@ -51,12 +61,12 @@ def _from_headers(headers: Mapping[str, str], now_s: float) -> float | None:
         milliseconds = headers.get(f"{prefix}retry-after-ms")
         if milliseconds is not None and (wait_s := _seconds(f"{milliseconds}ms", now_s)) is not None:
             return wait_s
-        if (wait_s := _retry_after(headers.get(f"{prefix}retry-after"), headers, now_s)) is not None:
+        if (wait_s := _from_retry_after(headers.get(f"{prefix}retry-after"), headers, now_s)) is not None:
             return wait_s
-    return _reset(headers, now_s)
+    return _from_resets(headers, now_s)
 
 
-def _retry_after(value: str | None, headers: Mapping[str, str], now_s: float) -> float | None:
+def _from_retry_after(value: str | None, headers: Mapping[str, str], now_s: float) -> float | None:
     wait_s = _seconds(value, now_s)
     if wait_s is not None or not value:
         return wait_s
@@ -67,8 +77,8 @@ def _retry_after(value: str | None, headers: Mapping[str, str], now_s: float) ->
     return max(at_s - (server_now_s if server_now_s is not None else now_s), 0.0)
 
 
-def _reset(headers: Mapping[str, str], now_s: float) -> float | None:
-    """``x-ratelimit-reset…``: of the limits that are used up, the one that lasts longest."""
+def _from_resets(headers: Mapping[str, str], now_s: float) -> float | None:
+    """Read ``x-ratelimit-reset…``: of the limits that are used up, the one that lasts longest."""
     waits_s = []
     for name, value in headers.items():
         if not name.removeprefix(_RELAY).startswith("x-ratelimit-reset"):
@@ -80,8 +90,20 @@ def _reset(headers: Mapping[str, str], now_s: float) -> float | None:
     return max(waits_s, default=None)
 
 
+def _from_words(message: str, now_s: float) -> float | None:
+    """Read a sentence such as "Please try again in 20s", "… after 22 seconds" or "… replenished in 02:15:33"."""
+    words = _IN_WORDS.search(message)
+    if words is None or (words["wait"] and not words["unit"]):
+        return None
+    if ":" in words["amount"]:
+        return functools.reduce(lambda wait_s, part: wait_s * 60 + int(part), words["amount"].split(":"), 0.0)
+    wait_s = _seconds(words["amount"].rstrip("."), now_s)
+    unit = (words["unit"] or "").lower()
+    return wait_s and wait_s * next((unit_s for word, unit_s in _WORDS_S if unit.startswith(word)), 1.0)
+
+
 def _seconds(value: Json, now_s: float) -> float | None:
-    """Seconds from a number, a duration such as ``2m59.5s``, or a point in time in seconds or milliseconds."""
+    """Read a number, a duration such as ``2m59.5s``, or a point in time in seconds or milliseconds."""
     text = str(value).strip().lower() if isinstance(value, (str, int, float)) else ""
     try:
         number = float(text)
@@ -89,9 +111,7 @@ def _seconds(value: Json, now_s: float) -> float | None:
         match = _DURATION.fullmatch(text)
         if not text or match is None:
             return None
-        waits_s = (float(each or 0) * unit_s for each, unit_s in zip(match.groups(), _DURATION_UNITS_S, strict=True))
-        wait_s = sum(waits_s)
-        return wait_s if wait_s < _EPOCH_S else None  # so many digits that they mean nothing
+        return sum(float(part or 0) * unit_s for part, unit_s in zip(match.groups(), _DURATION_UNITS_S, strict=True))
     if not 0 <= number < _EPOCH_MS * 1e3:  # negative, NaN, infinite
         return None
     if number > _EPOCH_MS:
@@ -104,7 +124,7 @@ def _seconds(value: Json, now_s: float) -> float | None:
 def _date_s(value: str) -> float | None:
     try:
         at = parsedate_to_datetime(value)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # a date of HTTP is in UTC, said or not
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()  # HTTP dates without a zone are in UTC
     except (ValueError, TypeError, OverflowError):
         return None
 

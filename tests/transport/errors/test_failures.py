@@ -27,7 +27,7 @@ from adapters.errors import (
     RateLimitError,
 )
 from adapters.transport.deadlines import DeadlineExceeded, Limit
-from adapters.transport.endpoint import Endpoint
+from adapters.transport.endpoint import NO_KEY, Endpoint
 from adapters.transport.errors import failures
 from adapters.transport.errors.classify import lacks_tools
 from adapters.transport.errors.upstream import upstream_error
@@ -149,6 +149,23 @@ def test_class_by_code(body: Any, expected: type[APIError], status: int | None) 
         pytest.param(400, {"message": "Unexpected endpoint (POST /x)"}, NotFoundError, id="LM Studio: address"),
         pytest.param(501, {"message": "File Not Found"}, NotFoundError, id="llama.cpp: address"),
         pytest.param(400, {"message": "unknown field set_rate_limit"}, BadRequestError, id="a tool is no limit"),
+        pytest.param(500, {"message": "insufficient balance (1008)"}, PaymentRequiredError, id="MiniMax: no money"),
+        pytest.param(
+            429,
+            {"message": "You exceeded your current quota, please retry in 34s"},
+            RateLimitError,
+            id="Gemini: a limit for each minute",
+        ),
+        pytest.param(403, {"message": "Invalid API key"}, AuthenticationError, id="a key that is wrong, with 403"),
+        pytest.param(403, {"message": "Out of call volume quota."}, RateLimitError, id="Azure API Management"),
+        pytest.param(500, {"message": "image input is not supported"}, BadRequestError, id="llama.cpp: no images"),
+        pytest.param(429, {"message": "image input is not supported"}, RateLimitError, id="429 with any words"),
+        pytest.param(400, {"message": "m is not a multimodal model"}, BadRequestError, id="vLLM: text only"),
+        pytest.param(500, {"message": "Failed to parse input at pos 3: {"}, IncompleteResponseError, id="llama.cpp"),
+        pytest.param(500, {"message": "Jinja Exception: No."}, BadRequestError, id="a template that refuses"),
+        pytest.param(500, {"message": "Model x not found"}, NotFoundError, id="unknown model, with 500"),
+        pytest.param(400, {"message": "tool x of the model not found"}, BadRequestError, id="a tool is no model"),
+        pytest.param(400, {"message": "max_tokens 9 exceeds server limit (4)"}, BadRequestError, id="not the prompt"),
     ],
 )
 def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIError]) -> None:
@@ -157,87 +174,6 @@ def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIErr
 
     assert type(error) is expected
     assert error.status_code == status
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "text"),
-    [
-        pytest.param(401, "", "shop refused the API key. Please check SHOP_KEY.", id="401"),
-        pytest.param(402, "", "shop has no credits left. Please top up the account or lower max_tokens.", id="402"),
-        pytest.param(
-            422,
-            {"error": {"type": "budget_exceeded"}},
-            "The budget at shop is used up. Please raise it, or wait until it is renewed.",
-            id="budget",
-        ),
-        pytest.param(
-            400,
-            '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
-            "shop was started without tools. Start it with them, or turn tools off."
-            ' It said: "auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
-            id="vLLM without tools",
-        ),
-        pytest.param(403, "", "shop does not allow this. Please check what the API key may do.", id="403"),
-        pytest.param(429, "", "shop is busy, or its limit is reached. Please wait a moment.", id="429"),
-        pytest.param(503, "", "shop failed. Please try again.", id="503"),
-        pytest.param(400, "Bad n.", "shop refused the request. It said: Bad n.", id="400"),
-        pytest.param(301, "", "shop has moved. Please check base_url (http or https, host, path).", id="301"),
-        pytest.param(
-            404,
-            "The model `x` does not exist",
-            "shop does not offer the model tiny. Please check its name. It said: The model `x` does not exist",
-            id="no such model",
-        ),
-        pytest.param(
-            404,
-            "404 page not found",
-            "shop has nothing at this address. Please check base_url (most servers want /v1) and model.",
-            id="no such address",
-        ),
-        pytest.param(
-            400,
-            "prompt is too long",
-            "The conversation is too long for tiny on shop. Start a new one. It said: prompt is too long",
-            id="too long",
-        ),
-        pytest.param(
-            400,
-            "content policy",
-            "The content filter of shop refused this. Please ask in another way. It said: content policy",
-            id="filtered",
-        ),
-        pytest.param(
-            404,
-            "No endpoints found that support tool use.",
-            "This model on shop cannot use tools. Choose another"
-            " model or turn tools off. It said: No endpoints found that support tool use.",
-            id="no tools",
-        ),
-        pytest.param(
-            404,
-            "No endpoints found that can handle the requested parameters.",
-            "shop has nobody who does all that is asked of this model. Leave out response_format or parameters."
-            " It said: No endpoints found that can handle the requested parameters.",
-            id="OpenRouter: not all of it",
-        ),
-        pytest.param(
-            404,
-            "No endpoints found matching your data policy.",
-            "shop has nobody who runs tiny for you. Please check model and account."
-            " It said: No endpoints found matching your data policy.",
-            id="OpenRouter: nobody",
-        ),
-        pytest.param(
-            422,
-            {"error": "unreadable", "error_type": "tool_error"},
-            "shop could not use a tool: Failed to call a function. Please ask again. It said: unreadable",
-            id="garbled call",
-        ),
-    ],
-)
-def test_sentence(status: int, body: Any, text: str) -> None:
-    """Each failure is told in a sentence that names the server and what to do, then in the server's own words."""
-    assert str(rejected(body, status)) == text
 
 
 @pytest.mark.parametrize(
@@ -255,15 +191,25 @@ def test_a_long_wait_is_named(wait_s: str, when: str) -> None:
     """Whoever has to wait for minutes is told so, and does not ask again in vain."""
     error = rejected("", 429, {"retry-after": wait_s})
 
-    assert str(error) == f"shop is busy, or its limit is reached. Please {when}."
+    assert str(error) == f"shop is busy, or its rate limit is reached. Please {when}."
     assert error.retry_after_s == float(wait_s)
 
 
-def test_a_key_that_is_missing_is_not_called_a_wrong_one() -> None:
-    """A server that wants a key where none is set is told apart from one that refuses it."""
+@pytest.mark.parametrize(
+    ("api_key", "headers", "advice"),
+    [
+        pytest.param(NO_KEY, {}, "Set api_key", id="no-key"),
+        pytest.param(NO_KEY, {"X-Title": "a"}, "Set api_key", id="other-headers"),
+        pytest.param(NO_KEY, {"X-Title": "a", "Ocp-Apim-Subscription-Key": "k"}, "Ocp-Apim-Subscription-Key", id="key"),
+        pytest.param("sk-1", {"X-Auth": "k"}, "Check api_key", id="key-and-another-header"),
+        pytest.param("sk-1", {"authorization": "Bearer k"}, "the authorization header", id="header-that-wins"),
+    ],
+)
+def test_a_key_that_is_refused(api_key: str, headers: dict[str, str], advice: str) -> None:
+    """The error names what to check: the setting, or the header that holds the key."""
     failure = upstream_error("", status=401)
 
-    assert str(failures.rejected(failure, Endpoint("shop", "tiny"))) == "shop wants an API key. Please set api_key."
+    assert advice in str(failures.rejected(failure, Endpoint("shop", "tiny", api_key=api_key, headers=headers)))
 
 
 @pytest.mark.parametrize(
@@ -319,7 +265,7 @@ def test_flagged_input_is_not_repeated() -> None:
     silent = rejected({"error": {"message": "Flagged: my secret plan", "metadata": metadata}}, 403)
     polite = rejected({"error": {"message": "Your input was flagged", "metadata": metadata}}, 403)
 
-    assert str(silent) == "The content filter of shop refused this. Please ask in another way."
+    assert str(silent) == "The content filter of shop blocked the request. Please rephrase it."
     assert str(polite) == f"{silent} It said: Your input was flagged"
     assert isinstance(silent, ContentFilterError)
 
@@ -414,43 +360,22 @@ def test_servers_without_tools(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "expected", "text"),
+    ("error", "expected"),
     [
-        pytest.param(
-            TransportError("nothing listens there", connecting=True),
-            APIConnectionError,
-            "shop could not be reached at host:8000: nothing listens there. Is it running? Is its base_url right?",
-            id="refused",
-        ),
-        pytest.param(
-            TransportError(connecting=True),
-            APIConnectionError,
-            "shop could not be reached at host:8000. Is it running? Is its base_url right?",
-            id="why-is-unknown",
-        ),
-        pytest.param(
-            TransportError("no connection in time", connecting=True, timed_out=True),
-            APITimeoutError,
-            "shop could not be reached at host:8000 in time. Is it running?",
-            id="no-connection-in-time",
-        ),
-        pytest.param(
-            TransportError(), APIConnectionError, "The connection to shop broke. Please try again.", id="broke"
-        ),
+        pytest.param(TransportError("connection refused", connecting=True), APIConnectionError, id="refused"),
+        pytest.param(TransportError(connecting=True, timed_out=True), APITimeoutError, id="no-connection-in-time"),
+        pytest.param(TransportError(), APIConnectionError, id="lost"),
     ],
 )
-def test_disconnected(
-    trouble: TransportError, expected: type[APIError], text: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A connection that was not made names host and port and why, if that is known; the log has the whole address."""
+def test_disconnected(error: TransportError, expected: type[APIError], caplog: pytest.LogCaptureFixture) -> None:
+    """A connection can be tried again; if none was made, the log has the whole address."""
     caplog.set_level(logging.INFO, logger="adapters")
-    told = failures.disconnected(ORIGIN, trouble)
+    failed = failures.disconnected(ORIGIN, error)
 
-    assert ("http://host:8000/v1" in caplog.text) is trouble.connecting
-    assert type(told) is expected
-    assert str(told) == text
-    assert told.retryable
-    assert told.status_code is None
+    assert ("http://host:8000/v1" in caplog.text) is error.connecting
+    assert type(failed) is expected
+    assert failed.retryable
+    assert failed.status_code is None
 
 
 def test_an_answer_that_is_too_long() -> None:
@@ -462,21 +387,13 @@ def test_an_answer_that_is_too_long() -> None:
     assert not told.retryable
 
 
-@pytest.mark.parametrize(
-    ("limit", "words"),
-    [
-        pytest.param("first_token_s", "shop did not answer in time (0.5 seconds)", id="first token"),
-        pytest.param("stall_s", "shop stopped in the middle of its answer (0.5 seconds)", id="stall"),
-        pytest.param("total_s", "shop did not answer in time (0.5 seconds)", id="total"),
-    ],
-)
-def test_deadline(limit: Limit, words: str) -> None:
-    """A missed deadline is told with its length, and whether the answer had begun."""
+@pytest.mark.parametrize("limit", ["first_token_s", "stall_s", "total_s"])
+def test_deadline(limit: Limit) -> None:
+    """An exceeded deadline is a timeout that may be tried again."""
     error = failures.late(DeadlineExceeded(limit, 0.5), ORIGIN)
 
     assert type(error) is APITimeoutError
     assert type(error).__name__.endswith("TimeoutError")
-    assert words in str(error)
     assert error.retryable
 
 
@@ -484,8 +401,8 @@ def test_deadline(limit: Limit, words: str) -> None:
     ("message", "text"),
     [
         pytest.param("Come back later", "shop sent no answer. It said: Come back later", id="words"),
-        pytest.param("404 page not found", "shop sent no answer. Please ask again.", id="words that an agent mistakes"),
-        pytest.param("\x00\x01", "shop sent no answer. Please ask again.", id="no words"),
+        pytest.param("404 page not found", "shop sent no answer. Please try again.", id="words that an agent mistakes"),
+        pytest.param("\x00\x01", "shop sent no answer. Please try again.", id="no words"),
     ],
 )
 def test_prose(message: str, text: str) -> None:

@@ -22,6 +22,14 @@ KEY = "wire-KEY-0123456789"
         pytest.param("xai-0123456789", "[hidden]", id="xAI"),
         pytest.param("nvapi-0123456789", "[hidden]", id="NVIDIA"),
         pytest.param("AIzaSyA-0123456789_abc", "[hidden]", id="Google"),
+        pytest.param(
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3 failed", "[hidden] failed", id="JSON web token"
+        ),
+        pytest.param("of 0123456789abcdef0123456789abcdef.", "of [hidden].", id="hash"),
+        pytest.param("in prefix-vK3x9LmQ2pTz7RbY5cWd8NfHs4JgUe6A-1!", "in [hidden]!", id="random letters and digits"),
+        pytest.param("Qwen3-Coder-480B-A35B-Instruct-FP8", "Qwen3-Coder-480B-A35B-Instruct-FP8", id="model"),
+        pytest.param("/models/antidisestablishmentarianism2", "/models/antidisestablishmentarianism2", id="long word"),
+        pytest.param("16f2151a-40f4-4a80-8ad0-cae00c27e8dd", "16f2151a-40f4-4a80-8ad0-cae00c27e8dd", id="UUID"),
         pytest.param('{"Authorization": "Bearer abc.def"}', '{"Authorization": "[hidden]"}', id="bearer"),
         pytest.param("BEARER\tabc, please", "[hidden], please", id="bearer in capitals"),
         pytest.param("http://me:pass@host/v1 failed", "http://host/v1 failed", id="password of a URL"),

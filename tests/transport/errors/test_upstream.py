@@ -64,6 +64,47 @@ _STALL_S = 0.02
         pytest.param(["No.", "Never."], "No.; Never.", id="list of strings"),
         pytest.param({}, "", id="empty object"),
         pytest.param({"error": {}}, "", id="empty error"),
+        pytest.param(
+            {"error": {"message": 'Engine returned 500: {"error": {"code": 500, "message": "No."}}'}},
+            "No.",
+            id="JSON in a sentence",
+        ),
+        pytest.param(
+            {"error": {"message": 'Upstream: {\\"error\\": {\\"message\\": \\"No.\\"}} (status 400)'}},
+            "No.",
+            id="escaped JSON in a sentence",
+        ),
+        pytest.param(
+            {"error": {"message": "Error code: 429 - {'error': {'code': '429', 'message': \"Don't.\"}}"}},
+            "Don't.",
+            id="Python dict in a sentence",
+        ),
+        pytest.param({"message": "Got {'message': 'It\\'s bro"}, "It's bro", id="Python dict that is cut off"),
+        pytest.param({"message": 'Got {"code": 7, "x": '}, 'Got {"code": 7, "x":', id="object without a message"),
+        pytest.param({"message": 'Bad schema {"type": "object"}'}, 'Bad schema {"type": "object"}', id="a schema"),
+        pytest.param(
+            {"message": '{"message": "{\\"message\\": \\"Failed: {\'error\': \'No.\'}\\"}"}'}, "No.", id="nested texts"
+        ),
+        pytest.param(
+            {"message": "While executing at line 1 in: {{ raise_exception('Roles ... Error: Jinja Exception: Roles."},
+            "Jinja Exception: Roles.",
+            id="llama.cpp: a piece of the template",
+        ),
+        pytest.param(
+            "<?xml version='1.0'?>\n<Error><Code>X</Code><Message>No &amp; no.</Message></Error>", "No & no.", id="XML"
+        ),
+        pytest.param("<Error><Message><![CDATA[No <b>.]]></Message></Error>", "No <b>.", id="XML with CDATA"),
+        pytest.param("<s:Fault><faultcode>X</faultcode><faultstring>No.</faultstring></s:Fault>", "No.", id="SOAP"),
+        pytest.param("<a><b>No</b> <c>way.</c></a>", "No way.", id="XML without a message"),
+        pytest.param({"error": {"message": "<Error><Message>No.</Message></Error>"}}, "No.", id="XML in JSON"),
+        pytest.param(
+            {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "No."}}, "No.", id="MiniMax: base_resp"
+        ),
+        pytest.param(
+            {"message": 'error parsing tool call: raw=\'{"city": "Oslo"}\', err=x'},
+            "error parsing tool call",
+            id="what the model generated",
+        ),
         pytest.param({"error": {"message": f"Bad key {KEY} or sk-12345678"}}, "Bad key [hidden] or [hidden]", id="key"),
     ],
 )
@@ -86,6 +127,18 @@ def test_message(body: Any, message: str) -> None:
         ),
         pytest.param("Provider returned error.", {"raw": "Too hot."}, "Provider returned error: Too hot.", id="text"),
         pytest.param("", {"raw": "Too hot."}, "Too hot.", id="no message"),
+        pytest.param(
+            "Error from provider: Provider returned error",
+            {"raw": '{"error": "Too hot."}'},
+            "Error from provider: Provider returned error: Too hot.",
+            id="a relay behind a relay",
+        ),
+        pytest.param(
+            "Provider returned error",
+            {"raw": {"error": {"message": "Error", "metadata": {"raw": "Too hot."}}}},
+            "Provider returned error: Error: Too hot.",
+            id="twice",
+        ),
         pytest.param("Error", {"raw": None}, "Error", id="nothing behind it"),
         pytest.param("Error", {"raw": "[" * 99_999}, f"Error: {'[' * 992}…", id="too deep"),
         pytest.param("No credits.", {"raw": "Too hot."}, "No credits.", id="a message that says something"),
@@ -130,6 +183,12 @@ def test_status(body: Any, status: int | None, expected: int | None) -> None:
         pytest.param({"error": {"message": "No."}, "error_type": "overloaded"}, "overloaded", id="TGI"),
         pytest.param({"error": {"code": "A" * 9_999}}, "a" * 200, id="a word longer than any"),
         pytest.param({"error": {"code": "  ", "type": None, "reason": ["x"]}}, "", id="no words"),
+        pytest.param({"error": {"code": 40301}}, "40301", id="a number of its own"),
+        pytest.param({"base_resp": {"status_code": 1008, "status_msg": "No."}}, "1008", id="MiniMax"),
+        pytest.param({"error": {"metadata": {"raw": '{"code": "3230"}'}}}, "", id="metadata without words"),
+        pytest.param({"error": {"metadata": {"raw": '{"code": "3230", "message": "x"}'}}}, "3230", id="relayed"),
+        pytest.param({"message": "Got {'error': {'code': '1113', 'message': 'x'}}"}, "1113", id="in a sentence"),
+        pytest.param("<Error><Code>SlowDown</Code></Error>", "slowdown", id="XML"),
         pytest.param("text", "", id="text"),
     ],
 )
@@ -168,6 +227,15 @@ def test_what_else_is_kept() -> None:
     assert failure.metadata == {"headers": {"X-RateLimit-Reset": "1"}, "reason": "in_flight"}
     assert failure.is_flagged
     assert failure.failed_generation == "<function=f>"
+
+
+def test_delay_of_google() -> None:
+    """Google names the delay before a retry in a list of details."""
+    details = ["x", {"@type": "Help"}, {"@type": "RetryInfo", "retryDelay": "34s"}]
+
+    assert upstream_error([{"error": {"code": 429, "details": details}}]).metadata == {"retry_after": "34s"}
+    assert upstream_error([{"error": {"code": 429, "details": details[:2]}}]).metadata == {}
+    assert upstream_error([{"error": {"code": 429, "details": "x"}}]).metadata == {}
 
 
 @pytest.mark.parametrize(
@@ -219,6 +287,14 @@ _LONGEST_ERROR_BYTES = 64 * 1024
         pytest.param("{", id="brace"),
         pytest.param("[", id="bracket"),
         pytest.param('{"message":', id="open objects"),
+        pytest.param("{'message':", id="open Python objects"),
+        pytest.param("{'message': '", id="open Python texts"),
+        pytest.param('{\\"error\\":', id="escaped objects"),
+        pytest.param("<Message>", id="open XML"),
+        pytest.param("<Message><![CDATA[", id="open CDATA"),
+        pytest.param("Jinja Exception: ", id="template errors"),
+        pytest.param("image is not supported by the model input ", id="words of many patterns"),
+        pytest.param("A1b2", id="token"),
         pytest.param("bearer ", id="bearer"),
         pytest.param("sk-", id="key"),
         pytest.param("://", id="address"),
