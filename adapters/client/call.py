@@ -161,7 +161,7 @@ class ProviderCall:
         request = build_request(self._params, self._config, self._capabilities)
         self._first_request = self._first_request or request
         while True:
-            assembler = self.assembler = self._new_assembler()
+            assembler = self.assembler = self._new_assembler(request)
             self._request_built(request, span)
             events = attempt(self._transport, request, assembler, self._new_deadlines())
             try:
@@ -247,12 +247,13 @@ class ProviderCall:
         left_s = total_s - self._loading_s
         return policy.model_copy(update={"deadline_s": min(policy.deadline_s, left_s), "attempts": attempts})
 
-    def _new_assembler(self) -> ResponseAssembler:
+    def _new_assembler(self, request: ChatRequest) -> ResponseAssembler:
         limits = self._config.limits
         return ResponseAssembler(
             self._transport.endpoint,
             self._params.schemas,
             wants_text=self._params.wants_text,
+            wants_logprobs=bool(request.body.get("logprobs")),
             allow_empty=self._params.allow_empty,
             reasoning_first=self._capabilities.reasoning_first,
             most_calls=limits.calls,

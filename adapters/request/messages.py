@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from adapters._arguments import read_arguments
+from adapters._unicode import encodable
 
 if TYPE_CHECKING:
     from adapters.types import Json, Message
@@ -72,7 +73,7 @@ def _is_plain(message: Message) -> bool:
         and "tool_calls" not in message
         and "function_call" not in message
         and None not in message.values()
-        and _encodable(content) is content
+        and (content.isascii() or encodable(content) is content)
     )
 
 
@@ -98,7 +99,7 @@ def text_of(content: Json) -> str:
         return ""
     if isinstance(content, list) and all(_is_text(part) for part in content):
         content = _joined([part if isinstance(part, str) else part["text"] for part in content])
-    return _encodable(content if isinstance(content, str) else _to_json(content))
+    return encodable(content if isinstance(content, str) else _to_json(content))
 
 
 def _joined(texts: list[str]) -> str:
@@ -197,8 +198,8 @@ def _content(content: Json, role: Json) -> str | list[Any]:
 def _encodable_parts(parts: list[Any]) -> list[Any]:
     """The parts with texts that can be sent; the same list if they can be sent already."""
     sendable = [
-        {**part, "text": _encodable(part["text"])}
-        if isinstance(part, dict) and isinstance(part.get("text"), str) and _encodable(part["text"]) is not part["text"]
+        {**part, "text": encodable(part["text"])}
+        if isinstance(part, dict) and isinstance(part.get("text"), str) and encodable(part["text"]) is not part["text"]
         else part
         for part in parts
     ]
@@ -220,16 +221,3 @@ def _to_json(value: Json) -> str:
         return json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError):
         return str(value)  # a key that is not a string, an object that holds itself
-
-
-def _encodable(text: str) -> str:
-    """Join surrogate pairs and replace halves; any other text comes back as it is.
-
-    A cut emoji leaves half a pair, which has no bytes in UTF-8: it would fail this request and every later one.
-    """
-    try:
-        if not text.isascii():
-            text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

@@ -6,15 +6,18 @@ cut or garbled is an error. What most responses do not have (tool calls, reasoni
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from adapters.response.chunks import text_or_none
-from adapters.response.finish_reasons import CALLING, GOOD, ending_of, log_unknown
+from adapters._unicode import encodable, encodable_json
+from adapters.response.chunks import logprobs_of, text_or_none
+from adapters.response.finish_reasons import ending_of, log_unknown
 from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.leaked_call_parser import finish_calls
 from adapters.response.reasoning import MOST_REASONING_CHARS, Reasoning
+from adapters.response.snapshots import SnapshotReader
 from adapters.response.tool_calls import MOST_CALLS, CallAssembler, TooManyCalls, without_pseudo_tools
 from adapters.transport.errors import failures
 from adapters.transport.errors.failures import NO_CALL
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _COMES_BACK = ("reasoning_content", "reasoning")  # DeepSeek, Kimi, MiniMax, GLM and gpt-oss servers ask for them
+_MOST_LOGPROBS_CHARS = 16_000_000  # of JSON, whose values take many times as much memory
 _OUT_OF_CONTEXT = "context"  # in the finish reasons of models whose context window is full
 
 
@@ -58,6 +62,7 @@ class ResponseAssembler:
         endpoint: The server that answers.
         tools: The offered tools.
         wants_text: Whether calls are forbidden.
+        wants_logprobs: Whether the caller requested ``logprobs``.
         allow_empty: Whether a response that ends well may have neither text nor calls.
         reasoning_first: Whether this server's responses begin with unmarked reasoning.
         most_calls: Limit of tool calls.
@@ -72,12 +77,33 @@ class ResponseAssembler:
         assembled: The result of ``build``, or None before it.
     """
 
+    id: str | None = None
+    request_id: str | None = None
+    usage: TokenUsage | None = None
+    finish_reason: str | None = None
+    has_ended: bool = False
+    assembled: AssembledResponse | None = None
+    _model: str | None = None
+    _upstream_provider: str | None = None
+    _native_finish_reason: str | None = None
+    _ending: Ending = "good"
+    _has_choices: bool = False
+    _has_deltas: bool = False
+    _snapshots: SnapshotReader | None = None  # created when text seems to come again
+    _reasoning: Reasoning | None = None  # created with the first reasoning
+    _calls: CallAssembler | None = None  # created with the first call
+    _refusal: str = ""
+    _recovered_text: str = ""
+    _lost_call: bool = False
+    _logprobs_chars: int = 0
+
     def __init__(
         self,
         endpoint: Endpoint,
         tools: Tools,
         *,
         wants_text: bool,
+        wants_logprobs: bool = False,
         allow_empty: bool = False,
         reasoning_first: bool,
         most_calls: int = MOST_CALLS,
@@ -90,26 +116,12 @@ class ResponseAssembler:
         self._most_calls = most_calls
         self._most_reasoning_chars = most_reasoning_chars
         self._filter = MarkupFilter(tools, reasoning_first=reasoning_first, most_calls=most_calls)
+        self._wants_logprobs = wants_logprobs
+        self._pieces: list[str] = []  # of the text as it came, with its markup
         self._texts: list[str] = []
-        self._refusal = ""
-        self._reasoning: Reasoning | None = None  # created with the first reasoning
-        self._calls: CallAssembler | None = None  # created with the first call
-        self._recovered: list[FinishedCall] = []
-        self._recovered_text = ""
-        self._finished: list[FinishedCall] = []
         self._logprobs: list[dict[str, Any]] = []
-        self._model: str | None = None
-        self._upstream_provider: str | None = None
-        self._native_finish_reason: str | None = None
-        self._ending: Ending = "good"
-        self._lost_call = False
-        self._has_choices = False
-        self.id: str | None = None
-        self.request_id: str | None = None
-        self.usage: TokenUsage | None = None
-        self.finish_reason: str | None = None
-        self.has_ended = False
-        self.assembled: AssembledResponse | None = None
+        self._recovered: list[FinishedCall] = []
+        self._finished: list[FinishedCall] = []
 
     @property
     def has_text(self) -> bool:
@@ -153,14 +165,19 @@ class ResponseAssembler:
         """
         if chunk.usage or chunk.finish_reason or chunk.native_finish_reason or not self._model:
             self._read_envelope(chunk)
+        if chunk.is_delta:
+            self._has_deltas = True
+        elif self._has_deltas and chunk.is_useful:
+            whole = True
+            self._keep_new(chunk)
         if chunk.refusal or chunk.logprobs:
             self._refusal += chunk.refusal
-            self._logprobs += chunk.logprobs
+            self._add_logprobs(chunk)
         if chunk.reasoning or chunk.details:
             self._add_reasoning(chunk)
         self._has_choices |= chunk.has_choices
         try:
-            text = self._emit(self._filter.feed(chunk.text)) if chunk.text else ""
+            text = self._add_text(chunk.text) if chunk.text else ""
             if chunk.calls:
                 self._filter.call_arrived()
                 self._calls = self._calls or CallAssembler(self._tools, most_calls=self._most_calls)
@@ -217,10 +234,14 @@ class ResponseAssembler:
             IncompleteResponseError: If there are more calls than the limit.
         """
         try:
-            text = self._emit(self._filter.finish(cut=self.is_cut or not self.is_over) + self._recovered_text)
+            if self._reasoning is not None:
+                self._reasoning.finish()
+            text = self._filter.feed(self._snapshots.finish()) if self._snapshots else ""
+            is_cut = self.is_cut or not self.is_over
+            text = self._emit(text + self._filter.finish(cut=is_cut) + self._recovered_text)
             if self._calls or self._filter.passages or self._recovered:
                 text += self._finish_calls()
-            elif self.finish_reason in CALLING:
+            elif self._ending == "called":
                 self._lost_call = bool(self._tools)
         except TooManyCalls:
             raise self._too_many_calls() from None
@@ -248,7 +269,7 @@ class ResponseAssembler:
             reasoning=(reasoning.text.strip() or None) if reasoning else None,
             finish_reason=self.finish_reason,
             model=self._model,
-            refusal=self._refusal.strip() or None,
+            refusal=encodable(self._refusal.strip()) or None,
             logprobs=self._logprobs or None,
             native_finish_reason=self._native_finish_reason,
             id=self.id,
@@ -274,7 +295,7 @@ class ResponseAssembler:
                 "call": {name: value for name, value in call.extras.items() if name != "function"},
                 "function": call.extras.get("function", {}),
             }
-            fields = {name: part for name, part in parts.items() if part}
+            fields = encodable_json({name: part for name, part in parts.items() if part})
             tool_calls.append(replace(call.tool_call, provider_fields=fields) if fields else call.tool_call)
         return tool_calls
 
@@ -286,10 +307,10 @@ class ResponseAssembler:
         self._upstream_provider = self._upstream_provider or text_or_none(envelope.get("provider"))
         if chunk.finish_reason:
             self.finish_reason = chunk.finish_reason
-            self._ending = "good" if chunk.finish_reason in GOOD else self._classify(chunk.finish_reason)
+            self._ending = "good" if chunk.finish_reason == "stop" else self._classify(chunk.finish_reason)
         if chunk.native_finish_reason:
             self._native_finish_reason = chunk.native_finish_reason
-            if chunk.native_finish_reason not in GOOD and ending_of(chunk.native_finish_reason) == "failed":
+            if ending_of(chunk.native_finish_reason) == "failed":
                 self._ending = "failed"  # OpenRouter turns words that it does not know into "stop"
 
     def _classify(self, finish_reason: str) -> Ending:
@@ -302,9 +323,37 @@ class ResponseAssembler:
         if self._reasoning is None:
             self._reasoning = Reasoning(self._most_reasoning_chars)
         if chunk.reasoning:
-            self._reasoning.add(chunk.reasoning, chunk.reasoning_field if chunk.reasoning_field in _COMES_BACK else "")
+            comes_back = chunk.reasoning_field in _COMES_BACK
+            self._reasoning.add_piece(chunk.reasoning, chunk.reasoning_field if comes_back else "")
             self._filter.no_reasoning_first()
         self._reasoning.add_details(chunk.details)
+
+    def _add_logprobs(self, chunk: Chunk) -> None:
+        for entry in logprobs_of(chunk.logprobs) if self._wants_logprobs else ():
+            self._logprobs_chars += len(json.dumps(entry))
+            if self._logprobs_chars > _MOST_LOGPROBS_CHARS:
+                break
+            self._logprobs.append(entry)
+
+    def _keep_new(self, chunk: Chunk) -> None:
+        """Remove from a whole message what deltas have brought before."""
+        text = "".join(self._pieces)
+        if text:
+            chunk.text = chunk.text[len(text) :] if chunk.text.startswith(text) else ""
+            chunk.refusal = chunk.text if chunk.refusal else ""
+        if self._reasoning is not None:
+            chunk.reasoning, chunk.details = "", ()
+        if self._calls is not None:
+            chunk.calls = ()
+
+    def _add_text(self, text: str) -> str:
+        """Take a piece of text that is not empty; return what can be spoken now."""
+        if self._snapshots is None and not (self._pieces and text.startswith(self._pieces[0])):
+            self._pieces.append(text)
+        else:
+            self._snapshots = self._snapshots or SnapshotReader(self._pieces)
+            text = self._snapshots.feed(text)
+        return self._emit(self._filter.feed(text)) if text else ""
 
     def _emit(self, text: str) -> str:
         """Keep filtered text, and the reasoning that the filter took out of it."""
@@ -318,7 +367,7 @@ class ResponseAssembler:
 
     def _finish_calls(self) -> str:
         """Collect the calls of all origins; return the text of calls that only carry text."""
-        strict = self._ending != "good" and not self._filter.has_ended
+        strict = self._ending not in ("good", "called") and not self._filter.has_ended
         calls = self._calls.finish(cut=strict) if self._calls else []
         known = [(call.tool_call.name, call.tool_call.arguments) for call in calls]  # vLLM may send one both ways
         leaked = finish_calls(self._filter.calls(cut=strict), self._tools)
@@ -342,7 +391,7 @@ class ResponseAssembler:
     @property
     def _is_silent(self) -> bool:
         """Whether an empty response is the model's choice, and the caller accepts that."""
-        said_so = self.finish_reason is not None and self._ending == "good" and self.finish_reason not in CALLING
+        said_so = self.finish_reason is not None and self._ending == "good"
         return self._allow_empty and said_so and not self._began_call
 
     def _too_many_calls(self) -> APIError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from adapters._unicode import encodable
 from adapters.response.usage import usage_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from adapters.types import Json, TokenUsage
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_INSTEAD_OF_TEXT = frozenset({"refusal", "audio"})
 _BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "tool_calls", "function_call"})
 _CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
 _NO_FINISH_REASON = ("null", "None")  # DashScope and its relays write the null of their language as text
@@ -56,9 +58,10 @@ class Chunk:
         details: OpenRouter's ``reasoning_details``, to be sent back.
         finish_reason: Why the answer ended, or None.
         native_finish_reason: The word of the provider behind the server, or None.
-        logprobs: OpenAI's entries for the tokens of the text.
+        logprobs: What the server says of the tokens of the text; see ``logprobs_of``.
         usage: Tokens, or None.
         has_choices: Whether the payload had any choice at all.
+        is_delta: Whether the message is a part of the whole one.
     """
 
     envelope: Mapping[str, Json] = _NOTHING
@@ -70,9 +73,10 @@ class Chunk:
     details: Sequence[dict[str, Any]] = ()
     finish_reason: str | None = None
     native_finish_reason: str | None = None
-    logprobs: Sequence[dict[str, Any]] = ()
+    logprobs: Json = None
     usage: TokenUsage | None = None
     has_choices: bool = False
+    is_delta: bool = False
 
     @property
     def is_useful(self) -> bool:
@@ -128,31 +132,44 @@ def _first_choice(choices: Json) -> dict[str, Json] | None:
 
 
 def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
-    finish_reason = choice.get("finish_reason")
-    if finish_reason is not None and finish_reason not in _NO_FINISH_REASON:
-        chunk.finish_reason = text_or_none(finish_reason)
-    if (native_finish_reason := choice.get("native_finish_reason")) is not None:
-        chunk.native_finish_reason = text_or_none(native_finish_reason)
-    if (logprobs := choice.get("logprobs")) is not None:
-        chunk.logprobs = _logprobs_of(logprobs)
-    delta = choice.get("delta")
-    # A delta, even an empty one, is all that is new: some servers repeat the whole message beside the last.
-    message = delta if isinstance(delta, dict) else choice.get("message")
+    if choice.get("finish_reason") is not None:
+        _read_finish_reasons(chunk, choice)
+    if choice.get("logprobs") is not None:
+        chunk.logprobs = choice["logprobs"]
+    message = choice.get("delta")
+    if message and isinstance(message, dict):
+        chunk.is_delta = True
+    else:
+        message = choice.get("message")
     if not isinstance(message, dict):
         chunk.text = text_of(choice.get("text"))
         return
     content = message.get("content")
     if content is not None:
         chunk.text = content if isinstance(content, str) else text_of(content)
-    if not chunk.text and (refusal := message.get("refusal")):
-        chunk.text = chunk.refusal = text_of(refusal)
+    if not chunk.text and not _INSTEAD_OF_TEXT.isdisjoint(message):
+        _read_instead_of_text(chunk, message)
     if isinstance(content, list) or not _BESIDE_TEXT.isdisjoint(message):
         _read_beside_text(chunk, message, content)
 
 
-def _logprobs_of(logprobs: Json) -> list[dict[str, Any]]:
+def _read_finish_reasons(chunk: Chunk, choice: dict[str, Any]) -> None:
+    if choice["finish_reason"] not in _NO_FINISH_REASON:
+        chunk.finish_reason = text_or_none(choice["finish_reason"])
+    chunk.native_finish_reason = text_or_none(choice.get("native_finish_reason"))
+
+
+def logprobs_of(logprobs: Json) -> list[dict[str, Any]]:
+    """Return OpenAI's entries for the tokens of the text, and for those of a refusal."""
     parts = [logprobs.get("content"), logprobs.get("refusal")] if isinstance(logprobs, dict) else []
-    return [each for part in parts if isinstance(part, list) for each in part if isinstance(each, dict)]
+    return [entry for part in parts if isinstance(part, list) for entry in part if isinstance(entry, dict)]
+
+
+def _read_instead_of_text(chunk: Chunk, message: dict[str, Any]) -> None:
+    chunk.text = chunk.refusal = text_of(message.get("refusal"))
+    audio = message.get("audio")
+    if not chunk.text and isinstance(audio, dict):
+        chunk.text = text_of(audio.get("transcript"))
 
 
 def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> None:
@@ -181,12 +198,14 @@ def _reasoning_of(message: dict[str, Json], content: Json, details: Sequence[dic
 def _fragment(call: dict[str, Any]) -> CallFragment:
     function = call.get("function")
     source = function if isinstance(function, dict) else call  # the legacy function_call has no wrapping
-    index, identity = call.get("index"), call.get("id")
+    index, name = call.get("index"), source.get("name")
     inner = {key: value for key, value in source.items() if key not in _FUNCTION_FIELDS and value is not None}
     return CallFragment(
-        index=index if isinstance(index, int) else None,
-        id=identity if isinstance(identity, str) and identity.strip() else None,
-        name=text_or_none(source.get("name")),
+        index=int(index) if isinstance(index, int | str) and str(index).isdecimal() else None,
+        id=text_or_none(call.get("id")),
+        name=name
+        if isinstance(name, str) and name.strip()
+        else None,  # perhaps half of it, so encodable only when joined
         arguments=source.get("arguments"),
         extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None}
         | ({"function": inner} if inner and source is function else {}),
@@ -195,4 +214,6 @@ def _fragment(call: dict[str, Any]) -> CallFragment:
 
 def text_or_none(value: Json) -> str | None:
     """Return a text that is not blank, or None."""
-    return value if isinstance(value, str) and value.strip() else None
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value if value.isascii() else encodable(value)

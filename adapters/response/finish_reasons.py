@@ -16,17 +16,18 @@ from typing import Literal, TypeAlias
 
 logger = logging.getLogger(__name__)
 
-Ending: TypeAlias = Literal["good", "cut", "filtered", "failed", "unknown"]
+Ending: TypeAlias = Literal["good", "called", "cut", "filtered", "failed", "unknown"]
 """How a response ended.
 
-``good``: whole. ``cut``: at a length limit. ``filtered``: by a content filter. ``failed``: an error, whatever came.
-Of a response that is cut, filtered or ``unknown``, the text is kept, and a call only if it is surely whole.
+``good``: whole. ``called``: whole, with tool calls. ``cut``: at a length limit. ``filtered``: by a content filter.
+``failed``: an error, whatever came. Of a response that is cut, filtered or ``unknown``, the text is kept, and a call
+only if it is surely whole.
 """
 
-CALLING = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
-"""Announce a tool call: OpenAI, Cohere and OpenTelemetry, Anthropic and Bedrock, OpenAI's legacy functions."""
+_CALLED = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
+# OpenAI, Cohere and OpenTelemetry, Anthropic and Bedrock, OpenAI's legacy functions
 
-GOOD = CALLING | {
+_GOOD = frozenset({
     "stop",  # OpenAI and nearly all others
     "end_turn",  # Anthropic, Bedrock, xAI
     "stop_sequence",  # Anthropic, Bedrock, Cohere, TGI
@@ -34,7 +35,7 @@ GOOD = CALLING | {
     "eos",  # Together
     "complete",  # Cohere
     "normal",  # Baidu
-}
+})  # fmt: skip
 
 _CUT = frozenset({
     "length",  # OpenAI and nearly all others
@@ -85,7 +86,8 @@ _BY_SEVERITY: tuple[tuple[Ending, frozenset[str]], ...] = (
     ("failed", _FAILED),
     ("filtered", _FILTERED),
     ("cut", _CUT),
-    ("good", GOOD),
+    ("called", _CALLED),
+    ("good", _GOOD),
 )
 _PREFIX = re.compile(r"^finish_?reason[._]")  # the names of enumerations: FinishReason.STOP, FINISH_REASON_STOP
 _LONGEST_LOGGED_CHARS = 60

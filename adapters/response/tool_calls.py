@@ -5,6 +5,7 @@ What a model leaked as text is found by ``text_filter`` and read by ``leaked_cal
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adapters._arguments import Brackets, is_whole, read_arguments
 from adapters._call_ids import make_call_id
+from adapters._unicode import encodable
 from adapters.response.tool_schemas import may_take, takes_none, unwrapped
 from adapters.types import Json, ToolCall
 
@@ -31,6 +33,7 @@ _LITTER = re.compile(r"<\|.*$|:\d+$", re.DOTALL)  # harmony's channel marks, Kim
 
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
 _MOST_NAME_CHARS = 200
+_MOST_EXTRA_CHARS = 200_000  # of JSON, for each call: a signature has a few thousand
 _ANY = "any"  # in the place of an index
 
 MOST_CALLS = 128
@@ -61,6 +64,7 @@ class _OpenCall:
     was_whole: bool
     pieces: list[Any] = field(default_factory=list)
     extras: dict[str, Any] = field(default_factory=dict)
+    _extra_chars: int = 0
     _object: Json = None  # the last piece that is no text
     _brackets: Brackets = field(default_factory=Brackets)
     _judged: int = 0  # so many pieces have been looked at
@@ -103,7 +107,12 @@ class _OpenCall:
         if fragment.arguments not in (None, ""):
             self.pieces.append(fragment.arguments)
             self._object = self._object if isinstance(fragment.arguments, str) else fragment.arguments
-        self.extras.update(fragment.extras)
+        if fragment.extras and self._extra_chars <= _MOST_EXTRA_CHARS:
+            self._extra_chars += len(json.dumps(fragment.extras))
+            self.extras.update(fragment.extras)
+            if self._extra_chars > _MOST_EXTRA_CHARS:
+                self.extras.clear()  # the server cannot use a part of them
+                logger.info("A tool call had fields of more than %d characters. They are dropped.", _MOST_EXTRA_CHARS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +199,7 @@ class CallAssembler:
         is_broken = is_suspect = False
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
         for call in self._with_strays_joined():
-            name = clean_name(call.name, self._tools)
+            name = clean_name(encodable(call.name), self._tools)
             arguments, error = self._read(name, call)
             if not name or (cut and not self._is_surely_whole(name, call.arguments)):
                 dropped += 1

@@ -188,7 +188,7 @@ def _details(count: int) -> None:
     reasoning = Reasoning()
     for number in range(count):
         reasoning.add_details([{"type": "reasoning.text", "index": number // 64, "text": "word "}])
-        reasoning.add("word ", "reasoning")
+        reasoning.add_piece("word ", "reasoning")
     assert reasoning.echo
 
 

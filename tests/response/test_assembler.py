@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -22,10 +23,8 @@ _CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool
 _OSLO = ("get_weather", {"city": "Oslo"})
 
 
-def _answer(*, wants_text: bool = False, reasoning_first: bool = False, allow_empty: bool = False) -> ResponseAssembler:
-    return ResponseAssembler(
-        _ORIGIN, TOOLS, wants_text=wants_text, reasoning_first=reasoning_first, allow_empty=allow_empty
-    )
+def _answer(**options: bool) -> ResponseAssembler:
+    return ResponseAssembler(_ORIGIN, TOOLS, **{"wants_text": False, "reasoning_first": False, **options})
 
 
 def _delta(content: Any = None, finish: str | None = None, **message: Any) -> dict[str, Any]:
@@ -45,8 +44,8 @@ def _fed(answer: ResponseAssembler, *payloads: dict[str, Any], whole: bool = Fal
     return "".join([answer.feed(parse_chunk(payload), whole=whole) for payload in payloads]) + answer.flush()
 
 
-def _outcome(*payloads: dict[str, Any], wants_text: bool = False) -> AssembledResponse:
-    answer = _answer(wants_text=wants_text)
+def _outcome(*payloads: dict[str, Any], **options: bool) -> AssembledResponse:
+    answer = _answer(**options)
     said = _fed(answer, *payloads)
     outcome = answer.build()
     assert said == (outcome.response.content or "")
@@ -164,6 +163,7 @@ def test_names_and_refusal_of_an_answer() -> None:
         {"id": "gen-1"} | _choice({"refusal": "No"}, logprobs={"content": first}),
         {"id": "gen-2"} | _choice({"refusal": "."}, logprobs={"content": second}),
         _choice({}, finish_reason="stop", native_finish_reason="STOP"),
+        wants_logprobs=True,
     ).response
 
     assert (response.id, response.provider, response.upstream_provider) == ("gen-1", _ORIGIN.provider, "Azure")
@@ -171,6 +171,107 @@ def test_names_and_refusal_of_an_answer() -> None:
     assert response.logprobs == [*first, *second]
     assert response.native_finish_reason == "STOP"
     assert response.request_id is None
+
+
+def test_logprobs_that_were_not_requested() -> None:
+    """Logprobs are kept only if the caller requested them, for they take much memory."""
+    assert (
+        _outcome(_choice({"content": "Hi"}, logprobs={"content": [{}]}, finish_reason="stop")).response.logprobs is None
+    )
+
+
+def test_logprobs_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logprobs are kept up to a limit."""
+    monkeypatch.setattr("adapters.response.assembler._MOST_LOGPROBS_CHARS", 20)
+    entry = {"token": "Hi"}
+
+    response = _outcome(
+        _choice({"content": "Hi"}, logprobs={"content": [entry] * 3}, finish_reason="stop"), wants_logprobs=True
+    ).response
+
+    assert response.logprobs == [entry]
+
+
+_LONG = "The light in the kitchen is on, and the one in the hall is not. "
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        pytest.param(["The", "The light", "The light is", "The light is on."], "The light is on.", id="words"),
+        pytest.param(["The light", "The light is on."], "The light is on.", id="two-pieces"),
+        pytest.param(["The", "The light", "The light"], "The light", id="nothing-new"),
+        pytest.param([_LONG, f"{_LONG}Anything else?"], f"{_LONG}Anything else?", id="long"),
+        pytest.param([_LONG[:20], _LONG[20:], _LONG], _LONG, id="all-of-it-at-the-end"),
+        pytest.param([_LONG[:20], _LONG[20:], f"{_LONG}So.", " Yes."], f"{_LONG}So. Yes.", id="more-behind-it"),
+        pytest.param(["No. ", "No. Never."], "No. No. Never.", id="the-model-repeats-itself"),
+        pytest.param(["No. ", "No. Never. ", "Ever."], "No. No. Never. Ever.", id="and-goes-on"),
+        pytest.param(["ha", "ha", "haha"], "hahahaha", id="laughter"),
+        pytest.param(["1", "10", " degrees"], "110 degrees", id="digits"),
+        pytest.param(["1", "10", "100 degrees"], "100 degrees", id="digits-of-snapshots"),
+        pytest.param(
+            ["<think>a</think>Hi", "<think>a</think>Hi you", "<think>a</think>Hi you."], "Hi you.", id="marks"
+        ),
+    ],
+)
+def test_text_that_comes_again(pieces: list[str], text: str) -> None:
+    """Text that a server sends again is new once; what a model repeats itself is kept."""
+    assert _outcome(*map(_delta, pieces), _delta(finish="stop")).response.content == text
+
+
+@pytest.mark.parametrize(
+    ("deltas", "message", "content"),
+    [
+        pytest.param([{"content": "Hi "}, {"content": "there"}], {"content": "Hi there"}, "Hi there", id="the-same"),
+        pytest.param([{"content": "Hi "}], {"content": "Hi there"}, "Hi there", id="more"),
+        pytest.param([{"content": "Hi there"}], {"content": "Hello"}, "Hi there", id="another-text"),
+        pytest.param([{"role": "assistant"}], {"content": "Hi"}, "Hi", id="no-text-before"),
+        pytest.param([{"refusal": "No"}], {"refusal": "No."}, "No.", id="refusal"),
+    ],
+)
+def test_whole_message_behind_deltas(deltas: list[dict[str, Any]], message: dict[str, Any], content: str) -> None:
+    """A message behind deltas repeats them, and brings only what they have not."""
+    message = {"role": "assistant", **message, "reasoning": "hm", "tool_calls": [_tool_call("{}", "get_time")]}
+    last = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    calls: list[dict[str, Any]] = [{"reasoning": "hm"}, {"tool_calls": [_tool_call("{}", "get_time")]}]
+
+    for before in (deltas, [*deltas, *calls], [*calls, *deltas]):
+        response = _outcome(*map(_choice, before), last).response
+
+        assert (response.content, _calls(response), response.reasoning) == (content, [("get_time", {})], "hm")
+
+
+def test_messages_in_the_place_of_deltas() -> None:
+    """A stream of messages, without any delta, is read like deltas."""
+    messages = [{"choices": [{"message": {"content": text}}]} for text in ("Hi ", "there", ".")]
+
+    assert _outcome(*messages, _delta(finish="stop")).response.content == "Hi there."
+
+
+def test_halves_of_characters() -> None:
+    """Halves of characters are joined or replaced in everything that goes back to a server."""
+    half, other = "\ud83d", "\ude00"
+    details = [{"type": "t", "index": 0, "text": f"a{half}"}, {"type": "t", "index": 0, "text": f"{other}b{half}"}]
+    first = _tool_call("", f"f{half}", extra_content={f"k{half}": [half]}) | {"id": f"i{half}"}
+    second = _tool_call(f'{{"x{half}": "{half}', other) | {"id": f"i{half}"}
+    third = {"index": 0, "function": {"arguments": f'{other}"}}'}}
+
+    response = _outcome(
+        {"id": f"r{half}", "model": f"m{half}", "choices": []},
+        _delta(tool_calls=[first], reasoning_details=details[:1]),
+        _delta(tool_calls=[second], reasoning_details=details[1:]),
+        _delta(tool_calls=[third]),
+        _delta(finish="tool_calls"),
+        _delta(refusal=half),
+    ).response
+
+    (tool_call,) = response.tool_calls
+    assert json.dumps([asdict(tool_call), asdict(response)], ensure_ascii=False).encode()
+    assert tool_call.name == "f\N{GRINNING FACE}"
+    assert tool_call.arguments == {"x\N{REPLACEMENT CHARACTER}": "\N{GRINNING FACE}"}
+    assert tool_call.provider_fields["message"]["reasoning_details"][0]["text"] == (
+        "a\N{GRINNING FACE}b\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def test_names_that_are_no_text() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.response.chunks import CallFragment, parse_chunk, text_of
+from adapters.response.chunks import CallFragment, logprobs_of, parse_chunk, text_of
 from adapters.types import TokenUsage
 
 
@@ -29,7 +29,13 @@ def delta(**fields: Any) -> dict[str, Any]:
         pytest.param(delta(content="Hi"), "Hi", id="delta"),
         pytest.param(choice(message={"content": "Hi"}), "Hi", id="message"),
         pytest.param(choice(text="Hi"), "Hi", id="legacy completion"),
-        pytest.param(choice(delta={}, message={"content": "Hi"}), "", id="an empty delta beside the whole message"),
+        pytest.param(choice(delta={}, message={"content": "Hi"}), "Hi", id="an empty delta beside a message"),
+        pytest.param(choice(delta={"x": 1}, message={"content": "Hi"}), "", id="a delta beside the whole message"),
+        pytest.param(delta(content=None, audio={"transcript": "Hi"}), "Hi", id="transcript of a delta"),
+        pytest.param(choice(message={"audio": {"id": "a", "transcript": "Hi", "data": ""}}), "Hi", id="transcript"),
+        pytest.param(delta(content="Hi", audio={"transcript": "Ho"}), "Hi", id="a transcript beside text"),
+        pytest.param(delta(audio={"data": "UklG"}), "", id="sound without a transcript"),
+        pytest.param(delta(audio="UklG"), "", id="sound that is no object"),
         pytest.param(choice(delta=None, message={"content": "Hi"}), "Hi", id="a null delta beside a message"),
         pytest.param(choice(delta="Hi"), "", id="a delta that is no object"),
         pytest.param({"choices": {"delta": {"content": "Hi"}}}, "Hi", id="choices that are an object"),
@@ -133,9 +139,13 @@ def test_reasoning(message: dict[str, Any], reasoning: str) -> None:
             id="blank id and name",
         ),
         pytest.param(
-            {"tool_calls": [{"id": 7, "index": "0", "function": {"name": ["f"], "arguments": {"a": 1}}}]},
+            {"tool_calls": [{"id": 7, "index": [0], "function": {"name": ["f"], "arguments": {"a": 1}}}]},
             [CallFragment(None, None, None, {"a": 1}, {})],
             id="other types",
+        ),
+        pytest.param({"tool_calls": [{"index": "12"}]}, [CallFragment(12, None, None, None, {})], id="index as text"),
+        pytest.param(
+            {"tool_calls": [{"index": "-1"}]}, [CallFragment(None, None, None, None, {})], id="negative index"
         ),
         pytest.param(
             {"function_call": {"name": "f", "arguments": "{}"}}, [CallFragment(None, None, "f", "{}", {})], id="legacy"
@@ -243,7 +253,7 @@ def test_details_of_the_usage(usage: dict[str, Any], beside: dict[str, Any], exp
 )
 def test_logprobs(logprobs: Any, expected: list[Any]) -> None:
     """OpenAI's entries are kept as they are; other shapes are left out."""
-    assert list(parse_chunk(choice(logprobs=logprobs)).logprobs) == expected
+    assert logprobs_of(parse_chunk(choice(logprobs=logprobs)).logprobs) == expected
 
 
 def test_the_rest_of_a_chunk() -> None:

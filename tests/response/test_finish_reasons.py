@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.response.finish_reasons import CALLING, GOOD, ending_of
+from adapters.response.finish_reasons import ending_of
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,8 @@ from adapters.response.finish_reasons import CALLING, GOOD, ending_of
     [
         pytest.param("stop", "good", id="OpenAI"),
         pytest.param("STOP", "good", id="upper-case"),
-        pytest.param("tool-calls", "good", id="hyphen"),
+        pytest.param("tool-calls", "called", id="hyphen"),
+        pytest.param("TOOL_CALL", "called", id="Cohere"),
         pytest.param("FINISH_REASON_STOP", "good", id="name-of-an-enumeration"),
         pytest.param("FinishReason.MAX_TOKENS", "cut", id="member-of-an-enumeration"),
         pytest.param("length", "cut", id="length"),
@@ -30,9 +31,3 @@ from adapters.response.finish_reasons import CALLING, GOOD, ending_of
 def test_ending(finish_reason: str, ending: str) -> None:
     """Words are known in each spelling; of several, the worst counts."""
     assert ending_of(finish_reason) == ending
-
-
-def test_every_word_has_one_meaning() -> None:
-    """No word is in two of the lists, and words that announce a call are good."""
-    assert all(ending_of(word) == "good" for word in GOOD)
-    assert CALLING < GOOD

@@ -67,18 +67,56 @@ def test_value_that_takes_the_place_of_text() -> None:
 def test_field_that_comes_back() -> None:
     """Reasoning comes back under the name of its field, as it came; what stood between marks does not."""
     reasoning = Reasoning()
-    reasoning.add(" so", "reasoning_content")
+    reasoning.add_piece(" so", "reasoning_content")
     reasoning.add("hm")
-    reasoning.add(" it is\n", "reasoning_content")
+    reasoning.add_piece(" it is\n", "reasoning_content")
 
     assert reasoning.text == " sohm it is\n"
     assert reasoning.echo == {"reasoning_content": " so it is\n"}
 
 
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        pytest.param(["I see", "I see a light", "I see a light."], "I see a light.", id="cumulative"),
+        pytest.param(["Hm", "Hm, no"], "HmHm, no", id="held-back-at-the-end"),
+    ],
+)
+def test_reasoning_that_comes_again(pieces: list[str], text: str) -> None:
+    """Reasoning that a server repeats in each piece is kept once."""
+    reasoning = Reasoning()
+    for piece in pieces:
+        reasoning.add_piece(piece, "reasoning")
+    reasoning.finish()
+
+    assert (reasoning.text, reasoning.echo) == (text, {"reasoning": text})
+
+
+def test_halves_of_characters() -> None:
+    """The halves of a character that two pieces bring are joined; one that stays alone is replaced."""
+    reasoning = Reasoning()
+    for piece in ("a\ud83d", "\ude00", "b\ud83d"):
+        reasoning.add_piece(piece)
+
+    assert reasoning.text == "a\N{GRINNING FACE}b\N{REPLACEMENT CHARACTER}"
+
+
+def test_details_that_are_no_text() -> None:
+    """Values that are no text count as the JSON in which they came."""
+    reasoning = Reasoning(1_000)
+
+    for _ in range(3):
+        reasoning.add_details([{"type": "t", "index": 0, "text": "a", "tokens": list(range(100))}])
+    assert reasoning.echo
+
+    reasoning.add_details([{"type": "t", "tokens": list(range(100, 300))}])
+    assert reasoning.echo == {}
+
+
 def test_details_come_back_instead_of_a_field() -> None:
     """Details hold all that a field says, and more."""
     reasoning = Reasoning()
-    reasoning.add("so", "reasoning")
+    reasoning.add_piece("so", "reasoning")
     reasoning.add_details([{"text": "so"}])
 
     assert reasoning.echo == {"reasoning_details": [{"text": "so"}]}
@@ -90,12 +128,12 @@ def test_reasoning_without_end(caplog: pytest.LogCaptureFixture) -> None:
 
     with caplog.at_level(logging.INFO):
         for text in ("123456", "7890abc", "def"):
-            reasoning.add(text, "reasoning")
+            reasoning.add_piece(text, "reasoning")
 
     assert reasoning.text == "1234567890"
     assert reasoning.echo == {}
     assert [record.message for record in caplog.records] == [
-        "A model thought more than 10 characters: the rest is not kept."
+        "A model produced more than 10 characters of reasoning. The rest is dropped."
     ]
 
 

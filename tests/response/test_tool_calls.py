@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import re
 import time
 from typing import Any
@@ -405,6 +406,19 @@ def test_extras() -> None:
     assembler.feed([_part(0, "a", "f", extra_content={"x": 1}), _part(0, other=2)])
 
     assert assembler.finish(cut=False)[0].extras == {"extra_content": {"x": 1}, "other": 2}
+
+
+def test_extras_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    """Fields of the provider's own that are too large are dropped as a whole, and the call is not."""
+    assembler = CallAssembler()
+
+    with caplog.at_level(logging.INFO):
+        for number in range(100):
+            assembler.feed([_part(0, "a", "f", **{f"x{number}": ["word"] * 1_000})])
+
+    (finished,) = assembler.finish(cut=False)
+    assert (finished.tool_call.name, finished.extras) == ("f", {})
+    assert len(caplog.records) == 1
 
 
 def test_has_calls() -> None:

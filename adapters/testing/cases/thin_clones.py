@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from adapters.testing.answers import STOP, Answer, answer, chunk, completion, event, raw_stream, reply, said, stream
-from adapters.testing.case import ALL, CHAT, STREAMS, Failure, Success, WireCase
-from adapters.testing.cases.common import HI
+from adapters.testing.answers import (
+    STOP,
+    Answer,
+    answer,
+    call,
+    called,
+    chunk,
+    completion,
+    event,
+    raw_stream,
+    reply,
+    said,
+    stream,
+)
+from adapters.testing.case import ALL, CHAT, STREAM_EVENTS, STREAMS, Failure, Success, WireCase
+from adapters.testing.cases.common import HI, OSLO, WEATHER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from adapters.testing.answers import JsonObject
 
 _KINDS = ("openai_compatible", "openrouter")
 
@@ -22,6 +37,14 @@ def _thin(choice: dict[str, Any] | None = None, **envelope: object) -> Answer:
     events = [{**envelope, "choices": [{**choice, "delta": delta}]} for delta in deltas]
     end = {**envelope, "choices": [{**choice, "delta": {}, "finish_reason": "stop"}]}
     return Answer(reply(plain), raw_stream(*map(event, [*events, end]), b"data: [DONE]\n\n"))
+
+
+_LONG = "The light in the kitchen is on now, and the one in the hall is not."
+
+
+def _message(message: Mapping[str, object], **choice: object) -> JsonObject:
+    """Build a last chunk that holds the whole message."""
+    return {**STOP, "choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}]}
 
 
 CASES: Final = (
@@ -160,6 +183,72 @@ CASES: Final = (
         "white space before the first word is not spoken, white space after the last is kept",
         [answer("\n\n", "  ", "Hi there", "\n")],
         Success(text="Hi there\n"),
+    ),
+    WireCase(
+        "openai-audio-transcript",
+        "a model that speaks: the text stands in audio.transcript, content is null",
+        [
+            Answer(
+                reply(completion({"content": None, "audio": {"id": "a", "data": "", "transcript": "Hi there"}})),
+                stream(*[chunk({"audio": {"transcript": text}}) for text in ("Hi", " there")], STOP),
+            )
+        ],
+        HI,
+    ),
+    WireCase(
+        "clone-whole-message-last",
+        "the last chunk holds the whole message, and no delta: it says nothing new",
+        [stream(said("Hi"), said(" there"), _message({"content": "Hi there"}))],
+        HI,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-whole-message-beside-empty-delta",
+        "the same beside an empty delta",
+        [stream(said("Hi"), said(" there"), _message({"content": "Hi there"}, delta={}))],
+        HI,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-whole-message-alone",
+        "deltas without text, and then the whole message",
+        [stream(chunk({"content": ""}), _message({"content": "Hi there"}, delta={}))],
+        HI,
+        ways=STREAMS,
+    ),
+    WireCase(
+        "clone-whole-message-with-call",
+        "the whole message repeats the call of the deltas, without an id",
+        [
+            stream(
+                called({"index": 0, **call("get_weather", OSLO)}),
+                _message({"tool_calls": [{"function": {"name": "get_weather", "arguments": OSLO}}]}),
+            )
+        ],
+        Success(calls=(WEATHER,)),
+        ways=STREAM_EVENTS,
+        tools=True,
+    ),
+    WireCase(
+        "dashscope-cumulative",
+        "each delta is all of the text so far",
+        [stream(*map(said, ("Hi", "Hi there", "Hi there, how", "Hi there, how are you?")), STOP)],
+        Success(text="Hi there, how are you?"),
+        ways=STREAMS,
+    ),
+    WireCase(
+        "gemini-relay-repeats-all",
+        "the last delta repeats the whole answer",
+        [stream(said(_LONG[:30]), said(_LONG[30:]), chunk({"content": _LONG}, "stop"))],
+        Success(text=_LONG),
+        ways=STREAMS,
+    ),
+    WireCase(
+        "model-says-it-twice",
+        "a short delta that repeats all of the text is the model's own",
+        [stream(said("No. "), said("No. "), said("No. No. Never."), STOP)],
+        Success(text="No. No. No. No. Never."),
+        ways=STREAMS,
     ),
     *[
         WireCase(

@@ -1,0 +1,31 @@
+"""Text that can be encoded: halves of UTF-16 surrogate pairs are joined or replaced.
+
+A server or an agent that cuts UTF-16 between two halves sends two escapes that are no characters. JSON accepts them and
+UTF-8 does not, so a message that holds one could never be sent again.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from adapters.types import Json
+
+
+def encodable(text: str) -> str:
+    """Join the halves that follow each other and replace the others; return any other text as it is."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def encodable_json(value: Json) -> Json:
+    """Do the same for all keys and texts of a JSON value."""
+    written = json.dumps(value, ensure_ascii=False)
+    encoded = encodable(written)
+    return value if encoded is written else json.loads(encoded)
