@@ -141,14 +141,14 @@ async def test_a_failed_try(server: ScriptedServer, step: Step, kind: type[APIEr
     assert all(isinstance(each, TextDelta) for each in events)
 
 
-async def test_words_held_back_are_told_before_the_error(server: ScriptedServer) -> None:
-    """What might have become a mark is text after all when nothing follows; it is not lost with the connection."""
-    held = http_chunk(event(said("<tool")))
+async def test_held_back_text_comes_before_the_error(server: ScriptedServer) -> None:
+    """Text that was held back is not lost with the connection."""
+    held = http_chunk(event(said('{"name":')))
 
     events, error = await tried(server, (SSE_HEAD, HI, 0.05, held, 0.05, "rst"))
 
     assert isinstance(error, APIConnectionError)
-    assert "".join(each.text for each in events if isinstance(each, TextDelta)) == "Hi <tool"
+    assert "".join(each.text for each in events if isinstance(each, TextDelta)) == 'Hi {"name":'
 
 
 async def test_words_held_back_alone_are_not_worth_the_next_try(server: ScriptedServer) -> None:
