@@ -427,3 +427,25 @@ async def test_embedded_server_answers() -> None:
         response = await provider.chat(_HELLO)
 
     assert response.content
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "stripped"),
+    [
+        pytest.param("ollama", "hf.co/user/FunctionGemma-270m", True, id="FunctionGemma"),
+        pytest.param("ollama", "gemma3:4b", False, id="another model"),
+        pytest.param("openai_compatible", "functiongemma", False, id="another server"),
+    ],
+)
+async def test_tools_of_functiongemma(server: ScriptedServer, kind: KindName, model: str, *, stripped: bool) -> None:
+    """FunctionGemma on Ollama gets tools without descriptions, as in CAAL; the caller's own stay."""
+    function = {"name": "f", "description": "What it does.", "parameters": {"type": "object", "properties": {}}}
+    tools: list[dict[str, Any]] = [{"type": "function", "function": function}, {"type": "web_search"}]
+    base_url = server.add("case", answer("Hi"))
+
+    async with create_provider(kind, model=model, base_url=base_url) as provider:
+        await provider.chat(_HELLO, tools)
+
+    sent = {**function, "description": "" if stripped else "What it does."}
+    assert server.seen["case"].bodies[0]["tools"] == [{"type": "function", "function": sent}, {"type": "web_search"}]
+    assert function["description"] == "What it does."

@@ -170,6 +170,20 @@ class LiteLLMProvider(LLMProvider):
             **hooks,
         )
 
+    def prepare_tools(self, tools: list[ToolSpec]) -> list[ToolSpec]:
+        """Return the tools without descriptions for FunctionGemma on Ollama, unchanged for all other models.
+
+        Ollama's template writes the descriptions into the prompt, and a model of 270M parameters does better without.
+        """
+        if self._config.kind != "ollama" or "functiongemma" not in self.model.lower():
+            return tools
+        return [
+            {**tool, "function": {**tool["function"], "description": ""}}
+            if isinstance(tool.get("function"), dict)
+            else tool
+            for tool in tools
+        ]
+
     def _remember(self, params: RequestParams, response: LLMResponse) -> None:
         """Keep what ``last_response`` and the next request need."""
         self._last_usage, self._last_response = response.usage, response

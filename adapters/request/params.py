@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.config.values import WRITTEN_BY_US, read_extra_headers
 from adapters.errors import ConfigError
-from adapters.request.response_format import response_format_of
+from adapters.request.response_format import parse_response_format
 from adapters.transport.endpoint import RedactedDict
 from adapters.types import CallOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from adapters.request.response_format import ResponseFormat
+    from adapters.request.response_format import ResponseSchema
     from adapters.types import Json, Message, ToolSpec
 
 _logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class RequestParams:
     max_retries: int | None = None
     first_token_s: float | None = None
     allow_empty: bool = False
-    response_format: ResponseFormat | None = field(default=None, repr=False)
+    response_format: ResponseSchema | None = field(default=None, repr=False)
     metadata: dict[str, Json] = field(default_factory=dict, repr=False)
 
     @property
@@ -139,7 +139,7 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
     Args:
         arguments: What the caller passed. Among the options, ``timeout``, ``max_retries``, ``extra_headers`` and
             ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout`` and ``allow_empty`` are this
-            library's own, ``response_format`` may be a pydantic class, ``metadata`` is for LiteLLM's callbacks; all others become
+            library's own, ``response_format`` may be a type, ``metadata`` is for LiteLLM's callbacks; all others become
             fields of the body.
         stream: Whether the response is streamed.
         wants_text: Whether the method forbids tool calls.
@@ -170,7 +170,7 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
     extra_body = _extra_body(own.pop("extra_body", None))
     wanted = own.pop("response_format", None)
     if wanted is not None:
-        schema = response_format_of(wanted)
+        schema = parse_response_format(wanted)
         parsed["response_format"], own["response_format"] = schema, schema.body
     fields = RedactedDict(own | extra_body)
     for name in fields:

@@ -1,17 +1,19 @@
-"""The form that an answer is asked for in: a class of pydantic or a JSON schema out, a checked value back."""
+"""The required form of a response: from a type or a JSON schema to the field of the request, and back to a value."""
 
 from __future__ import annotations
 
 import functools
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+import types
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from adapters.errors import ConfigError
+from adapters.request.schemas import without_lookaround
 
 if TYPE_CHECKING:
     from adapters.types import Json
@@ -19,49 +21,55 @@ if TYPE_CHECKING:
 _JSON_TYPES = ("json_schema", "json_object")
 _FENCED = re.compile(r"\A\s*```(?:json)?[ \t]*\r?\n(.*?)\s*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _NO_NAME_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
-_LONGEST_NAME_CHARS = 64  # OpenAI's limit, as for the characters
+_MAX_NAME_CHARS = 64  # OpenAI's limit, as for the characters
 _MAPS_OF_SCHEMAS = ("properties", "$defs")
 _LISTS_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties")
 _NOT_STRICT = ("default", "discriminator")
-_MOST_COMPLAINTS = 5
+_WITHOUT_SCHEMA = (dict, list, tuple, set, object, type(None))
+_MAX_COMPLAINTS = 5
+_VALUE: Final = "value"
 _EXAMPLE: Final = '{"type": "json_schema", "json_schema": {"name": "answer", "schema": …}}'
 
 
 class SchemaMismatchError(ValueError):
-    """An answer is not in the form that was asked for; the text says where, and repeats nothing of the answer."""
+    """A response does not match the required form; the text says where, and repeats nothing of the response."""
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseFormat:
-    """The form of one answer.
+class ResponseSchema:
+    """The required form of one response.
 
     Attributes:
         body: The field ``response_format`` of the request, in OpenAI format.
-        model: The class that the answer is read into, or None for plain JSON.
+        adapter: Validates the response, or None for JSON without a type.
+        is_wrapped: Whether the value is inside ``{"value": …}``, because its own schema is not that of an object.
     """
 
     body: dict[str, Json]
-    model: type[BaseModel] | None = None
+    adapter: TypeAdapter[Any] | None = field(default=None, compare=False, repr=False)
+    is_wrapped: bool = False
 
-    def read(self, content: str) -> Any:  # noqa: ANN401 - an instance of the caller's class, or JSON
-        """Read an answer. A Markdown fence around it is forgiven: models that were not held to a grammar write one.
+    def read(self, content: str) -> Any:  # noqa: ANN401 - a value of the caller's type, or JSON
+        """Read a response. A Markdown fence around it is accepted: models without a grammar write one.
 
         Args:
-            content: The whole text of the answer.
+            content: The whole text of the response.
 
         Returns:
-            An instance of ``model``, or the decoded JSON. It is not checked against a schema beyond the type of its
-            root; None if no JSON was asked for.
+            A value of the type, or the decoded JSON. JSON is not checked against a schema beyond the type of its root;
+            None if no JSON is required.
 
         Raises:
-            Misshapen: If it is none.
+            SchemaMismatchError: If the response does not match.
         """
         if self.body.get("type") not in _JSON_TYPES:
             return None
         fenced = _FENCED.match(content)
         text = fenced.group(1) if fenced else content
-        return _decoded(text, root=self._root) if self.model is None else _validated(text, self.model)
+        if self.adapter is None:
+            return _decoded(text, root=self._root)
+        return _validated(_unwrapped(text) if self.is_wrapped else text, self.adapter)
 
     @property
     def _root(self) -> Json:
@@ -70,40 +78,67 @@ class ResponseFormat:
         return schema.get("type", "object") if isinstance(schema, dict) else "object"
 
 
-def response_format_of(value: Json) -> ResponseFormat:
+def parse_response_format(value: Json) -> ResponseSchema:
     """Read the option ``response_format``.
 
     Args:
-        value: A class of pydantic, or the field in OpenAI format.
+        value: A type (a pydantic model, a dataclass, a ``TypedDict``, ``list[X]``, a union, a ``Literal`` …), or the
+            field in OpenAI format.
 
     Raises:
-        ConfigError: If it is neither, or if no JSON schema can be made of the class.
+        ConfigError: If it is neither, or if the type has no JSON schema.
     """
-    if isinstance(value, type) and issubclass(value, BaseModel):
-        return ResponseFormat(_body_of(value), value)
     if isinstance(value, dict):
-        return ResponseFormat(value)
+        return ResponseSchema(value)
+    if _is_type(value) and value not in _WITHOUT_SCHEMA:
+        try:
+            hash(value)
+        except TypeError:  # metadata inside ``Annotated``
+            return _schema_of.__wrapped__(value)
+        return _schema_of(value)
     found = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-    raise ConfigError(f"response_format is {found}. It must be a class of pydantic, or an object such as {_EXAMPLE}.")
+    raise ConfigError(
+        f"response_format is {found}. It must be a type with a schema, such as a pydantic model, a dataclass or"
+        f" list[X], or an object such as {_EXAMPLE}."
+    )
+
+
+def _is_type(value: object) -> bool:
+    """Whether a value is a type, a parametrized type, a union or a ``Literal``."""
+    return isinstance(value, type | types.UnionType) or get_origin(value) is not None
 
 
 @functools.lru_cache(maxsize=64)
-def _body_of(model: type[BaseModel]) -> dict[str, Json]:
-    """OpenAI's strict form of a class. To make it takes as long as all the rest of a request, so it is kept."""
+def _schema_of(kind: Any) -> ResponseSchema:  # noqa: ANN401 - any form of a type
+    """Derive the form from a type. That takes as long as the rest of a request, so it is cached."""
+    name = getattr(kind, "__name__", "response")
     try:
-        schema, why = _strict(model.model_json_schema()), ""
+        adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        schema, reason = without_lookaround(adapter.json_schema()), ""
     except PydanticUserError as error:
-        schema, why = {}, error.message
-    if why:
-        raise ConfigError(f"No JSON schema can be made of {model.__name__} for response_format: {why}")
-    name = _NO_NAME_CHARACTER.sub("_", model.__name__)[:_LONGEST_NAME_CHARS]
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
+        schema, reason = {}, error.message.partition("\n")[0]
+    if reason:
+        raise ConfigError(f"No JSON schema can be made of {name} for response_format: {reason}")
+    schema, is_wrapped = _object_schema(schema)
+    named = {"name": _NO_NAME_CHARACTER.sub("_", name)[:_MAX_NAME_CHARS], "schema": _strict(schema), "strict": True}
+    return ResponseSchema({"type": "json_schema", "json_schema": named}, adapter, is_wrapped=is_wrapped)
+
+
+def _object_schema(schema: dict[str, Json]) -> tuple[dict[str, Json], bool]:
+    """Return a schema whose root is an object, as OpenAI requires, and whether the given one had to be wrapped."""
+    definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+    if "$ref" in schema:  # a type that contains itself
+        schema = {**definitions["$defs"][schema["$ref"].rpartition("/")[2]], **definitions}
+    if schema.get("type") == "object":
+        return schema, False
+    inner = {name: value for name, value in schema.items() if name != "$defs"}
+    return {"type": "object", "properties": {_VALUE: inner}, **definitions}, True
 
 
 def _strict(schema: dict[str, Json]) -> dict[str, Json]:
-    """A schema as OpenAI's strict mode takes it: objects are closed, all they may hold is required, no defaults.
+    """Return a schema for OpenAI's strict mode: closed objects, all properties required, no defaults.
 
-    ``oneOf`` becomes ``anyOf``, and a reference that has company stands in an ``anyOf`` of its own.
+    ``oneOf`` becomes ``anyOf``, and a reference with other keys beside it is put into an ``anyOf``.
     """
     strict = {name: _strict_part(name, value) for name, value in schema.items() if name not in _NOT_STRICT}
     if "oneOf" in strict:
@@ -119,19 +154,28 @@ def _strict(schema: dict[str, Json]) -> dict[str, Json]:
 
 def _strict_part(name: str, value: Json) -> Json:
     if name in _MAPS_OF_SCHEMAS:
-        return {key: _strict(each) for key, each in value.items()}
+        return {key: _strict(part) for key, part in value.items()}
     if name in _LISTS_OF_SCHEMAS:
-        return [_strict(each) for each in value]
+        return [_strict(part) for part in value]
     return _strict(value) if name in _SCHEMAS and isinstance(value, dict) else value
 
 
-def _validated(text: str, model: type[BaseModel]) -> BaseModel:
+def _unwrapped(text: str) -> str:
+    """Return the JSON inside ``{"value": …}``; a server that ignores the schema may send the bare value."""
     try:
-        return model.model_validate_json(text)
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(value[_VALUE]) if isinstance(value, dict) and value.keys() == {_VALUE} else text
+
+
+def _validated(text: str, adapter: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - a value of the caller's type
+    try:
+        return adapter.validate_json(text)
     except ValidationError as error:
-        complaints = error.errors(include_input=False, include_context=False, include_url=False)[:_MOST_COMPLAINTS]
-    said = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the answer'}: {each['msg']}" for each in complaints)
-    raise SchemaMismatchError(said)
+        complaints = error.errors(include_input=False, include_context=False, include_url=False)[:_MAX_COMPLAINTS]
+    reasons = (f"{'.'.join(map(str, found['loc'])) or 'the answer'}: {found['msg']}" for found in complaints)
+    raise SchemaMismatchError("; ".join(reasons))
 
 
 def _decoded(text: str, *, root: Json) -> Json:

@@ -62,7 +62,7 @@ def test_question_with_a_form() -> None:
     question = _asked(response_format=_Answer)
 
     assert question.response_format is not None
-    assert question.response_format.model is _Answer
+    assert question.response_format.read('{"city": "Oslo"}') == _Answer(city="Oslo")
     assert question.options == {"response_format": question.response_format.body}
     assert _asked(response_format=None).response_format is None
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
+from typing_extensions import TypedDict
 
 from adapters.errors import BadRequestError, ConfigError, IncompleteResponseError
 from adapters.factory import create_provider
-from adapters.request.response_format import ResponseFormat, SchemaMismatchError, response_format_of
+from adapters.request.response_format import ResponseSchema, SchemaMismatchError, parse_response_format
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import answer, call, reply
 from adapters.types import TextDelta
@@ -73,7 +77,7 @@ _OBJECT = {"type": "json_object"}
 
 def test_class_becomes_a_strict_schema() -> None:
     """Objects are closed, all is required, nothing has a default, and references stand alone."""
-    body = response_format_of(Weather).body
+    body = parse_response_format(Weather).body
 
     assert body["type"] == "json_schema"
     assert (body["json_schema"]["name"], body["json_schema"]["strict"]) == ("Weather", True)
@@ -86,35 +90,121 @@ def test_class_becomes_a_strict_schema() -> None:
     assert (pets, nothing) == ({"anyOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]}, {"type": "null"})
     assert schema["$defs"]["Place"]["additionalProperties"] is False
     assert not {'"default"', '"oneOf"', '"discriminator"'} & set(json.dumps(schema).replace(":", " ").split())
-    assert response_format_of(Weather).body is body
+    assert parse_response_format(Weather).body is body
 
 
 def test_name_that_a_server_takes() -> None:
     """A generic class has brackets in its name, which OpenAI refuses."""
-    assert response_format_of(Box[int]).body["json_schema"]["name"] == "Box_int_"
+    assert parse_response_format(Box[int]).body["json_schema"]["name"] == "Box_int_"
 
 
 def test_format_in_openai_form_stays_as_it_is() -> None:
     """A server's own dialect is not touched."""
-    assert response_format_of(_LIST) == ResponseFormat(_LIST)
+    assert parse_response_format(_LIST) == ResponseSchema(_LIST)
 
 
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        pytest.param(dict, "response_format is the class dict. It must be a class of pydantic", id="class"),
-        pytest.param(Place(name="x"), "response_format is a Place. It must be a class of pydantic", id="object"),
+        pytest.param(dict, "response_format is the class dict. It must be a type with a schema", id="class"),
+        pytest.param(Place(name="x"), "response_format is a Place. It must be a type with a schema", id="object"),
         pytest.param("json", "response_format is a str. It must be", id="text"),
         pytest.param(Odd, "No JSON schema can be made of Odd for response_format: ", id="no-schema"),
+        pytest.param(asyncio.Event, "No JSON schema can be made of Event for response_format: ", id="other-class"),
+        pytest.param(list[asyncio.Event], "No JSON schema can be made of list for response_format: ", id="other-item"),
     ],
 )
 def test_value_that_is_no_form(value: Any, hint: str) -> None:
     """What cannot be asked for is told before anything is sent."""
     with pytest.raises(ConfigError) as caught:
-        response_format_of(value)
+        parse_response_format(value)
 
     assert str(caught.value).startswith(hint)
     assert caught.value.__context__ is None
+
+
+@dataclass
+class Trip:
+    """A dataclass."""
+
+    place: Place
+    days: int = 1
+
+
+class Forecast(TypedDict):
+    """A typed dict."""
+
+    day: date
+    price: Decimal
+
+
+class Node(BaseModel):
+    """A model that contains itself."""
+
+    name: str
+    children: list[Node] = []
+
+
+class Numbers(RootModel[list[int]]):
+    """A model whose JSON is a list."""
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "value"),
+    [
+        pytest.param(Trip, '{"place": {"name": "Oslo"}, "days": 2}', Trip(Place(name="Oslo"), 2), id="dataclass"),
+        pytest.param(
+            Forecast,
+            '{"day": "2026-12-24", "price": 1.5}',
+            {"day": date(2026, 12, 24), "price": Decimal("1.5")},
+            id="TypedDict",
+        ),
+        pytest.param(Node, '{"name": "a", "children": []}', Node(name="a"), id="contains itself"),
+        pytest.param(dict[str, int], '{"a": 1}', {"a": 1}, id="dict"),
+    ],
+)
+def test_types_whose_json_is_an_object(form: Any, content: str, value: Any) -> None:
+    """Their schema is that of the response."""
+    schema = parse_response_format(form)
+
+    root = schema.body["json_schema"]["schema"]
+    assert root["type"] == "object"
+    assert "value" not in root.get("properties", {})
+    assert "(?" not in json.dumps(root)
+    assert schema.read(content) == value
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "value"),
+    [
+        pytest.param(list[Place], '[{"name": "Oslo"}]', [Place(name="Oslo")], id="list"),
+        pytest.param(Cat | Dog, '{"kind": "dog"}', Dog(kind="dog"), id="union"),
+        pytest.param(Trip | None, "null", None, id="or None"),
+        pytest.param(Literal["yes", "no"], '"no"', "no", id="Literal"),
+        pytest.param(Numbers, "[1, 2]", Numbers([1, 2]), id="root model"),
+        pytest.param(int, "7", 7, id="number"),
+        pytest.param(tuple[int, str], '[1, "\\ud83d\\ude00"]', (1, "😀"), id="tuple"),
+        pytest.param(Annotated[list[int], {"x": []}], "[1]", [1], id="Annotated"),
+        pytest.param(list[Node], '[{"name": "a", "children": []}]', [Node(name="a")], id="contains itself"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [True, False], ids=["as asked", "bare"])
+def test_types_whose_json_is_no_object(form: Any, content: str, value: Any, *, wrapped: bool) -> None:
+    """OpenAI requires an object, so the value is inside one; a server that ignores the schema may send it bare."""
+    schema = parse_response_format(form)
+
+    root = schema.body["json_schema"]["schema"]
+    assert (root["type"], list(root["properties"]), root["required"]) == ("object", ["value"], ["value"])
+    assert root["additionalProperties"] is False
+    assert "$defs" not in root["properties"]["value"]
+    assert schema.read(f'{{"value": {content}}}' if wrapped else content) == value
+
+
+@pytest.mark.parametrize("content", ["Oslo.", '{"value": "maybe"}', '{"value": "yes", "why": ""}', "[" * 100_000])
+def test_value_of_another_type(content: str) -> None:
+    """Anything else does not match."""
+    with pytest.raises(SchemaMismatchError):
+        parse_response_format(Literal["yes", "no"]).read(content)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +221,7 @@ def test_value_that_is_no_form(value: Any, hint: str) -> None:
 )
 def test_answer_in_the_form(form: Any, content: str, expected: Any) -> None:
     """An answer is read into the class, or decoded."""
-    assert response_format_of(form).read(content) == expected
+    assert parse_response_format(form).read(content) == expected
 
 
 @pytest.mark.parametrize(
@@ -147,7 +237,7 @@ def test_answer_in_the_form(form: Any, content: str, expected: Any) -> None:
 def test_answer_in_another_form(form: Any, content: str, says: str) -> None:
     """It is told what is wrong, without the words of the answer."""
     with pytest.raises(SchemaMismatchError) as caught:
-        response_format_of(form).read(content)
+        parse_response_format(form).read(content)
 
     assert str(caught.value) == says
     assert caught.value.__cause__ is None
@@ -181,7 +271,7 @@ async def test_answer_is_parsed_in_each_way(scripted_server: ScriptedServer, too
     assert response.content == text == '{"name": "Oslo"}'
     assert plain.parsed is None
     bodies = scripted_server.seen["parsed"].bodies
-    assert [body.get("response_format") for body in bodies] == [response_format_of(Place).body] * 3 + [None]
+    assert [body.get("response_format") for body in bodies] == [parse_response_format(Place).body] * 3 + [None]
 
 
 async def test_answer_in_another_form_is_asked_for_once_more(scripted_server: ScriptedServer) -> None:

@@ -1,4 +1,4 @@
-"""``adapters.tools.schemas``: patterns that servers refuse, and nulls for arguments that are left out."""
+"""``adapters.request.schemas``: patterns that servers refuse, and nulls for arguments that are left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapters.tools.schemas import without_lookaround, without_needless_nulls
+from adapters.request.schemas import without_lookaround, without_needless_nulls
 
 _SCHEMA: dict[str, Any] = {
     "type": "object",
