@@ -187,8 +187,7 @@ class LiteLLMProvider(LLMProvider):
     def _remember(self, params: RequestParams, response: LLMResponse) -> None:
         """Keep what ``last_response`` and the next request need."""
         self._last_usage, self._last_response = response.usage, response
-        if response.tool_calls:
-            self._provider_fields.remember(params.messages, response.tool_calls)
+        self._provider_fields.remember(params.messages, response.tool_calls)
 
     async def prewarm(self) -> None:
         """Load LiteLLM and open the connection; an unreachable server is only logged."""
