@@ -20,7 +20,19 @@ from hypothesis import strategies as st
 from adapters import FallbackProvider, LLMProvider, ToolCall, ToolCallDone, create_provider, run_turn
 from adapters.response.assembler import ResponseAssembler
 from adapters.response.chunks import parse_chunk
-from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, STOP, answer, call, event, http_chunk, reply, said
+from adapters.testing.answers import (
+    DONE,
+    SSE_END,
+    SSE_HEAD,
+    STOP,
+    answer,
+    call,
+    completion,
+    event,
+    http_chunk,
+    reply,
+    said,
+)
 from adapters.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -246,6 +258,23 @@ async def test_fields_survive_storage(
     await another.chat([*question("Anna"), *written(another, [copied(tool_call) for tool_call in calls])], TOOLS)
 
     assert_sent_back(scripted_server.seen["state"].bodies[-1]["messages"][1], "Anna")
+
+
+async def test_half_a_character_in_a_field(
+    open_provider: Callable[..., LLMProvider], scripted_server: ScriptedServer
+) -> None:
+    """A cut emoji in a field is replaced, for it would fail this and every later request of the conversation."""
+    made = call("get_weather", '{"city": "Oslo"}', COUNTED_ID, extra_content={"google": "\ud83d"})
+    message = {"content": None, "tool_calls": [made], "reasoning_content": "Hm \ud83d"}
+    provider = open_provider("provider", reply(completion(message, "tool_calls")), answer("12 C."))
+    anna = question("Anna")
+    anna += written(provider, await use_chat(provider, anna))
+
+    response = await provider.chat(anna, TOOLS)
+
+    sent = scripted_server.seen["state"].bodies[-1]["messages"][1]
+    assert response.content == "12 C."
+    assert (sent["reasoning_content"], sent["tool_calls"][0]["extra_content"]) == ("Hm \ufffd", {"google": "\ufffd"})
 
 
 def written_by_hand(calls: list[ToolCall], arguments: str = '{"city": "Oslo"}') -> list[Message]:
