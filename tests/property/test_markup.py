@@ -217,3 +217,46 @@ def test_answer(data: st.DataObject, parts: list[Part]) -> None:
     _check(markup_filter, text, parts)
     if all(part.text == part.words for part in parts):
         assert text == whole.lstrip()
+
+
+_CALL_MARKS = sorted(
+    {mark for opener, row in MARKS.items() if row.role == "call" for mark in (opener, *row.closers[:1])}
+)
+_BEGINNINGS = st.sampled_from(_CALL_MARKS).flatmap(
+    lambda mark: st.integers(1, len(mark) - 1).map(lambda length: mark[:length])
+)
+_MIDDLES = st.sampled_from(_CALL_MARKS).flatmap(
+    lambda mark: st.integers(0, len(mark) - 1).map(lambda start: mark[start:])
+)
+
+
+@given(
+    st.data(),
+    st.lists(
+        st.tuples(_PROSE | _QUOTED | _MENTIONS | _FENCES, st.just("") | _BEGINNINGS, st.lists(_MIDDLES, max_size=2)),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_text_around_structured_calls(
+    data: st.DataObject, rounds: list[tuple[Part, str, list[str]]], ends_with_a_call: bool
+) -> None:
+    """The rest of a mark around structured calls is dropped, and each word of the talk is emitted."""
+    markup_filter = MarkupFilter(TOOLS)
+    texts = []
+
+    def feed(text: str) -> None:
+        texts.extend(markup_filter.feed(piece) for piece in pieces_of(text, data.draw(cuts(len(text)))))
+
+    for part, beginning, middles in rounds:
+        feed(f"{part.text}\n{beginning}")
+        markup_filter.call_arrived()
+        for middle in middles:
+            feed(middle)
+            markup_filter.call_arrived()
+    if not ends_with_a_call:
+        feed("Done.")
+    texts.append(markup_filter.finish())
+
+    assert "".join(texts).split() == [*_words(part.words for part, _, _ in rounds), *["Done."][ends_with_a_call:]]
+    assert (markup_filter.calls(cut=False), markup_filter.has_unread_call(cut=False)) == ([], False)

@@ -43,10 +43,13 @@ _REASONING = {f"<{tag}>": (f"</{tag}>",) for tag in _REASONING_TAGS} | {
     "<|begin_of_thought|>": ("<|end_of_thought|>",),
     "<|inner_prefix|>": ("<|inner_suffix|>",),  # Apertus
     "<|channel>thought": ("<channel|>",),  # Gemma
-    "<|channel|>analysis<|message|>": (  # gpt-oss
+}
+_GPT_OSS_REASONING = {
+    "<|channel|>analysis<|message|>": (
         "<|end|>", "<|return|>", "<|call|>", "<|start|>assistant", "<|channel|>final<|message|>",
     ),
 }
+"""Its closers also end or begin other things, so that none of them alone ends reasoning."""
 # fmt: on
 
 _TURN_ENDS = (
@@ -74,7 +77,9 @@ _CALLS = {
     "[tool_request]": ("[end_tool_request]",),  # LM Studio
     "<|python_tag|>": ("<|eom_id|>",),  # Llama
     "<｜tool▁calls▁begin｜>": ("<｜tool▁calls▁end｜>",),  # noqa: RUF001 - as above
+    "<｜tool▁call▁begin｜>": ("<｜tool▁call▁end｜>",),  # noqa: RUF001 - as above
     "<|tool_calls_section_begin|>": ("<|tool_calls_section_end|>",),  # Kimi
+    "<|tool_call_begin|>": ("<|tool_call_end|>",),
     "<|start_action|>": ("<|end_action|>",),  # Cohere
     "<|action_start|>": ("<|action_end|>",),  # InternLM
     "<|channel|>commentary to=": ("<|call|>",),  # gpt-oss
@@ -113,20 +118,20 @@ _NOISE = (
     "<|begin_of_text|>", "<|message|>", "<|channel|>final<|message|>", "<|channel|>commentary<|message|>",
     "<|constrain|>json", "<|end_header_id|>", "<|header_end|>", "<|end_of_role|>", "<|im_sep|>", "<|im_middle|>",
     "<|start_of_turn_token|>", "<|start_response|>", "<|end_response|>", "<|begin_of_solution|>",
-    "<|end_of_solution|>", "</tool_call>", "</tool_calls>", "</function>", "</function_call>", "</function_calls>",
-    "</invoke>", "<|/tool_call|>", "[end_tool_request]",
+    "<|end_of_solution|>",
 )  # fmt: skip
 
-_STRAY_ENDS = tuple(closer for closers in _REASONING.values() for closer in closers if not closer.startswith("<|"))
+_CALL_CLOSERS = frozenset(closer for closers in _CALLS.values() for closer in closers) - {"<function>"}
+_STRAY_ENDS = tuple(closer for closers in _REASONING.values() for closer in closers)
 
 MARKS: dict[str, Marker] = {
-    **dict.fromkeys(_NOISE, Marker("noise")),
+    **dict.fromkeys((*_NOISE, *sorted(_CALL_CLOSERS)), Marker("noise")),
     **dict.fromkeys(_TURN_ENDS, Marker("turn_end")),
     **dict.fromkeys(_STRAY_ENDS, Marker("stray_end")),
     **{opener: Marker("header", closers) for opener, closers in _HEADERS.items()},
     **{opener: Marker("header", speaker=speaker) for opener, speaker in _HEADERS_WITH_ROLE.items()},
     **{opener: Marker("call", closers and (*closers, *_SPECIAL_TURN_ENDS)) for opener, closers in _CALLS.items()},
-    **{opener: Marker("reasoning", closers) for opener, closers in _REASONING.items()},
+    **{opener: Marker("reasoning", closers) for opener, closers in (_REASONING | _GPT_OSS_REASONING).items()},
 }
 """Every opening mark, in lower case."""
 
@@ -136,7 +141,7 @@ END_OF_REASONING = _STRAY_ENDS
 FIRST_CHARS = frozenset(opener[0] for opener in MARKS)
 """A text without one of these holds no mark."""
 
-_CALL_MARKS = "\n".join((*_CALLS, *(closer for closers in _CALLS.values() for closer in closers)))
+_CALL_MARKS = "\n".join((*_CALLS, *sorted(_CALL_CLOSERS)))
 
 
 def _head_pattern() -> str:
