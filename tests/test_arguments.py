@@ -244,7 +244,7 @@ def test_an_escape_waits_for_what_it_escapes() -> None:
 
 @given(ANYTHING)
 def test_anything_as_arguments(raw: Any) -> None:
-    """Reading never raises, always gives an object that JSON can say again, and a reason only with an empty one."""
+    """Reading never raises, returns an object that JSON can repeat, and a reason only with an empty one."""
     arguments, error = read_arguments(raw)
 
     assert json.loads(json.dumps(arguments, allow_nan=False).encode()) == arguments

@@ -102,7 +102,7 @@ SENTENCES_ABOUT_REASONING = st.lists(
     ),
     max_size=8,
 ).map(lambda words: "".join(f"So {word} " if word else "" for word in words))
-"""Texts that speak of the marks of reasoning, in sentences and in code, but that are none."""
+"""Texts about the marks of reasoning, in sentences and in code."""
 
 
 def cuts(length: int) -> st.SearchStrategy[list[int]]:

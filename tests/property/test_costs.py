@@ -66,7 +66,7 @@ def _assemble(text: str) -> None:
 
 
 def _answer(text: str) -> None:
-    """Read a whole answer that says, thinks and calls with the same text."""
+    """Read a whole answer whose text, reasoning and arguments are the same text."""
     answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False)
     call = {"id": "c", "function": {"name": "get_time", "arguments": text}}
     message = {"content": text, "reasoning_content": text, "tool_calls": [call]}
@@ -199,7 +199,7 @@ def test_cost_grows_with_the_count(work: Callable[[int], None]) -> None:
 
 
 def test_very_many_calls() -> None:
-    """Twenty thousand calls are refused before anybody is held up, and the sentence names the limit."""
+    """Twenty thousand calls are refused at once, and the error names the limit."""
     call = {"type": "function", "function": {"name": "get_time", "arguments": "{}"}}
     calls = [{"id": f"c{number}", **call} for number in range(20_000)]
     chunk = parse_chunk({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]})

@@ -243,7 +243,7 @@ def test_text_around_structured_calls(
 ) -> None:
     """The rest of a mark around structured calls is dropped, and each word of the talk is emitted."""
     markup_filter = MarkupFilter(TOOLS)
-    texts = []
+    texts: list[str] = []
 
     def feed(text: str) -> None:
         texts.extend(markup_filter.feed(piece) for piece in pieces_of(text, data.draw(cuts(len(text)))))

@@ -1,1 +1,1 @@
-"""What a model writes into its text that must not be spoken: markers, reasoning and tool calls."""
+"""Removes what a model writes into its text beside the answer: marks, reasoning and tool calls."""

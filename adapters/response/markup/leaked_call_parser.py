@@ -91,7 +91,7 @@ def read_leaked_calls(text: str, tools: Tools) -> list[LeakedCall]:
     dialects = [_tagged, _gemma, _named_objects, _expressions, _json_values]
     head = text[: max(text.find("{"), 0)]
     if not any(name in head for name in tools):
-        # In JSON the name stands inside the braces, in all others before: what else is inside is only content.
+        # In JSON the name is inside the braces, in all others before them: what else is inside is only content.
         dialects.insert(0, _json_values)
     return next((calls for dialect in dialects if (calls := list(dialect(text, tools)))), [])
 
@@ -233,7 +233,7 @@ def _is_value_for(schema: Json, value: Json) -> bool:
 
 
 def _tagged(text: str, tools: Tools) -> Iterator[LeakedCall]:
-    """Calls with a tag for each parameter: Qwen-Coder, MiniMax, Claude-like ones, GLM."""
+    """Read calls with a tag for each parameter: Qwen-Coder, MiniMax, Claude-like ones, GLM."""
     for match in _FUNCTION_TAG.finditer(text):
         written, body, closed = match.groups()
         if body.lstrip().startswith("{"):
@@ -252,7 +252,7 @@ def _tagged(text: str, tools: Tools) -> Iterator[LeakedCall]:
 
 
 def _pairs(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> list[tuple[str, str]] | None:
-    """The names in opening tags, each with what follows up to its closing tag; None if the last one is cut off."""
+    """Return the names in opening tags with the text up to the closing tag; None if the last one is cut off."""
     pairs, position = [], 0
     while (opened := opening.search(text, position)) is not None:
         closed = closing.search(text, opened.end())
@@ -264,7 +264,7 @@ def _pairs(text: str, opening: re.Pattern[str], closing: re.Pattern[str]) -> lis
 
 
 def _typed(parameters: list[tuple[str, str]], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Tags hold text only, so the tool's schema says what is a string and what a number, a list or a truth value."""
+    """Type the values of tags, which hold text only, by the tool's schema."""
     arguments: dict[str, Any] = {}
     for key, text in parameters:
         arguments[key] = text
@@ -287,7 +287,7 @@ def _takes_text(schema: Json) -> bool:
 
 
 def _gemma(text: str, tools: Tools) -> Iterator[LeakedCall]:
-    """``call:get_weather{city:<escape>Oslo<escape>}``."""
+    """Read ``call:get_weather{city:<escape>Oslo<escape>}``."""
     begins = _GEMMA_CALL.search(text)
     if begins is None:
         return
@@ -307,13 +307,13 @@ def _quote_key(match: re.Match[str]) -> str:
 
 
 def _named_objects(text: str, tools: Tools) -> Iterator[LeakedCall]:
-    """``get_weather{…}`` with all that stands between name and object in one dialect or another."""
+    """Read ``get_weather{…}``, with anything that a dialect has between the name and the object."""
     position = tries = 0
     values = _values(text)
     while tries < _MOST_TRIES and (match := _NAME_THEN_OBJECT.search(text, position)) is not None:
         position = match.end()
         name = clean_name(match.group(1), tools)
-        # In {"name": "get_weather", "arguments": {…}} too a name stands before an object, but as a value or a key.
+        # In {"name": "get_weather", "arguments": {…}} too a name precedes an object, but as a value or a key.
         before = text[max(match.start() - _NEAR_CHARS, 0) : match.start()].rstrip()
         if name not in tools or before.endswith(('"', "'", ",", "{", ":")):
             continue
@@ -337,7 +337,7 @@ def _json_values(text: str, tools: Tools) -> Iterator[LeakedCall]:
 
 
 def _expressions(text: str, tools: Tools) -> Iterator[LeakedCall]:
-    """``get_weather(city="Oslo")``, as models trained on Python write it."""
+    """Read ``get_weather(city="Oslo")``, as models trained on Python write it."""
     known = (match for match in _CALL_EXPRESSION.finditer(text) if match.group(1) in tools)
     values = _values(text)
     for match in itertools.islice(known, _MOST_TRIES):
@@ -348,7 +348,7 @@ def _expressions(text: str, tools: Tools) -> Iterator[LeakedCall]:
 
 
 def _python_calls(text: str, tools: Tools) -> list[LeakedCall]:
-    """Read Python code that is nothing but calls, in a list or each in a statement; empty if it is anything else."""
+    """Read Python code that is nothing but calls, in a list or in statements; empty if it is anything else."""
     try:
         expressions = read_expressions(text)
     except ValueError:

@@ -22,12 +22,12 @@ class Marker:
             mark. ``turn_end`` ends the turn. ``header`` begins a turn. ``noise`` is only removed.
         closers: Marks that end the region, or the role in a header. A region without closers lasts to the end of
             the answer; a header without closers ends with its role.
-        speaker: The role that a header names, if the mark itself names it.
+        turn_of: The role whose turn it begins, if the mark itself names it.
     """
 
     role: Role
     closers: tuple[str, ...] = ()
-    speaker: str = ""
+    turn_of: str = ""
 
 
 _REASONING_TAGS = (
@@ -129,7 +129,7 @@ MARKS: dict[str, Marker] = {
     **dict.fromkeys(_TURN_ENDS, Marker("turn_end")),
     **dict.fromkeys(_STRAY_ENDS, Marker("stray_end")),
     **{opener: Marker("header", closers) for opener, closers in _HEADERS.items()},
-    **{opener: Marker("header", speaker=speaker) for opener, speaker in _HEADERS_WITH_ROLE.items()},
+    **{opener: Marker("header", turn_of=role) for opener, role in _HEADERS_WITH_ROLE.items()},
     **{opener: Marker("call", closers and (*closers, *_SPECIAL_TURN_ENDS)) for opener, closers in _CALLS.items()},
     **{opener: Marker("reasoning", closers) for opener, closers in (_REASONING | _GPT_OSS_REASONING).items()},
 }

@@ -250,7 +250,7 @@ class MarkupScanner:
         if meaning is Meaning.WAIT:
             return False
         written = buffer.take(header.end - buffer.position)
-        ends_turn = output.gap is Gap.TURN or (mark.speaker and output.has_text)
+        ends_turn = output.gap is Gap.TURN or (mark.turn_of and output.has_text)
         if meaning is Meaning.WORD:
             self._emit_mark(written)
         elif header.kind == "other" and ends_turn:

@@ -44,8 +44,8 @@ def read_header(text: str, end: int, mark: Marker, *, is_over: bool) -> TurnHead
         mark: The mark.
         is_over: Whether nothing can follow the text. Then the header counts as far as it has come.
     """
-    if mark.speaker:
-        return TurnHeader(_kind(mark.speaker), end)
+    if mark.turn_of:
+        return TurnHeader(_kind(mark.turn_of), end)
     named = _NAME.match(text, end)
     assert named is not None  # noqa: S101 - it matches the empty string at least
     role, needed = named[1].lower(), _end_of_header(text, named, mark.closers)

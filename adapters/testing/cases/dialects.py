@@ -1,4 +1,4 @@
-"""Tool calls that arrive as text, in every dialect: returned as calls where they can be, spoken never."""
+"""Tool calls that arrive as text, in every dialect: returned as calls, and never emitted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _DIALECTS: tuple[tuple[str, str], ...] = (
 
 
 def _dialect(name: str, text: str) -> Iterator[WireCase]:
-    """Yield the cases of one dialect: as a call, letter by letter as a call, and never spoken."""
+    """Yield the cases of one dialect: as a call, letter by letter as a call, and never emitted."""
     call = Success(calls=(WEATHER,))
     yield WireCase(f"{name}-leaked", "a known call as text is a call", [answer(text)], call, ways=CALLING, tools=True)
     yield WireCase(
@@ -59,7 +59,7 @@ def _dialect(name: str, text: str) -> Iterator[WireCase]:
         tools=True,
     )
     yield WireCase(
-        f"{name}-never-spoken",
+        f"{name}-never-emitted",
         "with tools forbidden: asked once more without tools",
         [answer(*text), answer(SUNNY)],
         Success(text=SUNNY),

@@ -64,7 +64,7 @@ CASES: Final = (
     ),
     _leak(
         "hermes-text-then-leaked-call",
-        "text before the call is spoken",
+        "text before the call is emitted",
         ("Let me look.", "<tool", f"_call>{CALL_TEXT}", "</tool_call>"),
         _two(WEATHER, text="Let me look."),
         ways=CALLING,
@@ -78,7 +78,7 @@ CASES: Final = (
     ),
     _leak(
         "hermes-leaked-call-then-text",
-        "text after the call is spoken",
+        "text after the call is emitted",
         (_MARKED, "One moment."),
         _two(WEATHER, text="One moment."),
         ways=CALLING,
@@ -92,7 +92,7 @@ CASES: Final = (
     ),
     _leak(
         "hermes-unknown-leaked-call",
-        "a call of a tool that was not offered is not run and not spoken",
+        "a call of a tool that was not offered is neither run nor emitted",
         (_UNKNOWN,),
         GARBLED,
         ways=CALLING,
@@ -107,7 +107,7 @@ CASES: Final = (
     ),
     _leak(
         "hermes-leak-without-tools",
-        "no tools were offered: never spoken",
+        "no tools were offered: never emitted",
         (_MARKED,),
         GARBLED,
         ways=CALLING,

@@ -214,7 +214,7 @@ def test_one_text_after_the_other() -> None:
 
 
 def test_place_that_moves() -> None:
-    """While it waits, what stands before the text may be taken away."""
+    """While it waits, the text before the place may be removed."""
     detector = BareCallDetector(TOOLS)
 
     assert detector.judge(f"Hi {_CALL[:30]}", 3).kind == "wait"
@@ -222,7 +222,7 @@ def test_place_that_moves() -> None:
 
 
 def test_longer_than_any_call() -> None:
-    """A document in JSON is not held back to its end, and neither is what stands in it."""
+    """A document in JSON is not held back to its end, and neither are the objects in it."""
     begins, longest = '{"arguments": "', 20_000
     whole = begins + "x" * (longest - len(begins) - 2) + '"}'
     pieces = pieces_of(begins + "x" * longest, range(100, longest, 100))

@@ -66,7 +66,7 @@ def test_removed_mark_in_every_spelling(mark: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "reasoning", "leaks"),
+    ("text", "emitted", "reasoning", "passages"),
     [
         pytest.param("", "", "", [], id="nothing"),
         pytest.param("\n\n Hi\n", "Hi\n", "", [], id="white-space-in-front"),
@@ -148,10 +148,10 @@ def test_removed_mark_in_every_spelling(mark: str) -> None:
                 ("tags-around-a-word", "Write <think>this</think> for thoughts"),
                 ("tag-at-the-end", "It opens with <think>"),
                 ("end-at-the-end", "It closes with </think>"),
-                ("end-at-the-end-of-a-line", "It closes with </think>\nThen it speaks."),
+                ("end-at-the-end-of-a-line", "It closes with </think>\nThen it goes on."),
                 (
                     "end-at-the-end-of-a-line-behind-another",
-                    "`<think>` opens,\nthen (thoughts)</think>\nThen it speaks.",
+                    "`<think>` opens,\nthen (thoughts)</think>\nThen it goes on.",
                 ),
                 ("end-at-the-start-of-a-line", "Two tags:\n</think> is the second."),
                 ("end-in-parentheses", "The second (</think>) ends it."),
@@ -186,26 +186,26 @@ def test_removed_mark_in_every_spelling(mark: str) -> None:
         pytest.param(f"{_FIRST_HALF}{_FIRST_HALF}{_SECOND_HALF}", f"{_HALF}{_GRIN}", "", [], id="three-halves"),
     ],
 )
-def test_text(text: str, said: str, reasoning: str, leaks: list[tuple[str, bool]]) -> None:
-    """Text, reasoning and calls are told apart, wherever the text is cut."""
+def test_text(text: str, emitted: str, reasoning: str, passages: list[tuple[str, bool]]) -> None:
+    """Text, reasoning and calls are separated, wherever the text is cut."""
     for pieces in cut_anywhere(text):
-        assert filtered(pieces) == (said, reasoning, leaks)
+        assert filtered(pieces) == (emitted, reasoning, passages)
 
 
 @pytest.mark.parametrize("text", CALLS_AS_TEXT)
 def test_call_in_every_dialect(text: str) -> None:
-    """A call is never spoken, wherever the text is cut; what is not marked is one only if it was offered."""
+    """A call is never emitted, wherever the text is cut; without marks it is one only if its tool was offered."""
     for pieces in cut_anywhere(f"{text}\n"):
-        said, reasoning, leaks = filtered(pieces)
-        assert (said, reasoning, "".join(text for text, _ in leaks).strip()) == ("", "", text)
+        emitted, reasoning, passages = filtered(pieces)
+        assert (emitted, reasoning, "".join(text for text, _ in passages).strip()) == ("", "", text)
     for pieces in cut_anywhere(text):
-        said, _, leaks = filtered(pieces, {})
-        assert said == ("" if leaks else text)
-        assert bool(leaks) is text.lower().startswith(tuple(MARKS))
+        emitted, _, passages = filtered(pieces, {})
+        assert emitted == ("" if passages else text)
+        assert bool(passages) is text.lower().startswith(tuple(MARKS))
 
 
 @pytest.mark.parametrize(
-    ("pieces", "said"),
+    ("pieces", "emitted"),
     [
         pytest.param(["Hi", " there", "."], ["Hi", " there", ".", ""], id="plain"),
         pytest.param([" ", "\n", "Hi"], ["", "", "Hi", ""], id="white-space-in-front"),
@@ -234,11 +234,11 @@ def test_call_in_every_dialect(text: str) -> None:
         pytest.param(["a", _FIRST_HALF, "b"], ["a", "", f"{_HALF}b", ""], id="half"),
     ],
 )
-def test_no_later_than_needed(pieces: list[str], said: list[str]) -> None:
+def test_no_later_than_needed(pieces: list[str], emitted: list[str]) -> None:
     """Text is returned with the piece that makes it clear that it is text; the rest at the end."""
     markup_filter = MarkupFilter(TOOLS)
 
-    assert [*map(markup_filter.feed, pieces), markup_filter.finish()] == said
+    assert [*map(markup_filter.feed, pieces), markup_filter.finish()] == emitted
 
 
 def test_json_is_not_held_back_without_tools() -> None:
@@ -250,19 +250,19 @@ def test_json_is_not_held_back_without_tools() -> None:
 
 @pytest.mark.parametrize("closer", END_OF_REASONING)
 def test_reasoning_that_never_began(closer: str) -> None:
-    """Text that comes together with an end of reasoning was reasoning; what was spoken before stays spoken."""
+    """Text that comes together with an end of reasoning was reasoning; text that was returned before is not."""
     together, in_pieces = MarkupFilter(TOOLS), MarkupFilter(TOOLS)
 
     assert together.feed(f"secret{closer}\n\nHi") + together.finish() == "Hi"
-    said = [in_pieces.feed(piece) for piece in ("secret ", f"more{closer}", "\r", "\nHi")]
-    assert (said, in_pieces.finish()) == (["secret ", "", "", "\r\nHi"], "")
+    emitted = [in_pieces.feed(piece) for piece in ("secret ", f"more{closer}", "\r", "\nHi")]
+    assert (emitted, in_pieces.finish()) == (["secret ", "", "", "\r\nHi"], "")
     assert ("".join(together.reasoning), "".join(in_pieces.reasoning)) == ("secret", "more")
     assert together.began_with_reasoning
     assert in_pieces.began_with_reasoning
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "reasoning", "began"),
+    ("text", "emitted", "reasoning", "began"),
     [
         pytest.param("secret</think>\nHi", "Hi", "secret", True, id="as-expected"),
         pytest.param("a <b> {</think>Hi", "Hi", "a <b> {", True, id="what-looks-like-marks-inside"),
@@ -273,13 +273,13 @@ def test_reasoning_that_never_began(closer: str) -> None:
         pytest.param("", "", "", False, id="nothing"),
     ],
 )
-def test_server_that_begins_with_reasoning(text: str, said: str, reasoning: str, *, began: bool) -> None:
-    """Where answers begin with unmarked reasoning, nothing is spoken before it ends, wherever the text is cut."""
+def test_server_that_begins_with_reasoning(text: str, emitted: str, reasoning: str, *, began: bool) -> None:
+    """Text is held back until unmarked reasoning ends, wherever the text is cut."""
     for pieces in cut_anywhere(text):
         markup_filter = MarkupFilter(TOOLS, reasoning_first=True)
-        spoken = "".join([markup_filter.feed(piece) for piece in pieces]) + markup_filter.finish()
-        assert (spoken, "".join(markup_filter.reasoning), markup_filter.began_with_reasoning) == (
-            said,
+        whole_text = "".join([markup_filter.feed(piece) for piece in pieces]) + markup_filter.finish()
+        assert (whole_text, "".join(markup_filter.reasoning), markup_filter.began_with_reasoning) == (
+            emitted,
             reasoning,
             began,
         )
@@ -313,17 +313,17 @@ def test_reasoning_that_is_open_goes_on() -> None:
         ),
         pytest.param('{"name": "get_time", "arguments": {}}', [("get_time", {})], "", id="json"),
         pytest.param("maybe", [], "maybe", id="text"),
-        pytest.param('{"name": "open_file", "arguments": {}}', [], "", id="unknown-tool-is-not-spoken"),
-        pytest.param("<tool_call>nonsense", [], "", id="garbled-markup-is-not-spoken"),
+        pytest.param('{"name": "open_file", "arguments": {}}', [], "", id="unknown-tool"),
+        pytest.param("<tool_call>nonsense", [], "", id="garbled-markup"),
         pytest.param("", [], "", id="nothing"),
     ],
 )
 def test_failed_generation(written: str, calls: list[tuple[str, dict[str, Any]]], text: str) -> None:
     """A failed generation is a call of an offered tool, or plain text, or nothing of use."""
-    found, said = read_generation(written, TOOLS)
+    found, emitted = read_generation(written, TOOLS)
 
     assert [(call.tool_call.name, call.tool_call.arguments) for call in found] == calls
-    assert said == text
+    assert emitted == text
 
 
 @pytest.mark.parametrize("before", [4_095, 4_096, 4_097, 8_192, 50_000])
@@ -340,15 +340,15 @@ def test_call_behind_very_many_brackets() -> None:
     """Behind thousands of brackets an answer is a document: marks still mean something, bare brackets do not."""
     brackets = "[a(" * 3_000
 
-    said, reasoning, leaks = filtered([f"{brackets}\n<think>so</think>{CALL}\n<tool_call>{CALL}</tool_call>"])
+    emitted, reasoning, passages = filtered([f"{brackets}\n<think>so</think>{CALL}\n<tool_call>{CALL}</tool_call>"])
 
-    assert (said, reasoning) == (f"{brackets}\n{CALL}\n", "so")
-    assert [text for text, _ in leaks] == [f"<tool_call>{CALL}</tool_call>"]
+    assert (emitted, reasoning) == (f"{brackets}\n{CALL}\n", "so")
+    assert [text for text, _ in passages] == [f"<tool_call>{CALL}</tool_call>"]
 
 
 @given(st.data(), PLAIN_TEXTS)
 def test_text_without_marks(data: st.DataObject, text: str) -> None:
-    """Text without marks is spoken at once as it is, but for white space in front."""
+    """Text without marks is returned at once as it is, but for white space in front."""
     markup_filter, come = MarkupFilter(TOOLS), ""
 
     for piece in pieces_of(text, data.draw(cuts(len(text)))):
@@ -363,7 +363,7 @@ def test_text_without_marks(data: st.DataObject, text: str) -> None:
 
 @given(st.data(), SENTENCES_ABOUT_REASONING)
 def test_sentences_about_reasoning(data: st.DataObject, text: str) -> None:
-    """Text without a mark at the start of the answer or of a line is never lost, whatever marks it speaks of."""
+    """Text without a mark at the start of the answer or of a line is never lost, whatever marks it is about."""
     assert filtered(pieces_of(text, data.draw(cuts(len(text))))) == (text, "", [])
 
 
@@ -383,7 +383,7 @@ def test_pieces(data: st.DataObject, text: str, tools: dict[str, dict[str, Any]]
 
 @pytest.mark.parametrize("ends", [[], [8, 13, 31]], ids=["in one piece", "in pieces"])
 def test_text_before_marked_reasoning_stays_text(ends: list[int]) -> None:
-    """An end of reasoning that never began makes no reasoning of what was said before other reasoning began."""
+    """An end of reasoning that never began makes no reasoning of the text before other reasoning."""
     text = "</think>Hello<think>world. </think></think>"
 
     assert filtered(pieces_of(text, ends), TOOLS, reasoning_first=False) == ("Hello", "world. ", [])
@@ -391,12 +391,12 @@ def test_text_before_marked_reasoning_stays_text(ends: list[int]) -> None:
 
 @given(MARKED_TEXTS, st.sampled_from([TOOLS, {}]), st.booleans())
 def test_nothing_is_made_up(text: str, tools: dict[str, dict[str, Any]], reasoning_first: bool) -> None:
-    """What is spoken, thought and leaked is what came, in its order, and each character only once."""
-    said, reasoning, leaks = filtered([text], tools, reasoning_first=reasoning_first)
-    leaked = "".join(text for text, _ in leaks)
+    """Text, reasoning and passages are what came, in its order, and each character only once."""
+    emitted, reasoning, passages = filtered([text], tools, reasoning_first=reasoning_first)
+    leaked = "".join(text for text, _ in passages)
 
-    assert all(_is_subsequence(part, text) for part in (said, reasoning, leaked))
-    assert len(said) + len(reasoning) + len(leaked) <= len(text)
+    assert all(_is_subsequence(part, text) for part in (emitted, reasoning, leaked))
+    assert len(emitted) + len(reasoning) + len(leaked) <= len(text)
 
 
 def _is_subsequence(part: str, whole: str) -> bool:

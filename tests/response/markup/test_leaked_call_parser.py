@@ -67,7 +67,7 @@ def test_bare_dialect(dialect: Dialect) -> None:
     ],
 )
 def test_text_that_is_no_call(text: str) -> None:
-    """What is cut off, or only speaks of a tool, is no call."""
+    """Text that is cut off, or only about a tool, is no call."""
     assert read_leaked_calls(text, TOOLS) == []
 
 

@@ -18,7 +18,7 @@ from adapters.response.markup.markers import (
 
 @pytest.mark.parametrize("opener", MARKS)
 def test_mark_is_found(opener: str) -> None:
-    """Every mark is found where it stands, in upper case too, and its beginnings may become it."""
+    """Every mark is found at its place, in upper case too, and its beginnings may become it."""
     assert mark_at(f"ab{opener}cd", 2) == (opener, MARKS[opener])
     assert mark_at(opener.upper(), 0) == (opener.upper(), MARKS[opener])
     assert all(may_become_mark(f"ab{opener[:length]}", 2) for length in range(1, len(opener)))

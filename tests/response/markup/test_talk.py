@@ -59,5 +59,5 @@ def test_talk_about_marks(text: str) -> None:
 def test_call_beside_talk(text: str, emitted: str) -> None:
     """A call is found behind code and quotations, and in those that do not close on their line."""
     for pieces in ([text], list(text)):
-        said, _, passages = filtered(pieces)
-        assert (said, [passage for passage, _ in passages]) == (emitted, [f"<tool_call>{CALL}</tool_call>"])
+        result, _, passages = filtered(pieces)
+        assert (result, [passage for passage, _ in passages]) == (emitted, [f"<tool_call>{CALL}</tool_call>"])

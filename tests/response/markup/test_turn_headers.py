@@ -45,10 +45,10 @@ def test_header(form: str, role: str, *, is_model: bool) -> None:
     assert {_read(text[:length]).kind for length in range(len(opener), end)} == {"wait"}
 
 
-@pytest.mark.parametrize("opener", [opener for opener, mark in MARKS.items() if mark.speaker])
+@pytest.mark.parametrize("opener", [opener for opener, mark in MARKS.items() if mark.turn_of])
 def test_header_with_its_role(opener: str) -> None:
     """A mark that names the role itself is the whole header."""
-    is_model = MARKS[opener].speaker == "assistant"
+    is_model = MARKS[opener].turn_of == "assistant"
 
     assert _read(opener) == TurnHeader("model" if is_model else "other", len(opener))
 
