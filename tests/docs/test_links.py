@@ -33,6 +33,18 @@ def test_links(page: Path) -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_paths(page: Path) -> None:
+    """A path in a code span names a file of the repository, or one of the package."""
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|yaml|lock|svg))`", page.read_text(encoding="utf-8"))
+    roots = (ROOT, ROOT / "adapters")
+    elsewhere = ("src/caal/", "./")
+
+    assert [
+        path for path in paths if not path.startswith(elsewhere) and not any((root / path).exists() for root in roots)
+    ] == []
+
+
 def test_each_page_is_linked() -> None:
     """The README links every page of docs."""
     assert {f"docs/{page.name}" for page in PAGES if page.parent == ROOT / "docs"} <= {

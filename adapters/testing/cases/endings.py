@@ -196,7 +196,7 @@ CASES: Final = (
     ),
     WireCase(
         "cut-is-not-repeated",
-        "after the first text nothing is asked again: nobody wants to hear it twice",
+        "nothing is retried after the first text, which must not be spoken twice",
         [stream(said("Hel"), done=False), answer("Hello")],
         Failure("IncompleteResponseError", after="Hel", retryable=True),
         ways=STREAMS,

@@ -89,7 +89,7 @@ CASES: Final = (
         '{"name": "repo_browser.open_file", "arguments": {"path": "x"}}',
         _GARBLED,
     ),
-    _groq("groq-failed-generation-garbled", "nobody can read the call", '<function=get_weather>{"city": "Os', _GARBLED),
+    _groq("groq-failed-generation-garbled", "the call is unreadable", '<function=get_weather>{"city": "Os', _GARBLED),
     _groq("groq-failed-generation-missing", "there is no failed_generation", None, _GARBLED),
     _groq("groq-failed-generation-empty", "failed_generation is ''", "", _GARBLED),
     _groq(

@@ -89,7 +89,7 @@ CASES: Final = (
     ],
     http_error(
         "status-418",
-        "a status that nobody expects",
+        "an unusual status",
         "418 I'm a teapot",
         {"error": {"message": "short and stout"}},
         refused("APIError", 418, "short and stout"),

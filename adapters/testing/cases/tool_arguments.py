@@ -103,8 +103,8 @@ CASES: Final = (
             ("list-of-two", '[{"city": "Oslo"}, {"city": "Rome"}]'),
         )
     ],
-    _arguments("model-arguments-broken", "an object that nobody can read", '{"city": Oslo", }}', {}, error=True),
-    _arguments("model-arguments-deep", "brackets without end stop nobody", '{"a":' * 50_000, {}, error=True),
+    _arguments("model-arguments-broken", "an unreadable object", '{"city": Oslo", }}', {}, error=True),
+    _arguments("model-arguments-deep", "endless brackets do no harm", '{"a":' * 50_000, {}, error=True),
     _arguments("clone-arguments-number", "arguments is a number, not a string", 42, {}, error=True),
     _arguments("clone-arguments-list", "arguments is a list, not a string", [1, 2], {}, error=True),
 )
