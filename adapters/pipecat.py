@@ -14,6 +14,7 @@ from adapters import errors
 from adapters._call_ids import make_call_id
 from adapters.provider import closing, stream_without_end, with_formatted_calls
 from adapters.request.provider_fields import ProviderFieldsMemory
+from adapters.transport.errors.classify import lacks_modality
 from adapters.types import TextDelta, ToolCall, ToolCallDone
 
 try:
@@ -31,6 +32,7 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Collection
 
     from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.processors.frame_processor import FrameDirection
@@ -52,6 +54,10 @@ _CATEGORIES: tuple[tuple[type[errors.APIError], ErrorCategory], ...] = (
     (errors.BadRequestError, ErrorCategory.APPLICATION),
 )
 """Error class -> pipecat's category; the first class that fits. Every other error is the server's."""
+
+
+_MODALITIES = {"image_url": "image", "input_audio": "audio", "video_url": "video"}
+"""Type of a content part -> what the model would have to read."""
 
 
 class LLMService(llm_service.LLMService):
@@ -241,8 +247,7 @@ class LLMService(llm_service.LLMService):
         message = str(error)
         if isinstance(error, LLMContextConversionError):
             message = "A file in the conversation could not be sent."
-        if isinstance(error, LLMContextConversionError | errors.BadRequestError):
-            context.remove_invalid_file_message()
+        _remove_files(context, error)
         if isinstance(error, errors.APITimeoutError):
             await self._call_event_handler("on_completion_timeout")
         await self.push_error(message, error, category=_category(error))
@@ -255,6 +260,40 @@ def _with_new_ids(calls: list[ToolCall], messages: list[Message]) -> list[ToolCa
     """
     taken = {call.get("id") for message in messages for call in message.get("tool_calls") or []}
     return [replace(call, id=make_call_id()) if call.id in taken else call for call in calls]
+
+
+def _remove_files(context: LLMContext, error: Exception) -> None:
+    """Remove from a context what the model cannot read, or a file that the server may have rejected."""
+    failures = _flatten(error)
+    upstream = [failure._upstream for failure in failures if isinstance(failure, errors.APIError)]
+    modalities = {lacks_modality(reported) for reported in upstream if reported is not None} - {None}
+    if modalities:
+        for message in context.get_messages():
+            if isinstance(message, dict) and isinstance(message.get("content"), list):
+                message["content"] = [_name_if(part, modalities) for part in message["content"]]
+    elif any(isinstance(failure, LLMContextConversionError | errors.BadRequestError) for failure in failures):
+        context.remove_invalid_file_message()
+
+
+def _flatten(error: Exception) -> list[Exception]:
+    """Return the errors of all providers of a group, or the error itself."""
+    if isinstance(error, errors.AllProvidersFailedError):
+        return [failure for member in error.errors for failure in _flatten(member)]
+    return [error]
+
+
+def _name_if(part: Json, modalities: Collection[str | None]) -> Json:
+    """Replace a part by its name, such as ``[image, image/png]``, if it is of one of these modalities."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    modality, mime_type = _MODALITIES.get(str(kind)), None
+    if kind in ("file_base64", "file_url"):
+        mime_type = str(part["file"]["mime_type"])
+        modality = mime_type.partition("/")[0]
+        if modality not in _MODALITIES.values():
+            modality = "file"
+    if modality not in modalities:
+        return part
+    return {"type": "text", "text": f"[{modality}, {mime_type}]" if mime_type else f"[{modality}]"}
 
 
 def _category(error: errors.AdapterError | LLMContextConversionError) -> ErrorCategory:

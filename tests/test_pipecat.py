@@ -473,6 +473,47 @@ async def test_file_of_an_unsupported_type(scripted_server: ScriptedServer) -> N
     assert running.said == ["Hi."]
 
 
+BLIND = reply({"error": {"message": "This model does not accept image input."}}, "500 Internal Server Error")
+DEAF = reply({"error": {"message": "No endpoints found that support audio input"}}, "404 Not Found")
+NO_FILES = reply({"error": {"message": "This model does not support file inputs."}}, "400 Bad Request")
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+DOCUMENT = {"type": "file_url", "file": {"url": "data:application/pdf;base64,AAAA", "mime_type": "application/pdf"}}
+FILE = {
+    "type": "file_base64",
+    "file": {"file_data": "data:image/png;base64,AAAA", "filename": "a", "mime_type": "image/png"},
+}
+SOUND = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "part", "name"),
+    [
+        pytest.param(BLIND, PICTURE, "[image]", id="picture"),
+        pytest.param(BLIND, FILE, "[image, image/png]", id="file"),
+        pytest.param(DEAF, SOUND, "[audio]", id="sound"),
+        pytest.param(NO_FILES, DOCUMENT, "[file, application/pdf]", id="document"),
+    ],
+)
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_input_that_the_model_cannot_read(
+    scripted_server: ScriptedServer, refusal: Step, part: dict[str, Any], name: str, *, grouped: bool
+) -> None:
+    """Every such part is replaced by its name, also before the latest response; the user's words stay."""
+    provider = provider_of(scripted_server, refusal, answer("Hi."))
+    question = {"type": "text", "text": "What is this?"}
+    async with conversation(FallbackProvider([provider]) if grouped else provider) as running:
+        running.context.add_message({"role": "user", "content": [question, dict(part)]})
+        running.context.add_message({"role": "assistant", "content": "A flower."})
+        running.context.add_message({"role": "user", "content": [dict(part)]})
+        await running.ask()
+        await running.ask()
+
+    messages = bodies_of(scripted_server)[-1]["messages"]
+    named = {"type": "text", "text": name}
+    assert (len(running.errors), running.said, running.llm.is_usable) == (1, ["Hi."], True)
+    assert [message["content"] for message in messages[1:4]] == [[question, named], "A flower.", [named]]
+
+
 async def test_settings(scripted_server: ScriptedServer) -> None:
     """The request has the sampling parameters, the system instruction and the tool choice that were set."""
     settings = LLMSettings(system_instruction="Be brief.", temperature=0.2, top_k=40, extra={"min_p": 0.1})
