@@ -95,6 +95,9 @@ class FallbackProvider(LLMProvider):
         self._latest = self._providers[0]
         self._logged_index = 0  # the provider that answers, as far as the log says
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self._providers))}])"
+
     @property
     def provider_name(self) -> str:
         """Name of the provider that answered last; at first, of the preferred one."""

@@ -472,6 +472,15 @@ def test_it_needs_a_provider() -> None:
         FallbackProvider([])
 
 
+def test_its_repr_names_its_providers() -> None:
+    """The order is that in which they are asked."""
+    members = [create_provider("ollama", model=name, name=name) for name in ("home", "away")]
+
+    shown = repr(FallbackProvider([members[0], FallbackProvider(members[1:])]))
+
+    assert shown == f"FallbackProvider([{members[0]!r}, FallbackProvider([{members[1]!r}])])"
+
+
 async def test_each_failover_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A failover, with its reason, and the return are one line each, without the words of the server."""
     said = InternalServerError("first failed. It said: secret words", provider="first", model="m", status_code=500)

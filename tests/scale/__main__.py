@@ -1,4 +1,4 @@
-"""Loads the cluster from four processes, kills a model server in the middle, and prints what became of the answers."""
+"""Put load on the cluster from four processes, kill a model server in the middle, and count the outcomes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _WORKERS = 4
-_MAY_HAPPEN = {"answered", "cut, and told so"}
+_MAY_HAPPEN = {"answered", "cut, with an error"}  # an answer may break off in the middle, but not without an error
 _AT_THE_LIMIT = {
     "limited: answered within a minute": LIMIT,
     "limited: refused with 429": LIMIT,
@@ -27,7 +27,7 @@ _AT_THE_LIMIT = {
 
 
 async def measure(seconds: float) -> tuple[Counter[str], Counter[str]]:
-    """Start everything, load it, break it; returns what became of the answers under load, and at a limit."""
+    """Start everything, put load on it and break it; return the outcomes under load, and at a limit."""
     at_the_limit = Counter[str]()
     async with cluster() as running:
         workers = [_worker(number, seconds, running.variables) for number in range(_WORKERS)]
@@ -54,7 +54,8 @@ def main() -> int:
     """Measure and print.
 
     Returns:
-        1 if an answer was lost, mixed up, or failed although a server was there, or if the limit was not shared.
+        1 if an answer was lost, mixed up, or failed although a server was available, or if the proxies did not share
+        the limit.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="how long the load lasts [default: 30]")

@@ -1,6 +1,6 @@
-"""One worker process of several agents: asks numbered questions for a while and writes what came of them as JSON.
+"""One worker process with several agents: make numbered calls for a while and write the outcomes as JSON.
 
-The demo model has one answer for each hour of the day, so that an answer tells whose it is.
+The demo model has one answer for each hour of the day, so that an answer shows which call it belongs to.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LIMIT = 5
-"""Requests a minute that ``config/litellm-proxy.yaml`` lets through to the limited model."""
+"""Requests a minute to the limited model that ``config/litellm-proxy.yaml`` allows."""
 
 _AGENTS = 4
-_ROOM_S = 30.0  # for what is asked at the limit
+_ROOM_S = 30.0  # for the calls at the limit
 _TIME_TOOL = {
     "type": "function",
     "function": {
@@ -35,7 +35,7 @@ _TIME_TOOL = {
 
 
 def question(hour: int) -> tuple[list[dict[str, Any]], str]:
-    """A conversation whose next answer depends on the hour, and that answer."""
+    """Return a conversation whose next answer depends on the hour, and that answer."""
     call = {"id": "call00001", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
     messages: list[dict[str, Any]] = [
         {"role": "user", "content": "What time is it?"},
@@ -46,26 +46,26 @@ def question(hour: int) -> tuple[list[dict[str, Any]], str]:
 
 
 async def ask(provider: LLMProvider, hour: int, *, stream: bool) -> str:
-    """Ask once; returns what came of it."""
+    """Make one call and return its outcome."""
     messages, expected = question(hour)
-    heard = ""
+    text = ""
     try:
         if stream:
-            async for text in provider.chat_stream(messages, tools=[_TIME_TOOL]):
-                heard += text
+            async for piece in provider.chat_stream(messages, tools=[_TIME_TOOL]):
+                text += piece
         else:
-            heard = (await provider.chat(messages, tools=[_TIME_TOOL])).content or ""
+            text = (await provider.chat(messages, tools=[_TIME_TOOL])).content or ""
     except IncompleteResponseError:
-        return "cut, and told so" if expected.startswith(heard) else "mixed"
+        return "cut, with an error" if expected.startswith(text) else "mixed"
     except APIError as error:
-        return "cut, and told so" if heard else type(error).__name__
-    if heard == expected:
+        return "cut, with an error" if text else type(error).__name__
+    if text == expected:
         return "answered"
-    return "lost" if expected.startswith(heard) else "mixed"
+    return "lost" if expected.startswith(text) else "mixed"
 
 
 async def converse(provider: LLMProvider, hours: Iterator[int], until_s: float, counts: Counter[str]) -> None:
-    """Be one agent: ask, and ask again, until the time is over."""
+    """Make one call after another, as one agent does, until the time is over."""
     for hour in hours:
         if time.monotonic() > until_s:
             return
@@ -73,13 +73,13 @@ async def converse(provider: LLMProvider, hours: Iterator[int], until_s: float, 
 
 
 async def at_the_limit(counts: Counter[str]) -> None:
-    """Ask the limited model twice as often as it may be asked, through both proxies, then once with patience."""
+    """Make twice as many calls as the limit allows, through both proxies, and then one that waits for its turn."""
     config = load_config(CONFIG / "agent-behind-proxy.yaml")
     messages, expected = question(7)
     await _next_minute()
     for number in range(2 * LIMIT):
-        row = config.provider("voice-2" if number % 2 else "voice")
-        async with create_provider(row, model="voice-limited", retry={"attempts": 1}) as hasty:
+        entry = config.provider("voice-2" if number % 2 else "voice")
+        async with create_provider(entry, model="voice-limited", retry={"attempts": 1}, fallbacks=[]) as hasty:
             try:
                 await hasty.chat(messages, tools=[_TIME_TOOL])
                 counts["limited: answered within a minute"] += 1
@@ -91,7 +91,7 @@ async def at_the_limit(counts: Counter[str]) -> None:
 
 
 async def _next_minute() -> None:
-    """LiteLLM counts by the minutes of the clock; what follows should not be cut in two by one."""
+    """Wait for the next minute if this one is nearly over: LiteLLM counts by the minutes of the clock."""
     left_s = 60 - time.time() % 60
     if left_s < _ROOM_S:
         await asyncio.sleep(left_s)
@@ -100,8 +100,8 @@ async def _next_minute() -> None:
 async def work(number: int, seconds: float) -> Counter[str]:
     """Run the agents of one process against one of the proxies."""
     counts: Counter[str] = Counter()
-    row = load_config(CONFIG / "agent-behind-proxy.yaml").provider("voice" if number % 2 else "voice-2")
-    async with create_provider(row) as provider:
+    entry = load_config(CONFIG / "agent-behind-proxy.yaml").provider("voice" if number % 2 else "voice-2")
+    async with create_provider(entry) as provider:
         await provider.prewarm()
         until_s = time.monotonic() + seconds
         numbers = (iter(range(number * 1000 + agent, 10**9, _AGENTS)) for agent in range(_AGENTS))

@@ -1,4 +1,4 @@
-"""What stands behind the agents: Redis, two model servers, two LiteLLM proxies with ``config/litellm-proxy.yaml``."""
+"""The servers behind the agents: Redis, two model servers, two LiteLLM proxies with ``config/litellm-proxy.yaml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,23 +21,24 @@ if TYPE_CHECKING:
 
 CONFIG = Path(__file__).parent.parent.parent / "config"
 NO_REDIS = "This needs Redis. Install it with: apt-get install redis-server (or your system's package of that name)"
+PROXY = "litellm[proxy]>=1.102.4,<1.110"  # the range of pyproject.toml; not each release has all its parts in an index
 _KEY = "sk-scale-0123456789"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What runs.
+    """The running servers.
 
     Attributes:
         servers: The model servers.
-        variables: What the agents' configuration names.
+        variables: The environment variables that the agents' configuration names.
     """
 
     servers: tuple[LocalServer, ...]
     variables: Mapping[str, str]
 
     def kill_a_server(self) -> None:
-        """Let the first model server die, with whatever it was saying."""
+        """Kill the first model server in the middle of its answers."""
         pid = self.servers[0].pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -46,15 +46,15 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster() -> AsyncIterator[Cluster]:
-    """Start everything, and stop it.
+    """Start everything, and stop it at the end of the block.
 
     Raises:
-        FileNotFoundError: If there is no Redis on this machine; the text says how to get it.
+        FileNotFoundError: If there is no Redis on this machine; the text says how to install it.
     """
     redis = shutil.which("redis-server")
     if redis is None:
         raise FileNotFoundError(NO_REDIS)
-    programs = await asyncio.to_thread(installed, "litellm-proxy", f"litellm[proxy]=={version('litellm')}")
+    programs = await asyncio.to_thread(installed, "litellm-proxy", PROXY)
     async with AsyncExitStack() as stack:
         redis_port = await stack.enter_async_context(_redis(redis))
         servers = [await stack.enter_async_context(LocalServer()) for _ in range(2)]

@@ -31,7 +31,7 @@ PROXY_CONFIG = Path(__file__).with_name("litellm-proxy.yaml")
 MLX = ("mlx==0.32.4", 'mlx[cpu]==0.32.4; sys_platform == "linux"', "mlx-lm==0.32.2")
 
 _CONTEXT_TOKENS = 2048  # small, so that a conversation that does not fit still fits into a cassette
-_START_S = 120.0
+_START_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
