@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from adapters.request.chat_request import ChatRequest
     from adapters.response.assembler import ResponseAssembler
-    from adapters.transport.body import ResponseBody
+    from adapters.transport.body import Body
     from adapters.transport.deadlines import Deadlines
     from adapters.transport.provider_transport import ProviderTransport
     from adapters.types import Json, StreamEvent
@@ -39,7 +39,7 @@ async def attempt(
         CallInsteadOfTextError: If calls are forbidden and the model calls a tool; before any event.
         APIError: If the attempt failed, possibly after some text.
     """
-    body: ResponseBody | None = None
+    body: Body | None = None
     error: APIError | None = None
     try:
         try:
@@ -73,7 +73,7 @@ async def attempt(
             body.close()
 
 
-def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlines, body: ResponseBody) -> str:
+def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlines, body: Body) -> str:
     """Feed payloads to the assembler and return the text that may be spoken now."""
     texts = []
     try:
@@ -90,7 +90,7 @@ def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlin
     return "".join(texts)
 
 
-def _error_of(body: ResponseBody, assembler: ResponseAssembler) -> APIError | None:
+def _error_of(body: Body, assembler: ResponseAssembler) -> APIError | None:
     """Return the error after the last read, or None if the response is good or may still become so."""
     if body.error is None:
         if body.has_ended:

@@ -21,6 +21,7 @@ from adapters.request.params import CallArguments, log_unknown_options, parse_pa
 from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.telemetry import litellm_callbacks, semconv, spans
 from adapters.transport.provider_transport import ProviderTransport
+from adapters.transport.translation import ROUTES_WITHOUT_CHOICE
 from adapters.transport.warmup import ROUNDS, WarmupTransport
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class LiteLLMProvider(LLMProvider):
         self._config = config
         self._transport = ProviderTransport(config, server)
         self._capabilities = ServerCapabilities(config.name)
+        if config.kind == "litellm" and self._transport.endpoint.route in ROUTES_WITHOUT_CHOICE:
+            self._capabilities.learn_from_call()
         self._provider_fields = ProviderFieldsMemory()
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
         self._is_warm = False

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KindName: TypeAlias = Literal["openai_compatible", "openrouter", "groq", "ollama", "local"]
+KindName: TypeAlias = Literal["openai_compatible", "openrouter", "groq", "ollama", "local", "litellm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Kind:
         model: Model of a provider that names none, or "" if it must.
         native_api: Path of the server's native API beside ``/v1``, which people paste; "" if it has none.
         embedded: Whether it starts its own server, so that it has no address before.
+        routed: Whether the model names LiteLLM's route (``anthropic/claude-…``), which knows its address.
     """
 
     prefix: str
@@ -38,6 +39,7 @@ class Kind:
     model: str = ""
     native_api: str = ""
     embedded: bool = False
+    routed: bool = False
 
 
 KINDS: Mapping[KindName, Kind] = {
@@ -55,6 +57,7 @@ KINDS: Mapping[KindName, Kind] = {
     # Not LiteLLM's own ollama_chat/ route: it makes a blocking call on the event loop.
     "ollama": Kind(prefix="openai/", base_url="http://localhost:11434/v1", native_api="/api"),
     "local": Kind(prefix="openai/", model="local", embedded=True),
+    "litellm": Kind(prefix="", routed=True),
 }
 
 _ENDPOINTS = ("/chat/completions", "/completions", "/models")
@@ -84,12 +87,14 @@ def clean_base_url(text: str, kind: Kind) -> str:
     if kind.embedded and text:
         raise ValueError("is not for kind local, which starts its own server; use kind openai_compatible")
     if not text:
-        if not (kind.base_url or kind.embedded):
+        if not (kind.base_url or kind.embedded or kind.routed):
             raise ValueError("is missing; add the server's address, such as http://localhost:8000/v1")
         return kind.base_url
     parts = _split(text)
     if parts.query:
         raise ValueError("has a query that holds one name twice; keep one of them")
+    if kind.routed:
+        return text  # LiteLLM's routes append paths of their own, each to another part of the address
     return f"{parts.scheme}://{_host_and_port(parts)}{_path(parts, kind)}"
 
 

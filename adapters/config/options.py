@@ -92,6 +92,7 @@ class ProviderOptions(TypedDict, total=False):
     headers: Mapping[str, str | SecretStr] | None
     extra_query: Mapping[str, str | SecretStr] | None
     extra_body: Mapping[str, Any] | None
+    litellm: Mapping[str, Any] | None
     retry: RetryOptions
     timeouts: TimeoutOptions
     limits: LimitOptions

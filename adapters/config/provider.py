@@ -41,6 +41,7 @@ from adapters.config.sections import (
 from adapters.config.values import (
     ExtraBody,
     Headers,
+    LiteLLMArguments,
     Query,
     Seconds,
     Secret,
@@ -67,10 +68,11 @@ _ONLY_FOR = {
     "models": ("openrouter",),
     "routing": ("openrouter",),
     "reasoning": ("openrouter",),
+    "litellm": ("litellm",),
 }
 _KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
 _NONE_IS_DEFAULT = {
-    *("name", "model", "base_url", "headers", "extra_query", "extra_body", "retry", "timeouts", "limits"),
+    *("name", "model", "base_url", "headers", "extra_query", "extra_body", "litellm", "retry", "timeouts", "limits"),
     *("fallbacks", "cooldown_s"),
 }
 WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
@@ -107,6 +109,9 @@ class ProviderConfig(Section):
     models: list[str] | None = Field(default=None, description="Asked in turn if the first fails (kind openrouter).")
     routing: RoutingConfig | None = Field(default=None, description="Whom it may choose (kind openrouter).")
     reasoning: ReasoningConfig | None = Field(default=None, description="How the model thinks (kind openrouter).")
+    litellm: LiteLLMArguments = Field(
+        default_factory=dict, repr=False, description="Arguments of LiteLLM, such as aws_region_name (kind litellm)."
+    )
 
     fallbacks: list[str] = Field(default_factory=list, description="Names of the providers to ask when it fails.")
     first_token_s: Seconds | None = Field(
@@ -182,7 +187,7 @@ class ProviderConfig(Section):
         Raises:
             ConfigError: If a variable is not set or its content is invalid, or a required key is missing.
         """
-        names = ("model", "base_url", "api_key", "model_path", "headers", "extra_query")
+        names = ("model", "base_url", "api_key", "model_path", "headers", "extra_query", "litellm")
         values = {name: getattr(self, name) for name in names} | {"tls": dict(self.tls or {})}
         found, problems = look_up_all(values)
         if problems:
@@ -307,7 +312,7 @@ class ProviderConfig(Section):
     @classmethod
     def _check_use(cls, value: Json, info: ValidationInfo) -> Json:
         kinds = _ONLY_FOR[str(info.field_name)]
-        if value is not None and info.data.get("kind", kinds[0]) not in kinds:
+        if value is not None and value != {} and info.data.get("kind", kinds[0]) not in kinds:
             raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")
         return value
 

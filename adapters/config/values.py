@@ -89,6 +89,26 @@ def _not_set(variable: str) -> str:
     return f"names {shown}, which is not set; export it, or write the value here"
 
 
+_SETTINGS_OF_LITELLM = {
+    **dict.fromkeys(("model", "api_key", "temperature", "max_tokens"), "set it beside litellm"),
+    **dict.fromkeys(("api_base", "base_url"), "set base_url beside litellm"),
+    **dict.fromkeys(("timeout", "request_timeout", "stream_timeout"), "set timeouts beside litellm"),
+    **dict.fromkeys(("max_retries", "num_retries"), "set retry beside litellm"),
+    **dict.fromkeys(("fallbacks", "context_window_fallbacks", "model_list"), "use the provider's fallbacks"),
+    "extra_headers": "set headers beside litellm",
+    "headers": "set it beside litellm",
+    **dict.fromkeys(("messages", "tools", "tool_choice", "stream", "client", "acompletion"), "the provider writes it"),
+}
+"""Arguments of LiteLLM that would undo what the provider does itself."""
+
+
+def _beside_settings(arguments: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    for name, hint in _SETTINGS_OF_LITELLM.items():
+        if name in arguments:
+            raise ValueError(f"must not hold {name}; {hint}")
+    return arguments
+
+
 def read_extra_headers(value: Json) -> dict[str, str]:
     """Read the headers of one request, by the rules for the configured ones.
 
@@ -184,4 +204,5 @@ UserPath = Annotated[Path | None, BeforeValidator(_as_path)]
 Texts = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 """A list of texts; a single one needs no brackets."""
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_beside_ours)]
+LiteLLMArguments = Annotated[dict[str, JsonValue], AfterValidator(_beside_settings)]
 Seconds = Annotated[float, Field(gt=0)]

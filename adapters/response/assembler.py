@@ -173,7 +173,7 @@ class ResponseAssembler:
         if chunk.refusal or chunk.logprobs:
             self._refusal += chunk.refusal
             self._add_logprobs(chunk)
-        if chunk.reasoning or chunk.details:
+        if chunk.reasoning or chunk.details or chunk.blocks:
             self._add_reasoning(chunk)
         self._has_choices |= chunk.has_choices
         try:
@@ -327,6 +327,7 @@ class ResponseAssembler:
             self._reasoning.add_piece(chunk.reasoning, chunk.reasoning_field if comes_back else "")
             self._filter.no_reasoning_first()
         self._reasoning.add_details(chunk.details)
+        self._reasoning.add_blocks(chunk.blocks)
 
     def _add_logprobs(self, chunk: Chunk) -> None:
         for entry in logprobs_of(chunk.logprobs) if self._wants_logprobs else ():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _INSTEAD_OF_TEXT = frozenset({"refusal", "audio"})
-_BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "tool_calls", "function_call"})
+_BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "thinking_blocks", "tool_calls", "function_call"})
 _CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
 _NO_FINISH_REASON = ("null", "None")  # DashScope and its relays write the null of their language as text
 _NOTHING: dict[str, Any] = {}
@@ -56,6 +56,7 @@ class Chunk:
         reasoning_field: The field of the message that holds nothing but this reasoning, or "".
         calls: Calls or parts of them.
         details: OpenRouter's ``reasoning_details``, to be sent back.
+        blocks: LiteLLM's ``thinking_blocks``, to be sent back.
         finish_reason: Why the answer ended, or None.
         native_finish_reason: The word of the provider behind the server, or None.
         logprobs: What the server says of the tokens of the text; see ``logprobs_of``.
@@ -71,6 +72,7 @@ class Chunk:
     reasoning_field: str = ""
     calls: Sequence[CallFragment] = ()
     details: Sequence[dict[str, Any]] = ()
+    blocks: Sequence[dict[str, Any]] = ()
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     logprobs: Json = None
@@ -176,6 +178,9 @@ def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> N
     details = message.get("reasoning_details")
     if isinstance(details, list):
         chunk.details = [each for each in details if isinstance(each, dict)]
+    blocks = message.get("thinking_blocks")
+    if isinstance(blocks, list):
+        chunk.blocks = [block for block in blocks if isinstance(block, dict)]
     chunk.reasoning, chunk.reasoning_field = _reasoning_of(message, content, chunk.details)
     if calls := message.get("tool_calls") or message.get("function_call"):
         chunk.calls = [

@@ -13,7 +13,7 @@ from adapters._unicode import encodable
 from adapters.response.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Reasoning:
         self._field = ""
         self._by_field: dict[str, list[str]] = {}
         self._details: list[dict[str, Any]] = []
+        self._blocks: list[dict[str, Any]] = []
         self._growing: dict[str, list[str]] = {}  # fields of the last entry, in the pieces in which they came
 
     @property
@@ -51,6 +52,8 @@ class Reasoning:
         """The fields of the message that must be sent back with its calls; none if they were not kept whole."""
         if self._is_cut:
             return {}
+        if self._blocks:
+            return {"thinking_blocks": self._blocks}
         if self._details:
             self._join()
             return {"reasoning_details": self._details}
@@ -80,6 +83,17 @@ class Reasoning:
             self._texts.append(kept)
             if field:
                 self._by_field.setdefault(field, []).append(kept)
+
+    def add_blocks(self, blocks: Sequence[dict[str, Any]]) -> None:
+        """Keep whole entries of ``thinking_blocks`` (Anthropic's thinking as LiteLLM has it), with their signatures.
+
+        Their text was added as reasoning, so only the signatures count here.
+        """
+        for block in blocks:
+            self._room_for(
+                sum(len(text) for name, text in block.items() if name != "thinking" and isinstance(text, str))
+            )
+            self._blocks.append(block)
 
     def add_details(self, details: Iterable[dict[str, Any]]) -> None:
         """Add entries of ``reasoning_details``. The pieces of an entry that a stream cut up are joined."""

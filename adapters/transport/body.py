@@ -14,7 +14,7 @@ import codecs
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from adapters.transport.errors import failures
 from adapters.transport.errors.redact import is_html
@@ -53,6 +53,31 @@ class Fault:
 
     kind: FaultKind
     value: Json = None
+
+
+class Body(Protocol):
+    """The payloads of one response, wherever they come from. Its owner calls ``release`` or ``close`` at the end.
+
+    Attributes:
+        request_id: The server's id of the request, or None.
+        is_whole: Whether the response is one document rather than a stream of events.
+        has_ended: Whether the end was marked: no payload follows.
+        error: Why there are no more payloads, or None.
+    """
+
+    request_id: str | None
+    is_whole: bool
+    has_ended: bool
+    error: APIError | None
+
+    async def read(self) -> list[Json]:
+        """Wait for payloads; an empty list is the end, of which ``error`` says whether it was a good one."""
+
+    def close(self) -> None:
+        """Close the connection, which the server notices at once."""
+
+    def release(self) -> None:
+        """Leave a finished response: its connection is used again if the body ends soon."""
 
 
 class ResponseBody:

@@ -38,8 +38,8 @@ class Endpoint:
     Attributes:
         provider: The provider's name, for errors.
         model: The model that is asked for.
-        prefix: LiteLLM's route, ``openai/`` or ``openrouter/``.
-        base_url: The server; "" while an embedded one does not run.
+        prefix: LiteLLM's route, ``openai/`` or ``openrouter/``; "" if the model names it.
+        base_url: The server; "" while an embedded one does not run, and where LiteLLM's route knows it.
         api_key: The key as it is sent.
         key_name: What to check if the key is refused: the variable it was read from, or the setting.
         headers: The configured headers.
@@ -56,6 +56,11 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: str = field(default="", repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def route(self) -> str:
+        """LiteLLM's route: ``prefix``, or the first part of a model that names its own."""
+        return self.prefix or f"{self.model.partition('/')[0]}/"
 
     @property
     def all_headers(self) -> RedactedDict:
@@ -105,7 +110,9 @@ def endpoint_for(config: ProviderConfig) -> Endpoint:
     headers = {name: value.get_secret_value() for name, value in config.headers.items()}
     query = {name: value.get_secret_value() for name, value in config.extra_query.items()}
     in_query = [(name, text) for name, text in query.items() if _CREDENTIAL.search(name)]
-    secrets = _secret_values([*headers.items(), *in_query])
+    arguments = [(name, text) for name, text in config.litellm.items() if isinstance(text, str)]
+    credentials = [(name, text) for name, text in arguments if _CREDENTIAL.search(name)]
+    secrets = _secret_values([*headers.items(), *in_query, *credentials])
     return Endpoint(
         provider=config.name,
         model=config.model,

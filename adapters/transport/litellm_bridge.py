@@ -18,22 +18,24 @@ import re
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.transport import background
 from adapters.transport.capture import CapturedExchange, FakeOpenAIClient, StopLiteLLM
 from adapters.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from types import ModuleType
 
     from adapters.types import Json
 
 logger = logging.getLogger(__name__)
 
-_CALL_TIMEOUT_S = 6000.0  # LiteLLM requires a number; our own deadlines are far shorter
-_MESSAGES = [{"role": "user", "content": "-"}]
+T = TypeVar("T")
+
+CALL_TIMEOUT_S = 6000.0  # LiteLLM requires a number; our own deadlines are far shorter
+MESSAGES = [{"role": "user", "content": "-"}]
 """The messages argument of each call. The real conversation is a field of the body, so that LiteLLM neither walks
 through all of it (4 ms at 400 messages) nor can log it."""
 _ROUTING_SUBSTRINGS = re.compile("replicate|clarifai|ft:|responses/")
@@ -48,7 +50,7 @@ warm_routes: set[str] = set()
 """The LiteLLM prefixes whose first call was made by ``warm_up``."""
 
 _in_adapters_call: ContextVar[bool] = ContextVar("adapters_call_of_litellm", default=False)
-_abandoned: set[asyncio.Task[None]] = set()  # the event loop keeps only a weak reference
+_abandoned: set[asyncio.Task[Any]] = set()  # the event loop keeps only a weak reference
 
 
 async def acompletion(
@@ -71,9 +73,19 @@ async def acompletion(
     Raises:
         Exception: LiteLLM's error. It matters only if the exchange holds neither a response nor an error.
     """
-    task = asyncio.ensure_future(_call_litellm(exchange, endpoint, body, stream=stream))
+    await run(exchange, _call_litellm(exchange, endpoint, body, stream=stream))
+
+
+async def run(exchange: CapturedExchange, call: Coroutine[Any, Any, T]) -> T:
+    """Run a call of LiteLLM in a task of its own, and end it safely if the caller is cancelled.
+
+    Args:
+        exchange: Sends the request of the call.
+        call: The call.
+    """
+    task = asyncio.ensure_future(call)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         if exchange.abandon():
             # LiteLLM is building the request in a thread. Cancelling that would leave a coroutine that is never
@@ -86,7 +98,7 @@ async def acompletion(
         raise
 
 
-def _forget(task: asyncio.Task[None]) -> None:
+def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
     if not task.cancelled():
         task.exception()  # retrieve it, so that asyncio does not log it
@@ -101,20 +113,20 @@ async def _call_litellm(
 ) -> None:
     # After the warm-up the import is done, and `await` of a finished load would only cost function calls.
     litellm = _litellm if _litellm is not None else await load()
-    _in_adapters_call.set(True)  # for this task alone
+    mark_call()
     model = "-" if _ROUTING_SUBSTRINGS.search(endpoint.model) else endpoint.model
     is_openrouter = endpoint.prefix == "openrouter/"  # LiteLLM wants another class of client there
     with contextlib.suppress(StopLiteLLM):
         await litellm.acompletion(
             model=f"{endpoint.prefix}{model}",
-            messages=_MESSAGES,
+            messages=MESSAGES,
             stream=stream,
             api_base=endpoint.base_url,
             api_key=endpoint.api_key,
             client=_handler_class()(exchange) if is_openrouter else FakeOpenAIClient(exchange, endpoint),
             extra_headers=_STREAM_HEADERS if stream else None,
             extra_body={**body, "model": endpoint.model},  # some versions drop the model; FakeOpenAIClient adds it
-            timeout=_CALL_TIMEOUT_S,
+            timeout=CALL_TIMEOUT_S,
             max_retries=0,
             num_retries=0,
             drop_params=False,
@@ -123,6 +135,11 @@ async def _call_litellm(
             _skip_responses_api_bridge=True,  # otherwise models that it knows from there go to /responses
             **{"no-log": True},  # the few events that bypass the logging object
         )
+
+
+def mark_call() -> None:
+    """Mark the calls of the current task as the adapter's own, so that LiteLLM's loggers omit them."""
+    _in_adapters_call.set(True)
 
 
 _litellm: ModuleType | None = None
@@ -134,24 +151,24 @@ async def load() -> ModuleType:
     return module
 
 
-async def warm_up(prefix: str) -> None:
-    """Load LiteLLM, and make it load everything that it loads late at its first call for a prefix.
+async def warm_up(route: str, first_call: Callable[[str], Coroutine[Any, Any, None]] | None = None) -> None:
+    """Load LiteLLM, and make it load everything that it loads late at its first call for a route.
 
     That call runs once per process, in a thread with an event loop of its own and without network. On the caller's
     loop it would block everything else for a quarter of a second.
     """
     await load()
     try:
-        await background.run_once(f"warm-up of {prefix}", lambda: asyncio.run(_first_call(prefix)))
+        await background.run_once(f"warm-up of {route}", lambda: asyncio.run((first_call or _first_call)(route)))
     except Exception as error:  # noqa: BLE001 - it only saves time; the request itself reports what is wrong
-        logger.info("Warming up LiteLLM's route %s failed: %s", prefix, type(error).__name__)
+        logger.info("Warming up LiteLLM's route %s failed: %s", route, type(error).__name__)
     else:
-        warm_routes.add(prefix)
+        warm_routes.add(route)
 
 
-def start_warm_up(prefix: str) -> None:
+def start_warm_up(route: str, first_call: Callable[[str], Coroutine[Any, Any, None]] | None = None) -> None:
     """Start ``warm_up`` in the background."""
-    background.start(f"loading for {prefix}", lambda: asyncio.run(warm_up(prefix)))
+    background.start(f"loading for {route}", lambda: asyncio.run(warm_up(route, first_call)))
 
 
 async def _first_call(prefix: str) -> None:
@@ -251,4 +268,4 @@ def _blank_record() -> Any:  # noqa: ANN401 - mypy skips LiteLLM, so its classes
         async_failure_handler = async_success_handler = _nothing_async
 
     call = {"call_type": "acompletion", "start_time": datetime.now(UTC), "litellm_call_id": "", "function_id": ""}
-    return Record("-", _MESSAGES, stream=None, **call)
+    return Record("-", MESSAGES, stream=None, **call)

@@ -7,23 +7,28 @@ threads.
 from __future__ import annotations
 
 import asyncio
+import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
+from adapters.config.kinds import KINDS
 from adapters.errors import IncompleteResponseError
-from adapters.transport import litellm_bridge
-from adapters.transport.body import ResponseBody, read_error_body
+from adapters.transport import litellm_bridge, translation
+from adapters.transport.body import Body, ResponseBody, read_error_body
 from adapters.transport.capture import CapturedExchange
 from adapters.transport.deadlines import DeadlineExceeded, Deadlines
 from adapters.transport.endpoint import Endpoint, endpoint_for
 from adapters.transport.errors import failures
 from adapters.transport.errors.upstream import upstream_error
 from adapters.transport.http import HTTPSession, TransportError
+from adapters.transport.translation import TranslatedBody, TranslatedExchange
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
     from typing import TypeVar
 
     from adapters.config import ProviderConfig
+    from adapters.errors import APIError
     from adapters.local import LocalServer
     from adapters.transport.http import Response
     from adapters.types import Json
@@ -32,8 +37,12 @@ if TYPE_CHECKING:
 
 _REFUSALS = (401, 402, 403, 429)  # of any request with this key
 _FIRST_SERVER_FAILURE = 500
+logger = logging.getLogger(__name__)
+
 _FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
 _LONGEST_LIST_BYTES = 4_000_000  # of models: OpenRouter's is 1 MB; read to its end, the connection can be used again
+_CHECK_REQUEST = "please check the messages, the tools and the model name."
+_ANYWHERE = "https://unknown.invalid"  # for a route that knows its address: proxy and certificates of any https address
 _NO_JSON = "sent no JSON. Please check base_url."
 _ERROR_BODY_S = 1.0  # an error is sent at once; what trickles in after that is not waited for
 
@@ -54,19 +63,22 @@ class ProviderTransport:
         self._server = server
         self._sessions: dict[asyncio.AbstractEventLoop, tuple[HTTPSession, Endpoint]] = {}
         self.endpoint = endpoint_for(config)
+        self._is_routed = KINDS[config.kind].routed
+        self._is_unwired = False  # whether LiteLLM's route was found to ignore our client
+        self._first_call = partial(translation.first_call, self.endpoint, config.litellm) if self._is_routed else None
 
     def begin_loading(self) -> None:
         """Start to load in a thread what the first request would wait for."""
-        litellm_bridge.start_warm_up(self.endpoint.prefix)
+        litellm_bridge.start_warm_up(self.endpoint.route, self._first_call)
 
     async def load(self) -> None:
         """Wait until LiteLLM is loaded for the route of this provider."""
-        if self.endpoint.prefix not in litellm_bridge.warm_routes:
-            await litellm_bridge.warm_up(self.endpoint.prefix)
+        if self.endpoint.route not in litellm_bridge.warm_routes:
+            await litellm_bridge.warm_up(self.endpoint.route, self._first_call)
 
     async def send(
         self, body: Mapping[str, Json], headers: Mapping[str, str], *, stream: bool, deadlines: Deadlines
-    ) -> ResponseBody:
+    ) -> Body:
         """Send one chat completion request through LiteLLM and wait for the head of the response.
 
         Args:
@@ -84,9 +96,11 @@ class ProviderTransport:
         session, endpoint = await self._connect(deadlines, through_litellm=True)
         if headers:
             endpoint = endpoint.with_secrets_of(headers)
+        deadlines.request_sent()
+        if self._is_routed:
+            return await self._send_routed(session, endpoint, body, headers, stream=stream, deadlines=deadlines)
         exchange = CapturedExchange(session.send, endpoint, headers)
         problem = ""
-        deadlines.request_sent()
         try:
             await deadlines.wait(litellm_bridge.acompletion(exchange, endpoint, body, stream=stream))
         except asyncio.CancelledError:
@@ -102,7 +116,50 @@ class ProviderTransport:
         if exchange.error is not None:
             raise failures.disconnected(endpoint, exchange.error) from exchange.error
         cause = TypeError(problem)
-        raise failures.unbuildable("please check the messages, the tools and the model name.", endpoint) from cause
+        raise failures.unbuildable(_CHECK_REQUEST, endpoint) from cause
+
+    async def _send_routed(
+        self,
+        session: HTTPSession,
+        endpoint: Endpoint,
+        body: Mapping[str, Json],
+        headers: Mapping[str, str],
+        *,
+        stream: bool,
+        deadlines: Deadlines,
+    ) -> Body:
+        """Send one request by a route that LiteLLM's model names."""
+        exchange = TranslatedExchange(session.send, endpoint, headers)
+        failure: APIError | None = None
+        result = None
+        try:
+            call = translation.translate(exchange, endpoint, body, self._config.litellm, stream=stream)
+            result = await deadlines.wait(call)
+        except asyncio.CancelledError:
+            exchange.close()
+            raise
+        except DeadlineExceeded as exceeded:
+            exchange.close()
+            raise failures.late(exceeded, endpoint) from exceeded
+        except Exception as error:  # noqa: BLE001 - LiteLLM raises anything
+            failure = translation.read_failure(error, endpoint)
+        if exchange.error is not None:
+            raise failures.disconnected(endpoint, exchange.error) from exchange.error
+        if exchange.response is not None and not exchange.is_translated:
+            return await self._body_of(exchange.response, deadlines, endpoint)
+        if result is None:
+            exchange.close()
+            raise failure or failures.unbuildable(_CHECK_REQUEST, endpoint)
+        if exchange.response is None:
+            self._log_unwired(endpoint)
+        return TranslatedBody(result, exchange, deadlines, self._config.limits, endpoint)
+
+    def _log_unwired(self, endpoint: Endpoint) -> None:
+        """Log once that a route does not use our client, and what is lost by that."""
+        if not self._is_unwired:
+            self._is_unwired = True
+            text = "%s: LiteLLM's route %s uses a client of its own: Retry-After and limits of bytes are not known."
+            logger.info(text, endpoint.provider, endpoint.route)
 
     async def get(self, path: str) -> Json:
         """Get a JSON document without LiteLLM, and without retries: no conversation waits for it.
@@ -139,6 +196,8 @@ class ProviderTransport:
             APIError: If the server cannot be reached or, for a probe, would refuse a request as well.
         """
         await self._open(is_cold=True)  # without a limit: a large local model loads for minutes
+        if self._is_routed:
+            return b""  # each route has another address, and another list of models or none
         deadlines = Deadlines(self._config.timeouts, streamed=True)
         # Not HEAD: a server that sends a body all the same would break the next request.
         response = await self._get("/models", deadlines)
@@ -168,7 +227,7 @@ class ProviderTransport:
     async def _connect(self, deadlines: Deadlines, *, through_litellm: bool) -> tuple[HTTPSession, Endpoint]:
         """Return this loop's session and the address to send to; only the first request has anything to wait for."""
         opened = self._sessions.get(asyncio.get_running_loop())
-        is_cold = through_litellm and self.endpoint.prefix not in litellm_bridge.warm_routes
+        is_cold = through_litellm and self.endpoint.route not in litellm_bridge.warm_routes
         if opened is None or is_cold or self._server is not None:
             opened = await self._wait(deadlines, self._open(is_cold=is_cold))
         return opened
@@ -176,7 +235,7 @@ class ProviderTransport:
     async def _open(self, *, is_cold: bool) -> tuple[HTTPSession, Endpoint]:
         """Load LiteLLM, start the embedded server and make the session, as far as they are missing."""
         if is_cold:
-            await litellm_bridge.warm_up(self.endpoint.prefix)
+            await litellm_bridge.warm_up(self.endpoint.route, self._first_call)
         # An embedded server has another address each time it starts.
         base_url = await self._server.start() if self._server is not None else self.endpoint.base_url
         loop = asyncio.get_running_loop()
@@ -185,7 +244,7 @@ class ProviderTransport:
             for ended in [ended for ended in list(self._sessions) if ended.is_closed()]:
                 self._sessions.pop(ended, None)
             # ``open`` never yields to the loop, so that concurrent first calls share one session.
-            session = await HTTPSession.open(base_url, self._config.timeouts.connect_s, self._config.tls)
+            session = await HTTPSession.open(base_url or _ANYWHERE, self._config.timeouts.connect_s, self._config.tls)
             opened = self._sessions[loop] = session, self.endpoint.at(base_url)
             if former is not None:
                 await former[0].aclose()

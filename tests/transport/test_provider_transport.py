@@ -43,7 +43,7 @@ from tests.transport.servers import Counting, raw_server, until
 if TYPE_CHECKING:
     from adapters.testing.answers import Script
     from adapters.testing.server import ScriptedServer
-    from adapters.transport.body import ResponseBody
+    from adapters.transport.body import Body
 
 pytest_plugins = ["adapters.testing.plugin"]
 
@@ -77,7 +77,7 @@ def config(base_url: str, kind: str = "openai_compatible", **options: Any) -> Pr
     return ProviderConfig.create(kind, **settings)
 
 
-async def opened(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> ResponseBody:
+async def opened(connection: ProviderTransport, settings: ProviderConfig, *, stream: bool = False) -> Body:
     """Send one request and wait for the head of its answer."""
     deadlines = Deadlines(settings.timeouts, streamed=stream)
     return await connection.send({"messages": QUESTION, "n": 1}, {}, stream=stream, deadlines=deadlines)

@@ -1,0 +1,397 @@
+"""Kind ``litellm``: routes with an API of their own, over our wire and through LiteLLM's translation."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from adapters.errors import (
+    APIConnectionError,
+    APIError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigError,
+    ContentFilterError,
+    ContextWindowExceededError,
+    IncompleteResponseError,
+    InternalServerError,
+    RateLimitError,
+)
+from adapters.factory import create_provider
+from adapters.testing import ASK, TOOLS
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
+from tests.patience import patient
+from tests.servers import routes
+from tests.servers.routes import SSE_HEAD, Turn, anthropic_event
+from tests.transport.servers import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adapters.client.provider import LiteLLMProvider
+    from adapters.testing import ScriptedServer
+    from adapters.testing.answers import Script
+
+pytest_plugins = ["adapters.testing.plugin"]
+
+_KEY = "sk-ant-SECRET-0123456789"
+_OSLO = '{"city": "Oslo"}'
+_TEXT = Turn(text=("Hel", "lo."))
+_CALLS = Turn(text=("Let me look. ",), calls=(("toolu_1", "get_weather", _OSLO), ("toolu_2", "lights_off", "{}")))
+_AWS = {
+    "aws_access_key_id": "AKIA-SECRET-0123",
+    "aws_secret_access_key": "aws-SECRET-0123456789",
+    "aws_region_name": "us-east-1",
+}
+
+
+class _Route:
+    """One route: its model, its responses, and how a provider of it is created."""
+
+    def __init__(self, name: str, model: str) -> None:
+        self.name = name
+        self.model = model
+        self.stream: Callable[..., Script] = getattr(routes, f"{name}_stream")
+        self.reply: Callable[..., Script] = getattr(routes, f"{name}_reply")
+        self.error: Callable[..., Script] = getattr(routes, f"{name}_error")
+
+    def provider(self, server: ScriptedServer, *steps: Script, **options: Any) -> LiteLLMProvider:
+        """Create a provider whose server plays these steps."""
+        address = server.add(self.name, *steps).removesuffix("/v1")
+        settings: dict[str, Any] = {"base_url": address, "api_key": _KEY}
+        if self.name == "bedrock":
+            settings = {"litellm": {**_AWS, "aws_bedrock_runtime_endpoint": address}}
+        return create_provider("litellm", model=self.model, **{"retry": {"attempts": 1}, **settings, **options})
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+_ANTHROPIC = _Route("anthropic", "anthropic/claude-sonnet-4-5")
+_GEMINI = _Route("gemini", "gemini/gemini-2.5-flash")
+_BEDROCK = _Route("bedrock", "bedrock/converse/anthropic.claude-3-5-sonnet-20240620-v1:0")
+_ROUTES = [
+    pytest.param(_ANTHROPIC, id="anthropic"),
+    pytest.param(_GEMINI, id="gemini"),
+    pytest.param(_BEDROCK, id="bedrock"),
+]
+
+
+async def _ask(provider: LiteLLMProvider, *, stream: bool, **options: Any) -> tuple[str, LLMResponse]:
+    """Make one call and return the text of its events and its response."""
+    if not stream:
+        response = await provider.chat(list(ASK), list(TOOLS), **options)
+        return response.content or "", response
+    text = ""
+    async for event in provider.stream_events(list(ASK), list(TOOLS), **options):
+        if isinstance(event, TextDelta):
+            text += event.text
+        elif isinstance(event, ResponseDone):
+            done = event.response
+    return text, done
+
+
+def _script(route: _Route, turn: Turn, *, stream: bool) -> Script:
+    return route.stream(turn) if stream else route.reply(turn)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("route", _ROUTES)
+async def test_text(scripted_server: ScriptedServer, route: _Route, stream: bool) -> None:
+    """Text, usage and finish reason arrive, from one request."""
+    async with route.provider(scripted_server, _script(route, _TEXT, stream=stream)) as provider:
+        text, response = await _ask(provider, stream=stream)
+
+    assert text == response.content == "Hello."
+    assert response.usage is not None
+    assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (5, 9)
+    assert (response.finish_reason, response.tool_calls) == ("stop", [])
+    assert len(scripted_server.seen[route.name].bodies) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("route", _ROUTES)
+async def test_tool_calls(scripted_server: ScriptedServer, route: _Route, stream: bool) -> None:
+    """Calls arrive whole and in order, beside text."""
+    async with route.provider(scripted_server, _script(route, _CALLS, stream=stream)) as provider:
+        text, response = await _ask(provider, stream=stream)
+
+    assert text == "Let me look. "
+    calls = [(call.name, call.arguments, call.error) for call in response.tool_calls]
+    assert calls == [("get_weather", {"city": "Oslo"}, None), ("lights_off", {}, None)]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_thinking_goes_back_with_the_calls(scripted_server: ScriptedServer, stream: bool) -> None:
+    """Anthropic's thinking blocks are reasoning, and the next request has them with their signature."""
+    turn = Turn(thinking="The user wants weather.", signature="SIG==", calls=(("toolu_1", "get_weather", _OSLO),))
+    steps = _script(_ANTHROPIC, turn, stream=stream), _ANTHROPIC.reply(_TEXT)
+    async with _ANTHROPIC.provider(scripted_server, *steps, reasoning_effort="low", max_tokens=4096) as provider:
+        _, response = await _ask(provider, stream=stream)
+        history = [
+            *ASK,
+            provider.format_tool_call_message(response.content, response.tool_calls),
+            provider.format_tool_result("12 C", response.tool_calls[0].id, "get_weather"),
+        ]
+        await provider.chat(history, list(TOOLS))
+
+    assert response.reasoning == "The user wants weather."
+    sent = scripted_server.seen["anthropic"].bodies[1]["messages"][1]["content"]
+    assert {"type": "thinking", "thinking": "The user wants weather.", "signature": "SIG=="} in sent
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_signatures_of_gemini_go_back(scripted_server: ScriptedServer, stream: bool) -> None:
+    """Gemini rejects a history whose calls have lost their thought signature."""
+    turn = Turn(calls=(("", "get_weather", _OSLO),), signature="c2ln")
+    steps = _script(_GEMINI, turn, stream=stream), _script(_GEMINI, _TEXT, stream=stream)
+    async with _GEMINI.provider(scripted_server, *steps) as provider:
+        _, response = await _ask(provider, stream=stream)
+        history = [
+            *ASK,
+            provider.format_tool_call_message(response.content, response.tool_calls),
+            provider.format_tool_result("12 C", response.tool_calls[0].id, "get_weather"),
+        ]
+        await provider.chat(history, list(TOOLS)) if not stream else [
+            event async for event in provider.stream_events(history, list(TOOLS))
+        ]
+
+    assert '"thoughtSignature":"c2ln"' in json.dumps(scripted_server.seen["gemini"].bodies[1], separators=(",", ":"))
+
+
+async def test_tools_that_the_provider_runs(scripted_server: ScriptedServer) -> None:
+    """Calls of Anthropic's own tools are no calls for the agent."""
+    turn = Turn(calls=(("srvtoolu_1", "web_search", '{"query": "x"}'),), text=("It is warm.",), stop="end_turn")
+    async with _ANTHROPIC.provider(scripted_server, _ANTHROPIC.stream(turn)) as provider:
+        text, response = await _ask(provider, stream=True)
+
+    assert (text, response.tool_calls) == ("It is warm.", [])
+
+
+_FAILURES = [
+    pytest.param("429 Too Many Requests", RateLimitError, {"retry-after": "7"}, id="429"),
+    pytest.param("529 Overloaded", InternalServerError, {}, id="529"),
+    pytest.param("401 Unauthorized", AuthenticationError, {}, id="401"),
+    pytest.param("500 Internal Server Error", InternalServerError, {}, id="500"),
+]
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(("status", "kind", "headers"), _FAILURES)
+@pytest.mark.parametrize("route", _ROUTES)
+async def test_failures(
+    scripted_server: ScriptedServer,
+    route: _Route,
+    status: str,
+    kind: type[APIError],
+    headers: dict[str, str],
+    stream: bool,
+) -> None:
+    """Status, headers and body decide, as for every other provider; the key is in no text."""
+    step = route.error(status, "some_error", f"No, {_KEY}", **headers)
+    async with route.provider(scripted_server, step) as provider:
+        with pytest.raises(kind) as caught:
+            await _ask(provider, stream=stream)
+
+    assert type(caught.value) is kind
+    assert caught.value.retry_after_s == (7.0 if headers else None)
+    assert _KEY not in f"{caught.value} {caught.value.__cause__}"
+    assert len(scripted_server.seen[route.name].bodies) == 1
+
+
+async def test_retries_are_the_providers(scripted_server: ScriptedServer) -> None:
+    """A failed attempt is repeated by the provider's policy, and by nothing else."""
+    busy = _ANTHROPIC.error("429 Too Many Requests", "rate_limit_error", "Slow", **{"retry-after": "0"})
+    steps = busy, _ANTHROPIC.stream(_TEXT)
+    async with _ANTHROPIC.provider(scripted_server, *steps, retry={"attempts": 2, "initial_wait_s": 0}) as provider:
+        text, response = await _ask(provider, stream=True)
+
+    assert (text, response.attempts) == ("Hello.", 2)
+
+
+async def test_context_window(scripted_server: ScriptedServer) -> None:
+    """Anthropic's words for a prompt that is too long are understood."""
+    message = "prompt is too long: 218849 tokens > 200000 maximum"
+    step = _ANTHROPIC.error("400 Bad Request", "invalid_request_error", message)
+    async with _ANTHROPIC.provider(scripted_server, step) as provider:
+        with pytest.raises(ContextWindowExceededError):
+            await _ask(provider, stream=False)
+
+
+@pytest.mark.parametrize("route", _ROUTES)
+async def test_cut_text(scripted_server: ScriptedServer, route: _Route) -> None:
+    """A stream without its end is an error, although LiteLLM ends it as a good one; its text stays."""
+    async with route.provider(scripted_server, route.stream(_TEXT, ends=False)) as provider:
+        text = ""
+        with pytest.raises((IncompleteResponseError, APIConnectionError)):  # noqa: PT012 - a loop is one
+            async for event in provider.stream_events(list(ASK)):
+                text += event.text if isinstance(event, TextDelta) else ""
+
+    assert text.strip() == "Hello."
+
+
+@pytest.mark.parametrize("route", [_ROUTES[0], _ROUTES[2]])
+async def test_cut_call(scripted_server: ScriptedServer, route: _Route) -> None:
+    """Half a call never runs."""
+    whole = route.stream(Turn(calls=(("toolu_1", "get_weather", _OSLO),)))
+    cut = (*whole[:-6], routes.END) if route is _ANTHROPIC else (*whole[:-5], routes.END)
+    async with route.provider(scripted_server, cut) as provider:
+        with pytest.raises((IncompleteResponseError, APIConnectionError)):
+            await _ask(provider, stream=True)
+
+
+@pytest.mark.parametrize("position", ["first", "middle"])
+async def test_error_event(scripted_server: ScriptedServer, position: str) -> None:
+    """An error event is the server's error, not a cut response, and keeps the text before it."""
+    error = anthropic_event({"type": "error", "error": {"type": "overloaded_error", "message": f"Overloaded {_KEY}"}})
+    whole = _ANTHROPIC.stream(_TEXT)
+    script = (SSE_HEAD, error, routes.END) if position == "first" else (*whole[:6], error, routes.END)
+    async with _ANTHROPIC.provider(scripted_server, script) as provider:
+        with pytest.raises(APIError) as caught:
+            await _ask(provider, stream=True)
+
+    assert "Overloaded" in str(caught.value)
+    assert _KEY not in str(caught.value)
+
+
+async def test_broken_connection(scripted_server: ScriptedServer) -> None:
+    """A connection that breaks in the middle is a connection error."""
+    script = (*_ANTHROPIC.stream(_TEXT)[:6], "rst")
+    async with _ANTHROPIC.provider(scripted_server, script) as provider:
+        with pytest.raises(APIConnectionError):
+            await _ask(provider, stream=True)
+
+
+async def test_refusal(scripted_server: ScriptedServer) -> None:
+    """A response that the provider's moderation stopped before any text is a content filter error."""
+    async with _ANTHROPIC.provider(scripted_server, _ANTHROPIC.stream(Turn(stop="refusal"))) as provider:
+        with pytest.raises(ContentFilterError):
+            await _ask(provider, stream=True)
+
+
+async def test_text_with_markup(scripted_server: ScriptedServer) -> None:
+    """The markup of reasoning is not spoken, whichever route brought it."""
+    turn = Turn(text=("<think>Hm", "m.</think>", "Hello."))
+    async with _ANTHROPIC.provider(scripted_server, _ANTHROPIC.stream(turn)) as provider:
+        text, response = await _ask(provider, stream=True)
+
+    assert (text, response.reasoning) == ("Hello.", "Hmm.")
+
+
+async def test_equal_pieces(scripted_server: ScriptedServer) -> None:
+    """A hundred equal pieces are a laugh; LiteLLM's wrapper would end the stream there."""
+    async with _ANTHROPIC.provider(scripted_server, _ANTHROPIC.stream(Turn(text=["ha "] * 150))) as provider:
+        text, _ = await _ask(provider, stream=True)
+
+    assert text == "ha " * 150
+
+
+@pytest.mark.parametrize(
+    ("script", "timeouts"),
+    [
+        pytest.param(("hang",), {"first_token_s": 0.5}, id="no head"),
+        pytest.param((*_ANTHROPIC.stream(_TEXT)[:5], "hang"), {"stall_s": 0.5}, id="a pause"),
+        pytest.param(
+            (SSE_HEAD, *[part for _ in range(40) for part in (anthropic_event({"type": "ping"}), 0.1)]),
+            {"first_token_s": 0.7},
+            id="pings are no tokens",
+        ),
+    ],
+)
+async def test_deadlines(scripted_server: ScriptedServer, script: Script, timeouts: dict[str, float]) -> None:
+    """The limits are those of every other provider."""
+    async with _ANTHROPIC.provider(scripted_server, script, timeouts=timeouts) as provider:
+        await provider.prewarm()
+        with pytest.raises(APITimeoutError):
+            await _ask(provider, stream=True)
+
+
+@patient
+async def test_cancelling_closes_the_connection(scripted_server: ScriptedServer) -> None:
+    """A caller that leaves ends the request at the server."""
+    async with _ANTHROPIC.provider(scripted_server, (*_ANTHROPIC.stream(_TEXT)[:5], "hang")) as provider:
+        async with aclosing(provider.stream_events(list(ASK))) as events:  # type: ignore[type-var]  # a generator
+            await anext(events)
+        assert await until(lambda: scripted_server.seen["anthropic"].gone_at)
+
+
+@pytest.mark.parametrize("route", _ROUTES)
+async def test_text_alone(scripted_server: ScriptedServer, route: _Route) -> None:
+    """``tool_choice`` "none" reaches routes that can say it; the others get no tools."""
+    async with route.provider(scripted_server, route.stream(_TEXT)) as provider:
+        assert "".join([text async for text in provider.chat_stream(list(ASK), list(TOOLS))]) == "Hello."
+
+    body = scripted_server.seen[route.name].bodies[0]
+    if route is _ANTHROPIC:
+        assert body["tool_choice"] == {"type": "none"}
+    elif route is _GEMINI:
+        assert body["toolConfig"]["functionCallingConfig"]["mode"] == "NONE"
+    else:
+        assert "toolConfig" not in body
+
+
+async def test_chat_completions_route_is_read_here(scripted_server: ScriptedServer) -> None:
+    """A route that speaks OpenAI's chat completions has the reader of every other provider."""
+    from adapters.testing.answers import answer
+
+    base_url = scripted_server.add("mistral", answer("Hi ", "there"))
+    async with create_provider("litellm", model="mistral/mistral-small", base_url=base_url, api_key=_KEY) as provider:
+        text, response = await _ask(provider, stream=True)
+
+    assert (text, response.usage) == ("Hi there", TokenUsage(7, 3))
+    assert scripted_server.seen["mistral"].paths[0].endswith("/chat/completions")
+    assert scripted_server.seen["mistral"].headers[0]["authorization"] == f"Bearer {_KEY}"
+
+
+async def test_limit_of_bytes(scripted_server: ScriptedServer) -> None:
+    """A response beyond the limit ends."""
+    turn = Turn(text=["x" * 1000] * 20)
+    async with _ANTHROPIC.provider(
+        scripted_server, _ANTHROPIC.stream(turn), limits={"answer_bytes": 5000, "event_bytes": 5000}
+    ) as provider:
+        with pytest.raises(APIError, match="answer_bytes"):
+            await _ask(provider, stream=True)
+
+
+async def test_garbled_response(scripted_server: ScriptedServer) -> None:
+    """A body that LiteLLM cannot parse is an incomplete response."""
+    async with _ANTHROPIC.provider(scripted_server, routes.json_reply({"nonsense": True})) as provider:
+        with pytest.raises(APIError):
+            await _ask(provider, stream=False)
+
+
+async def test_missing_package() -> None:
+    """A package that LiteLLM needs for a route is named with the command that installs it."""
+    async with create_provider("litellm", model="vertex_ai/gemini-2.5-flash", retry={"attempts": 1}) as provider:
+        with pytest.raises(BadRequestError, match="pip install google-auth"):
+            await provider.chat(list(ASK))
+
+
+async def test_route_with_a_client_of_its_own(
+    scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Routes that ignore our client work through LiteLLM's, with one line in the log."""
+    settings = {"mock_response": "Hello there."}
+    with caplog.at_level(logging.INFO, "adapters"):
+        async with create_provider("litellm", model="anthropic/claude-x", api_key=_KEY, litellm=settings) as provider:
+            first = await _ask(provider, stream=False)
+            second = await _ask(provider, stream=True)
+
+    assert first[0] == second[0] == "Hello there."
+    assert len([message for message in caplog.messages if "client of its own" in message]) == 1
+
+
+def test_settings() -> None:
+    """The model names the route; secrets of ``litellm`` are hidden, and what the provider does is not its business."""
+    provider = create_provider("litellm", model="bedrock/x", litellm=_AWS)
+
+    assert "SECRET" not in repr(provider._config)
+    with pytest.raises(ConfigError, match="must not hold api_key; set it beside litellm"):
+        create_provider("litellm", model="bedrock/x", litellm={"api_key": "k"})
+    with pytest.raises(ConfigError, match="litellm is for kind litellm alone"):
+        create_provider("ollama", model="m", litellm={"a": 1})
