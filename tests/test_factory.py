@@ -238,7 +238,7 @@ async def test_secret_is_looked_up_when_the_provider_is_made(
         pytest.param(
             "requesty",
             {"model": "m"},
-            "Unknown LLM provider 'requesty'. Supported providers: openai_compatible, openrouter, groq, ollama, local.",
+            "Unknown LLM provider 'requesty'. Supported providers: openai_compatible, openrouter, groq, ollama, local, litellm.",
             id="unknown provider",
         ),
         pytest.param(

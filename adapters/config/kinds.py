@@ -94,7 +94,8 @@ def clean_base_url(text: str, kind: Kind) -> str:
     if parts.query:
         raise ValueError("has a query that holds one name twice; keep one of them")
     if kind.routed:
-        return text  # LiteLLM's routes append paths of their own, each to another part of the address
+        path = parts.path.rstrip("/")  # no /v1: LiteLLM's routes append paths of their own
+        return f"{parts.scheme}://{_host_and_port(parts)}{path}"
     return f"{parts.scheme}://{_host_and_port(parts)}{_path(parts, kind)}"
 
 

@@ -32,7 +32,7 @@ def make_schema() -> dict[str, Any]:
 
 
 def _requirement(name: KindName, kind: Kind) -> dict[str, Any]:
-    required = ["model"] if kind.base_url else ["model", "base_url"]
+    required = ["model"] if kind.base_url or kind.routed else ["model", "base_url"]
     return {"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": {"required": required}}
 
 

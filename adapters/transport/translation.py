@@ -416,7 +416,7 @@ def _set_up_custom_providers() -> None:
 
 
 @cache
-def handler_class() -> Callable[[TranslatedExchange, Endpoint], object]:
+def handler_class() -> Callable[[TranslatedExchange, Endpoint], object]:  # noqa: C901 - two classes, made here because LiteLLM is loaded late
     """Return the class of client for such routes: LiteLLM's own HTTP handler and the SDK's client in one."""
     import httpx
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
