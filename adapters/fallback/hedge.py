@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_CLOSING_S = 1.0  # how long an answer waits for requests that are closed; what takes longer goes on in the background
+_CLOSING_S = 0.1  # how long an answer waits for requests that are closed; what takes longer goes on in the background
 
 _closing: set[asyncio.Task[Any]] = set()  # the event loop itself keeps no strong reference
 
