@@ -256,8 +256,8 @@ class ProviderCall:
             wants_logprobs=bool(request.body.get("logprobs")),
             allow_empty=self._params.allow_empty,
             reasoning_first=self._capabilities.reasoning_first,
-            most_calls=limits.calls,
-            most_reasoning_chars=limits.reasoning_chars,
+            max_calls=limits.calls,
+            max_reasoning_chars=limits.reasoning_chars,
         )
 
     def _new_deadlines(self) -> Deadlines:

@@ -16,9 +16,9 @@ from adapters.response.chunks import logprobs_of, text_or_none
 from adapters.response.finish_reasons import ending_of, log_unknown
 from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.leaked_call_parser import finish_calls
-from adapters.response.reasoning import MOST_REASONING_CHARS, Reasoning
+from adapters.response.reasoning import MAX_REASONING_CHARS, Reasoning
 from adapters.response.snapshots import SnapshotReader
-from adapters.response.tool_calls import MOST_CALLS, CallAssembler, TooManyCalls, without_pseudo_tools
+from adapters.response.tool_calls import MAX_CALLS, CallAssembler, TooManyCallsError, without_pseudo_tools
 from adapters.transport.errors import failures
 from adapters.transport.errors.failures import NO_CALL
 from adapters.types import LLMResponse
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from adapters.errors import APIError, UpstreamError
     from adapters.response.chunks import Chunk
     from adapters.response.finish_reasons import Ending
-    from adapters.response.tool_calls import FinishedCall, Tools
+    from adapters.response.tool_calls import Tools
     from adapters.transport.endpoint import Endpoint
     from adapters.types import TokenUsage, ToolCall
 
 _logger = logging.getLogger(__name__)
 
-_COMES_BACK = ("reasoning_content", "reasoning")  # DeepSeek, Kimi, MiniMax, GLM and gpt-oss servers ask for them
-_MOST_LOGPROBS_CHARS = 16_000_000  # of JSON, whose values take many times as much memory
+_SENT_BACK = ("reasoning_content", "reasoning")  # DeepSeek, Kimi, MiniMax, GLM and gpt-oss servers require them
+_MAX_LOGPROBS_CHARS = 16_000_000  # of JSON, whose values take many times as much memory
 _OUT_OF_CONTEXT = "context"  # in the finish reasons of models whose context window is full
 
 
@@ -65,8 +65,8 @@ class ResponseAssembler:
         wants_logprobs: Whether the caller requested ``logprobs``.
         allow_empty: Whether a response that ends well may have neither text nor calls.
         reasoning_first: Whether this server's responses begin with unmarked reasoning.
-        most_calls: Limit of tool calls.
-        most_reasoning_chars: Limit of the reasoning that is kept.
+        max_calls: Limit of tool calls.
+        max_reasoning_chars: Limit of the reasoning that is kept.
 
     Attributes:
         id: The server's id of the response, once known.
@@ -106,22 +106,22 @@ class ResponseAssembler:
         wants_logprobs: bool = False,
         allow_empty: bool = False,
         reasoning_first: bool,
-        most_calls: int = MOST_CALLS,
-        most_reasoning_chars: int = MOST_REASONING_CHARS,
+        max_calls: int = MAX_CALLS,
+        max_reasoning_chars: int = MAX_REASONING_CHARS,
     ) -> None:
         self._endpoint = endpoint
         self._tools = tools
         self._wants_text = wants_text
         self._allow_empty = allow_empty
-        self._most_calls = most_calls
-        self._most_reasoning_chars = most_reasoning_chars
-        self._filter = MarkupFilter(tools, reasoning_first=reasoning_first, most_calls=most_calls)
+        self._max_calls = max_calls
+        self._max_reasoning_chars = max_reasoning_chars
+        self._filter = MarkupFilter(tools, reasoning_first=reasoning_first, max_calls=max_calls)
         self._wants_logprobs = wants_logprobs
         self._pieces: list[str] = []  # of the text as it came, with its markup
         self._texts: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
-        self._recovered: list[FinishedCall] = []
-        self._finished: list[FinishedCall] = []
+        self._recovered: list[ToolCall] = []
+        self._finished: list[ToolCall] = []
 
     @property
     def has_text(self) -> bool:
@@ -180,9 +180,9 @@ class ResponseAssembler:
             text = self._add_text(chunk.text) if chunk.text else ""
             if chunk.calls:
                 self._filter.call_arrived()
-                self._calls = self._calls or CallAssembler(self._tools, most_calls=self._most_calls)
+                self._calls = self._calls or CallAssembler(self._tools, max_calls=self._max_calls)
                 self._calls.feed(chunk.calls, whole=whole)
-        except TooManyCalls:
+        except TooManyCallsError:
             raise self._too_many_calls() from None
         return text
 
@@ -208,7 +208,7 @@ class ResponseAssembler:
             return False
         try:
             calls, text = read_generation(written or "", self._tools)
-        except TooManyCalls:
+        except TooManyCallsError:
             raise self._too_many_calls() from None
         if self._wants_text and not self.has_text and not text:
             raise CallInsteadOfTextError
@@ -243,7 +243,7 @@ class ResponseAssembler:
                 text += self._finish_calls()
             elif self._ending == "called":
                 self._lost_call = bool(self._tools)
-        except TooManyCalls:
+        except TooManyCallsError:
             raise self._too_many_calls() from None
         return text
 
@@ -264,7 +264,7 @@ class ResponseAssembler:
         reasoning = self._reasoning
         response = LLMResponse(
             content=content,
-            tool_calls=self._with_provider_fields(calls) if calls else [],
+            tool_calls=self._with_message_fields(calls) if calls else [],
             usage=self.usage,
             reasoning=(reasoning.text.strip() or None) if reasoning else None,
             finish_reason=self.finish_reason,
@@ -286,18 +286,12 @@ class ResponseAssembler:
         content = "".join(self._texts) or None
         return LLMResponse(content, model=self._model, id=self.id, request_id=self.request_id)
 
-    def _with_provider_fields(self, calls: list[FinishedCall]) -> list[ToolCall]:
-        """Return the calls with the fields that must be sent back with them; those of the message are in the first."""
-        tool_calls: list[ToolCall] = []
-        for call in calls:
-            parts = {
-                "message": self._reasoning.echo if self._reasoning and not tool_calls else {},
-                "call": {name: value for name, value in call.extras.items() if name != "function"},
-                "function": call.extras.get("function", {}),
-            }
-            fields = encodable_json({name: part for name, part in parts.items() if part})
-            tool_calls.append(replace(call.tool_call, provider_fields=fields) if fields else call.tool_call)
-        return tool_calls
+    def _with_message_fields(self, calls: list[ToolCall]) -> list[ToolCall]:
+        """Add to the first call the fields of the message that must be sent back with its calls."""
+        fields = encodable_json(self._reasoning.provider_fields) if self._reasoning is not None else {}
+        if not fields:
+            return calls
+        return [replace(calls[0], provider_fields={"message": fields, **calls[0].provider_fields}), *calls[1:]]
 
     def _read_envelope(self, chunk: Chunk) -> None:
         envelope = chunk.envelope
@@ -321,10 +315,10 @@ class ResponseAssembler:
 
     def _add_reasoning(self, chunk: Chunk) -> None:
         if self._reasoning is None:
-            self._reasoning = Reasoning(self._most_reasoning_chars)
+            self._reasoning = Reasoning(self._max_reasoning_chars)
         if chunk.reasoning:
-            comes_back = chunk.reasoning_field in _COMES_BACK
-            self._reasoning.add_piece(chunk.reasoning, chunk.reasoning_field if comes_back else "")
+            is_sent_back = chunk.reasoning_field in _SENT_BACK
+            self._reasoning.add_piece(chunk.reasoning, chunk.reasoning_field if is_sent_back else "")
             self._filter.no_reasoning_first()
         self._reasoning.add_details(chunk.details)
         self._reasoning.add_blocks(chunk.blocks)
@@ -332,7 +326,7 @@ class ResponseAssembler:
     def _add_logprobs(self, chunk: Chunk) -> None:
         for entry in logprobs_of(chunk.logprobs) if self._wants_logprobs else ():
             self._logprobs_chars += len(json.dumps(entry))
-            if self._logprobs_chars > _MOST_LOGPROBS_CHARS:
+            if self._logprobs_chars > _MAX_LOGPROBS_CHARS:
                 break
             self._logprobs.append(entry)
 
@@ -359,7 +353,7 @@ class ResponseAssembler:
     def _emit(self, text: str) -> str:
         """Keep filtered text, and the reasoning that the filter took out of it."""
         if self._filter.reasoning:
-            self._reasoning = self._reasoning or Reasoning(self._most_reasoning_chars)
+            self._reasoning = self._reasoning or Reasoning(self._max_reasoning_chars)
             self._reasoning.add("".join(self._filter.reasoning))
             self._filter.reasoning.clear()
         if text:
@@ -370,12 +364,12 @@ class ResponseAssembler:
         """Collect the calls of all origins; return the text of calls that only carry text."""
         strict = self._ending not in ("good", "called") and not self._filter.has_ended
         calls = self._calls.finish(cut=strict) if self._calls else []
-        known = [(call.tool_call.name, call.tool_call.arguments) for call in calls]  # vLLM may send one both ways
+        known = [(call.name, call.arguments) for call in calls]  # vLLM may send one both ways
         leaked = finish_calls(self._filter.calls(cut=strict), self._tools)
-        calls += [call for call in leaked if (call.tool_call.name, call.tool_call.arguments) not in known]
+        calls += [call for call in leaked if (call.name, call.arguments) not in known]
         calls += self._recovered
-        if len(calls) > self._most_calls:
-            raise TooManyCalls
+        if len(calls) > self._max_calls:
+            raise TooManyCallsError
         self._finished, text = without_pseudo_tools(calls, self._tools)
         if calls:
             self._lost_call = self._calls is not None and self._calls.lost_arguments
@@ -396,8 +390,8 @@ class ResponseAssembler:
         return self._allow_empty and said_so and not self._began_call
 
     def _too_many_calls(self) -> APIError:
-        _logger.warning("%s made more tool calls than limits.calls (%d).", self._endpoint.provider, self._most_calls)
-        says = f"made more than {self._most_calls} tool calls in one answer (limit calls). Please try again."
+        _logger.warning("%s made more tool calls than limits.calls (%d).", self._endpoint.provider, self._max_calls)
+        says = f"made more than {self._max_calls} tool calls in one answer (limit calls). Please try again."
         return failures.incomplete(says, self._endpoint)
 
     def _interrupted(self) -> APIError:

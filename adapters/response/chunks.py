@@ -1,7 +1,7 @@
-"""JSON payloads -> ``Chunk``: one shape for a delta of a stream and for the message of a whole answer.
+"""Parse JSON payloads into ``Chunk``: one type for a delta of a stream and for the message of a whole response.
 
-Every field may be missing, null or of another type than the specification says; each server has its own way. What
-cannot be used is left out here, and whether the answer as a whole is good is decided in ``response``.
+A field may be missing, null or of another type than OpenAI's reference says. What cannot be used is left out here;
+``assembler`` decides whether the response as a whole is good.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from adapters.types import Json, TokenUsage
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+_REASONING_TYPES = ("thinking", "reasoning")  # of a part of the content
 _INSTEAD_OF_TEXT = frozenset({"refusal", "audio"})
 _BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "thinking_blocks", "tool_calls", "function_call"})
-_CALL_FIELDS = {"id", "type", "index", "function", "name", "arguments"}
+_CALL_FIELDS = frozenset({"id", "type", "index", "function", "name", "arguments"})
+_FUNCTION_FIELDS = frozenset({"name", "arguments", "description", "parameters"})  # TGI repeats the tool's own
 _NO_FINISH_REASON = ("null", "None")  # DashScope and its relays write the null of their language as text
+_MAX_INDEX_DIGITS = 9
 _NOTHING: dict[str, Any] = {}
-_FUNCTION_FIELDS = {"name", "arguments", "description", "parameters"}  # TGI repeats the tool's own
 
 
 @dataclass(slots=True)
@@ -31,37 +33,39 @@ class CallFragment:
     """A tool call, or a part of one, as it came.
 
     Attributes:
-        index: Its place among the calls of the answer, or None.
+        index: Its index among the calls of the response, or None.
         id: Its id, or None if there is no usable one.
-        name: Its name or a repetition of it, or None.
+        name: Its name, a part or a repetition of it, or None. It may hold half a character.
         arguments: A piece of JSON, an object, or None.
-        extras: Fields of the provider's own, to be sent back with the call.
+        provider_fields: The provider's own fields of the call, as ``call``, and of its function, as ``function``.
     """
 
     index: int | None
     id: str | None
     name: str | None
     arguments: Any
-    extras: dict[str, Any]
+    provider_fields: dict[str, dict[str, Any]]
 
 
 class Chunk:
-    """What one payload adds to the answer; what it does not say costs nothing, for a stream has thousands of them.
+    """What one payload adds to the response.
+
+    A stream has thousands of them. The defaults stand in the class, so that a field that did not come costs nothing.
 
     Attributes:
-        envelope: What stands around the choice.
-        text: Text, not yet cleaned of markup.
-        refusal: The same text, if the server marks it as the words in which the model declines.
-        reasoning: Reasoning that the server kept apart from the text.
+        envelope: The object around the choice.
+        text: Text, with its markup.
+        refusal: The same text, if the server marks it as a refusal of the model.
+        reasoning: Reasoning that came in a field of its own.
         reasoning_field: The field of the message that holds nothing but this reasoning, or "".
         calls: Calls or parts of them.
         details: OpenRouter's ``reasoning_details``, to be sent back.
         blocks: LiteLLM's ``thinking_blocks``, to be sent back.
-        finish_reason: Why the answer ended, or None.
-        native_finish_reason: The word of the provider behind the server, or None.
+        finish_reason: The finish reason, or None.
+        native_finish_reason: The finish reason of the provider behind the server, or None.
         logprobs: What the server says of the tokens of the text; see ``logprobs_of``.
-        usage: Tokens, or None.
-        has_choices: Whether the payload had any choice at all.
+        usage: The count of tokens, or None.
+        has_choices: Whether the payload had any choice.
         is_delta: Whether the message is a part of the whole one.
     """
 
@@ -82,18 +86,18 @@ class Chunk:
 
     @property
     def is_useful(self) -> bool:
-        """Whether it brings the answer forward: a role or a token count alone does not."""
+        """Whether it adds text, reasoning or a part of a call; a role or a count of tokens does not count."""
         return bool(self.text or self.reasoning or self.calls or self.details)
 
 
 def parse_chunk(payload: Json) -> Chunk:
-    """Read one payload.
+    """Parse one payload.
 
     Args:
         payload: A JSON value that is no error.
     """
     if isinstance(payload, list) and payload:
-        payload = payload[0]  # Google wraps its answers in a list
+        payload = payload[0]  # Google wraps its responses in a list
     chunk = Chunk()
     if not isinstance(payload, dict):
         return chunk
@@ -112,7 +116,7 @@ def text_of(content: Json, depth: int = 4) -> str:
 
     Args:
         content: What a server put where text belongs.
-        depth: How many levels of nesting are read; real servers use two.
+        depth: How many levels of nesting are read; servers use two.
     """
     if isinstance(content, str):
         return content
@@ -120,13 +124,26 @@ def text_of(content: Json, depth: int = 4) -> str:
         return ""
     if isinstance(content, list):
         return "".join(text_of(part, depth - 1) for part in content)
-    if isinstance(content, dict) and content.get("type") not in ("thinking", "reasoning"):
+    if isinstance(content, dict) and content.get("type") not in _REASONING_TYPES:
         return text_of(content.get("text") or content.get("content") or content.get("refusal"), depth - 1)
     return ""
 
 
+def text_or_none(value: Json) -> str | None:
+    """Return a text that is not blank, or None."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value if value.isascii() else encodable(value)
+
+
+def logprobs_of(logprobs: Json) -> list[dict[str, Any]]:
+    """Return OpenAI's entries for the tokens of the text, and for those of a refusal."""
+    parts = [logprobs.get("content"), logprobs.get("refusal")] if isinstance(logprobs, dict) else []
+    return [entry for part in parts if isinstance(part, list) for entry in part if isinstance(entry, dict)]
+
+
 def _first_choice(choices: Json) -> dict[str, Json] | None:
-    """The choice with index 0. Others are other answers to the same question and must not be mixed in."""
+    """Return the choice with index 0. Others are alternative responses and must not be mixed in."""
     for choice in choices if isinstance(choices, list) else [choices]:
         if isinstance(choice, dict) and choice.get("index") in (0, None, "0"):
             return choice
@@ -161,12 +178,6 @@ def _read_finish_reasons(chunk: Chunk, choice: dict[str, Any]) -> None:
     chunk.native_finish_reason = text_or_none(choice.get("native_finish_reason"))
 
 
-def logprobs_of(logprobs: Json) -> list[dict[str, Any]]:
-    """Return OpenAI's entries for the tokens of the text, and for those of a refusal."""
-    parts = [logprobs.get("content"), logprobs.get("refusal")] if isinstance(logprobs, dict) else []
-    return [entry for part in parts if isinstance(part, list) for entry in part if isinstance(entry, dict)]
-
-
 def _read_instead_of_text(chunk: Chunk, message: dict[str, Any]) -> None:
     chunk.text = chunk.refusal = text_of(message.get("refusal"))
     audio = message.get("audio")
@@ -177,48 +188,50 @@ def _read_instead_of_text(chunk: Chunk, message: dict[str, Any]) -> None:
 def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> None:
     details = message.get("reasoning_details")
     if isinstance(details, list):
-        chunk.details = [each for each in details if isinstance(each, dict)]
+        chunk.details = [detail for detail in details if isinstance(detail, dict)]
     blocks = message.get("thinking_blocks")
     if isinstance(blocks, list):
         chunk.blocks = [block for block in blocks if isinstance(block, dict)]
     chunk.reasoning, chunk.reasoning_field = _reasoning_of(message, content, chunk.details)
     if calls := message.get("tool_calls") or message.get("function_call"):
-        chunk.calls = [
-            _fragment(each) for each in (calls if isinstance(calls, list) else [calls]) if isinstance(each, dict)
-        ]
+        calls = calls if isinstance(calls, list) else [calls]
+        chunk.calls = [_call_fragment(call) for call in calls if isinstance(call, dict)]
 
 
 def _reasoning_of(message: dict[str, Json], content: Json, details: Sequence[dict[str, Any]]) -> tuple[str, str]:
-    """The reasoning, and the field that holds nothing else."""
+    """Return the reasoning, and the field that holds nothing else."""
     for name in _REASONING_FIELDS:  # servers that fill two of them repeat the same words
         if (value := message.get(name)) and (text := text_of(value)):
             return text, name if isinstance(value, str) else ""
     if isinstance(content, list):
-        parts = [part for part in content if isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")]
+        parts = [part for part in content if isinstance(part, dict) and part.get("type") in _REASONING_TYPES]
         if parts:
             return "".join(text_of(part.get("thinking") or part.get("text")) for part in parts), ""
-    return "".join(text_of(each.get("text") or each.get("summary")) for each in details), ""
+    return "".join(text_of(detail.get("text") or detail.get("summary")) for detail in details), ""
 
 
-def _fragment(call: dict[str, Any]) -> CallFragment:
+def _call_fragment(call: dict[str, Any]) -> CallFragment:
     function = call.get("function")
     source = function if isinstance(function, dict) else call  # the legacy function_call has no wrapping
-    index, name = call.get("index"), source.get("name")
-    inner = {key: value for key, value in source.items() if key not in _FUNCTION_FIELDS and value is not None}
+    name = source.get("name")
+    fields = {
+        "call": _other_fields(call, _CALL_FIELDS),
+        "function": _other_fields(source, _FUNCTION_FIELDS) if source is function else {},
+    }
     return CallFragment(
-        index=int(index) if isinstance(index, int | str) and str(index).isdecimal() else None,
+        index=_index_of(call.get("index")),
         id=text_or_none(call.get("id")),
-        name=name
-        if isinstance(name, str) and name.strip()
-        else None,  # perhaps half of it, so encodable only when joined
+        name=name if isinstance(name, str) and name.strip() else None,
         arguments=source.get("arguments"),
-        extras={key: value for key, value in call.items() if key not in _CALL_FIELDS and value is not None}
-        | ({"function": inner} if inner and source is function else {}),
+        provider_fields={part: values for part, values in fields.items() if values},
     )
 
 
-def text_or_none(value: Json) -> str | None:
-    """Return a text that is not blank, or None."""
-    if not isinstance(value, str) or not value.strip():
-        return None
-    return value if value.isascii() else encodable(value)
+def _index_of(value: Json) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_INDEX_DIGITS:
+        return int(value)
+    return value if isinstance(value, int) else None
+
+
+def _other_fields(source: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in source.items() if name not in known and value is not None}

@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 _CUT_FIELDS = ("text", "summary", "data", "signature")  # of an entry of ``reasoning_details``: a stream cuts them up
 _ENTRY_CHARS = 100  # what an entry counts beside its values
 
-MOST_REASONING_CHARS = 1_000_000
+MAX_REASONING_CHARS = 1_000_000
 
 
 class Reasoning:
     """The reasoning of one response, from fields, from details and from marked text.
 
     Args:
-        most_chars: Limit of what is kept, as the server wrote it. The rest is dropped.
+        max_chars: Limit of what is kept, as the server wrote it. The rest is dropped.
     """
 
-    def __init__(self, most_chars: int = MOST_REASONING_CHARS) -> None:
-        self._most_chars = most_chars
+    def __init__(self, max_chars: int = MAX_REASONING_CHARS) -> None:
+        self._max_chars = max_chars
         self._kept_chars = 0
         self._is_cut = False
         self._texts: list[str] = []
@@ -44,11 +44,11 @@ class Reasoning:
 
     @property
     def text(self) -> str:
-        """All of it, in the order in which it came."""
+        """The reasoning of all origins, in the order in which it came."""
         return encodable("".join(self._texts))
 
     @property
-    def echo(self) -> dict[str, Any]:
+    def provider_fields(self) -> dict[str, Any]:
         """The fields of the message that must be sent back with its calls; none if they were not kept whole."""
         if self._is_cut:
             return {}
@@ -124,11 +124,11 @@ class Reasoning:
 
     def _room_for(self, chars: int) -> int:
         """Return how many of so many characters can be kept."""
-        room = min(chars, self._most_chars - self._kept_chars)
+        room = min(chars, self._max_chars - self._kept_chars)
         self._kept_chars += room
         if room < chars and not self._is_cut:
             self._is_cut = True
-            logger.info("A model produced more than %d characters of reasoning. The rest is dropped.", self._most_chars)
+            logger.info("A model produced more than %d characters of reasoning. The rest is dropped.", self._max_chars)
         return room
 
 

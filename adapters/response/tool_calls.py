@@ -1,6 +1,6 @@
-"""Fragments of tool calls -> whole calls: which fragment belongs to which call, ids, names and arguments.
+"""Assemble tool calls from the fragments that a stream sends: their ids, names and arguments.
 
-What a model leaked as text is found by ``text_filter`` and read by ``leaked_calls``; both end in the same values.
+Calls that a model wrote as text are found and read in ``markup``. Both end as ``ToolCall``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from adapters._arguments import Brackets, is_whole, read_arguments
 from adapters._call_ids import make_call_id
-from adapters._unicode import encodable
+from adapters._unicode import encodable, encodable_json
 from adapters.response.tool_schemas import may_take, takes_none, unwrapped
 from adapters.types import Json, ToolCall
 
@@ -29,18 +29,16 @@ logger = logging.getLogger(__name__)
 
 _NAMESPACE = re.compile(r"^(?:functions?|tools?|default_api)[.:/]\s*")
 _LITTER = re.compile(r"<\|.*$|:\d+$", re.DOTALL)  # harmony's channel marks, Kimi's counter
-
-
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
-_MOST_NAME_CHARS = 200
-_MOST_EXTRA_CHARS = 200_000  # of JSON, for each call: a signature has a few thousand
+_MAX_NAME_CHARS = 200
+_MAX_FIELD_CHARS = 200_000  # of JSON, for each call: a signature has a few thousand
 _ANY = "any"  # in the place of an index
 
-MOST_CALLS = 128
+MAX_CALLS = 128
 
 
-class TooManyCalls(Exception):  # noqa: N818 - a signal: the answer knows what to say
-    """An answer holds more calls than anybody will run."""
+class TooManyCallsError(Exception):
+    """A response holds more calls than the limit."""
 
 
 @dataclass(slots=True)
@@ -54,7 +52,7 @@ class _OpenCall:
         name: The name so far, or "".
         was_whole: Whether it came in one piece, in a response that is not streamed.
         pieces: Its arguments as they came, without those that are empty.
-        extras: The provider's own fields.
+        provider_fields: As in ``CallFragment``.
     """
 
     place: int
@@ -63,12 +61,12 @@ class _OpenCall:
     name: str
     was_whole: bool
     pieces: list[Any] = field(default_factory=list)
-    extras: dict[str, Any] = field(default_factory=dict)
-    _extra_chars: int = 0
+    provider_fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _field_chars: int = 0
     _object: Json = None  # the last piece that is no text
     _brackets: Brackets = field(default_factory=Brackets)
-    _judged: int = 0  # so many pieces have been looked at
-    _ends: Literal["open", "whole", "spoilt"] = "open"
+    _read_pieces: int = 0
+    _state: Literal["open", "whole", "spoilt"] = "open"
 
     @property
     def arguments(self) -> Json:
@@ -92,40 +90,31 @@ class _OpenCall:
         """Whether the arguments are a complete object. Each piece is read once, because this is asked after each."""
         if self._object is not None:
             return is_whole(self._object)
-        while self._judged < len(self.pieces):
-            piece = self.pieces[self._judged]
-            self._judged += 1
-            if self._ends == "open" and self._brackets.feed(piece) is not None:
-                self._ends = "whole" if is_whole("".join(self.pieces[: self._judged])) else "spoilt"
-            elif self._ends == "whole" and piece.strip():
-                self._ends = "spoilt"
-        return self._ends == "whole"
+        while self._read_pieces < len(self.pieces):
+            piece = self.pieces[self._read_pieces]
+            self._read_pieces += 1
+            if self._state == "open" and self._brackets.feed(piece) is not None:
+                self._state = "whole" if is_whole("".join(self.pieces[: self._read_pieces])) else "spoilt"
+            elif self._state == "whole" and piece.strip():
+                self._state = "spoilt"
+        return self._state == "whole"
 
     def add(self, fragment: CallFragment) -> None:
-        """Take a fragment of this call."""
+        """Add a fragment of this call."""
         self.id = self.id or fragment.id
         if fragment.arguments not in (None, ""):
             self.pieces.append(fragment.arguments)
             self._object = self._object if isinstance(fragment.arguments, str) else fragment.arguments
-        if fragment.extras and self._extra_chars <= _MOST_EXTRA_CHARS:
-            self._extra_chars += len(json.dumps(fragment.extras))
-            self.extras.update(fragment.extras)
-            if self._extra_chars > _MOST_EXTRA_CHARS:
-                self.extras.clear()  # the server cannot use a part of them
-                logger.info("A tool call had fields of more than %d characters. They are dropped.", _MOST_EXTRA_CHARS)
+        if fragment.provider_fields and self._field_chars <= _MAX_FIELD_CHARS:
+            self._add_fields(fragment.provider_fields)
 
-
-@dataclass(frozen=True, slots=True)
-class FinishedCall:
-    """A call as it came, with what must be sent back beside it.
-
-    Attributes:
-        tool_call: The call.
-        extras: Fields of the provider's own.
-    """
-
-    tool_call: ToolCall
-    extras: dict[str, Any]
+    def _add_fields(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
+        self._field_chars += len(json.dumps(fields))
+        for part, values in fields.items():
+            self.provider_fields.setdefault(part, {}).update(values)
+        if self._field_chars > _MAX_FIELD_CHARS:
+            self.provider_fields.clear()  # the server cannot use a part of them
+            logger.info("A tool call had fields of more than %d characters. They are dropped.", _MAX_FIELD_CHARS)
 
 
 class CallAssembler:
@@ -137,16 +126,16 @@ class CallAssembler:
 
     Args:
         tools: The offered tools.
-        most_calls: Limit of calls; ``feed`` raises ``TooManyCalls`` beyond it.
+        max_calls: Limit of calls; ``feed`` raises ``TooManyCallsError`` beyond it.
 
     Attributes:
         lost_arguments: Whether arguments of an unknown call came beside a call without arguments, which they may
             belong to. Set by ``finish``; then no call of the response may run.
     """
 
-    def __init__(self, tools: Tools | None = None, *, most_calls: int = MOST_CALLS) -> None:
+    def __init__(self, tools: Tools | None = None, *, max_calls: int = MAX_CALLS) -> None:
         self._tools = tools or {}
-        self._most_calls = most_calls
+        self._max_calls = max_calls
         self._open: list[_OpenCall] = []
         self._latest: dict[tuple[int | str | None, str | None], int] = {}  # index and id, or None for any -> place
         self._names_follow = False  # whether this server sends a name after the arguments
@@ -165,13 +154,13 @@ class CallAssembler:
             whole: Whether each is a complete call, as in a response that is not streamed.
 
         Raises:
-            TooManyCalls: If there are more calls than the limit.
+            TooManyCallsError: If there are more calls than the limit.
         """
         for fragment in fragments:
             call = None if whole else self._continued(fragment)
             if call is None:
-                if len(self._open) == self._most_calls:
-                    raise TooManyCalls
+                if len(self._open) == self._max_calls:
+                    raise TooManyCallsError
                 call = _OpenCall(len(self._open), fragment.index, None, fragment.name or "", was_whole=whole)
                 self._open.append(call)
             elif fragment.name and fragment.name != call.name:
@@ -187,14 +176,14 @@ class CallAssembler:
             for call_id in {None, call.id, fragment.id}:
                 self._latest[index, call_id] = max(self._latest.get((index, call_id), 0), call.place)
 
-    def finish(self, *, cut: bool) -> list[FinishedCall]:
+    def finish(self, *, cut: bool) -> list[ToolCall]:
         """Return the complete calls, each once.
 
         Args:
             cut: Whether the response was, or may have been, cut off. Then a call whose arguments are not a complete
                 object is dropped. It must neither run nor be repaired.
         """
-        finished: list[FinishedCall] = []
+        finished: list[ToolCall] = []
         dropped = 0
         is_broken = is_suspect = False
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -209,9 +198,9 @@ class CallAssembler:
             is_suspect |= bool(self._tools.get(name)) and not (arguments or error)
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
-            identity = call.id if call.id and call.id not in taken else make_call_id()
-            taken[identity] = (name, arguments)
-            finished.append(FinishedCall(ToolCall(identity, name, arguments, error), call.extras))
+            call_id = call.id if call.id and call.id not in taken else make_call_id()
+            taken[call_id] = (name, arguments)
+            finished.append(ToolCall(call_id, name, arguments, error, encodable_json(call.provider_fields)))
         if dropped:
             logger.warning("Dropped %d tool calls that have no name or were cut off.", dropped)
         self.lost_arguments = is_broken and is_suspect
@@ -232,7 +221,7 @@ class CallAssembler:
             last = calls[-1] if calls else None
             if last is not None and self._is_rest_of(last, call):
                 last.pieces += call.pieces
-                last.extras.update(call.extras)
+                last.provider_fields.update(call.provider_fields)
             else:
                 calls.append(call)
         return calls
@@ -303,10 +292,10 @@ class CallAssembler:
         joined = f"{call.name}{name}"
         return not call.pieces and call.name not in self._tools and any(tool.startswith(joined) for tool in self._tools)
 
-    def _last(self, index: int | None, identity: str | None) -> _OpenCall | None:
+    def _last(self, index: int | None, call_id: str | None) -> _OpenCall | None:
         """Return the last open call with an index, or without any, and with an id; None means any."""
         indexes: tuple[int | str | None, ...] = (_ANY,) if index is None else (index, None)
-        places = [self._latest[key, identity] for key in indexes if (key, identity) in self._latest]
+        places = [self._latest[key, call_id] for key in indexes if (key, call_id) in self._latest]
         return self._open[max(places)] if places else None
 
     def _fits_name(self, call: _OpenCall, fragment: CallFragment, name: str) -> bool:
@@ -317,7 +306,7 @@ class CallAssembler:
         if not call.name:  # the name comes after the arguments, or between them
             return not (fragment.arguments and call.is_whole)
         joined = f"{call.name}{name}"
-        if call.pieces or len(joined) > _MOST_NAME_CHARS:
+        if call.pieces or len(joined) > _MAX_NAME_CHARS:
             return False
         has_same_id = call.id is not None and call.id == fragment.id
         return (has_same_id and name not in self._tools) or any(tool.startswith(joined) for tool in self._tools)
@@ -335,17 +324,17 @@ def clean_name(name: str, tool_names: Collection[str] = ()) -> str:
     return last if last in tool_names else bare
 
 
-def without_pseudo_tools(calls: list[FinishedCall], tools: Tools) -> tuple[list[FinishedCall], str]:
-    """Take out calls of tools that nobody offered and that only carry a sentence.
+def without_pseudo_tools(calls: list[ToolCall], tools: Tools) -> tuple[list[ToolCall], str]:
+    """Remove calls of tools that were not offered and that only carry text.
 
     Returns:
-        The other calls, and the sentences.
+        The other calls, and the text.
     """
-    real, said = [], []
+    real, texts = [], []
     for call in calls:
-        name, values = call.tool_call.name, list(call.tool_call.arguments.values())
-        if name in _PSEUDO_TOOLS and name not in tools and len(values) == 1 and isinstance(values[0], str):
-            said.append(values[0])
+        values = list(call.arguments.values())
+        if call.name in _PSEUDO_TOOLS and call.name not in tools and len(values) == 1 and isinstance(values[0], str):
+            texts.append(values[0])
         else:
             real.append(call)
-    return real, " ".join(said)
+    return real, " ".join(texts)

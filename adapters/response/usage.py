@@ -1,4 +1,4 @@
-"""What an answer has cost: tokens and money, in the spellings of all servers."""
+"""Read the token counts and the cost of a response, under the names that each server gives them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ _CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
 
 
 def usage_of(payload: Mapping[str, Json], choice: Mapping[str, Json]) -> TokenUsage | None:
-    """Read the count of tokens.
+    """Return the usage, or None if the payload has none. Zeros count as none.
 
     Args:
-        payload: A payload.
-        choice: The choice in it: Moonshot puts the count there, and Groq into ``x_groq``.
-
-    Returns:
-        The count, or None if there is none; zeros are none.
+        payload: A payload. Groq puts the usage into ``x_groq``.
+        choice: Its choice. Moonshot puts the usage there.
     """
     groq = payload.get("x_groq")
     for usage in (payload.get("usage"), choice.get("usage"), groq.get("usage") if isinstance(groq, dict) else None):
@@ -66,10 +63,10 @@ def _count(value: Json) -> int | None:
 
 
 def _cost(value: Json) -> Decimal | None:
-    """An amount of money.
+    """Return an amount of money, exactly as the server wrote it.
 
-    The JSON reader has made a float of it, whose shortest spelling is the number that the server wrote, up to 15
-    digits that count. No price has more.
+    The JSON reader makes a float of it, whose shortest spelling is the server's number up to 15 significant digits. No
+    price has more.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

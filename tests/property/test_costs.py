@@ -21,7 +21,7 @@ from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.leaked_call_parser import read_leaked_calls
 from adapters.response.markup.markers import MARKS
 from adapters.response.reasoning import Reasoning
-from adapters.response.tool_calls import CallAssembler, TooManyCalls
+from adapters.response.tool_calls import CallAssembler, TooManyCallsError
 from adapters.transport.endpoint import Endpoint
 from tests.patience import cpu_s, growth, quiet_s
 from tests.property.strategies import CALLS_AS_TEXT, LOOKALIKES, TOOLS, WORDS
@@ -125,7 +125,7 @@ def _reading(parse: Callable[[str], object], text: str) -> Callable[[], None]:
     """Return the work of reading a text, also if it is rejected."""
 
     def read() -> None:
-        with contextlib.suppress(APIError, TooManyCalls):
+        with contextlib.suppress(APIError, TooManyCallsError):
             parse(text)
 
     return read
@@ -185,7 +185,7 @@ def test_search_for_growth(head: list[str], unit: list[str], name: str) -> None:
 
 def _calls(count: int) -> None:
     fragments = [CallFragment(number, f"c{number}", "get_time", "{}", {}) for number in range(count)]
-    assembler = CallAssembler(TOOLS, most_calls=count)
+    assembler = CallAssembler(TOOLS, max_calls=count)
     assembler.feed(fragments)
     assembler.finish(cut=False)
 
@@ -195,7 +195,7 @@ def _details(count: int) -> None:
     for number in range(count):
         reasoning.add_details([{"type": "reasoning.text", "index": number // 64, "text": "word "}])
         reasoning.add_piece("word ", "reasoning")
-    assert reasoning.echo
+    assert reasoning.provider_fields
 
 
 @pytest.mark.parametrize("work", [_calls, _details], ids=["calls", "details"])

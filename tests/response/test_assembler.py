@@ -182,7 +182,7 @@ def test_logprobs_that_were_not_requested() -> None:
 
 def test_logprobs_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logprobs are kept up to a limit."""
-    monkeypatch.setattr("adapters.response.assembler._MOST_LOGPROBS_CHARS", 20)
+    monkeypatch.setattr("adapters.response.assembler._MAX_LOGPROBS_CHARS", 20)
     entry = {"token": "Hi"}
 
     response = _outcome(
@@ -646,7 +646,7 @@ _MANY_IN_ONE = "[TOOL_CALLS][" + ", ".join(['{"name": "get_time", "arguments": {
 )
 def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
     """More calls than an answer may hold are refused, however they come; error and log say which limit it was."""
-    answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False, most_calls=2)
+    answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False, max_calls=2)
 
     with pytest.raises(IncompleteResponseError, match=r"more than 2 tool calls in one answer \(limit calls\)"):
         _fed(answer, *payloads, _delta(finish="tool_calls"))

@@ -158,7 +158,7 @@ def test_reasoning(message: dict[str, Any], reasoning: str) -> None:
         ),
         pytest.param(
             {"tool_calls": [{"function": {"name": "f"}, "extra_content": {"google": {"thought_signature": "s"}}}]},
-            [CallFragment(None, None, "f", None, {"extra_content": {"google": {"thought_signature": "s"}}})],
+            [CallFragment(None, None, "f", None, {"call": {"extra_content": {"google": {"thought_signature": "s"}}}})],
             id="Gemini: thought signature",
         ),
         pytest.param(

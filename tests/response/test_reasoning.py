@@ -52,7 +52,9 @@ def test_pieces_of_one_detail_become_one_again(
     for piece in pieces:
         reasoning.add_details(piece)
 
-    assert [reasoning.echo, reasoning.echo] == [{"reasoning_details": merged} if merged else {}] * 2
+    assert [reasoning.provider_fields, reasoning.provider_fields] == [
+        {"reasoning_details": merged} if merged else {}
+    ] * 2
 
 
 def test_value_that_takes_the_place_of_text() -> None:
@@ -61,7 +63,7 @@ def test_value_that_takes_the_place_of_text() -> None:
     for text in ("a", "b", ["c"], "d"):
         reasoning.add_details([{"type": "t", "index": 0, "text": text}])
 
-    assert reasoning.echo == {"reasoning_details": [{"type": "t", "index": 0, "text": "d"}]}
+    assert reasoning.provider_fields == {"reasoning_details": [{"type": "t", "index": 0, "text": "d"}]}
 
 
 def test_field_that_comes_back() -> None:
@@ -72,7 +74,7 @@ def test_field_that_comes_back() -> None:
     reasoning.add_piece(" it is\n", "reasoning_content")
 
     assert reasoning.text == " sohm it is\n"
-    assert reasoning.echo == {"reasoning_content": " so it is\n"}
+    assert reasoning.provider_fields == {"reasoning_content": " so it is\n"}
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_reasoning_that_comes_again(pieces: list[str], text: str) -> None:
         reasoning.add_piece(piece, "reasoning")
     reasoning.finish()
 
-    assert (reasoning.text, reasoning.echo) == (text, {"reasoning": text})
+    assert (reasoning.text, reasoning.provider_fields) == (text, {"reasoning": text})
 
 
 def test_halves_of_characters() -> None:
@@ -107,10 +109,10 @@ def test_details_that_are_no_text() -> None:
 
     for _ in range(3):
         reasoning.add_details([{"type": "t", "index": 0, "text": "a", "tokens": list(range(100))}])
-    assert reasoning.echo
+    assert reasoning.provider_fields
 
     reasoning.add_details([{"type": "t", "tokens": list(range(100, 300))}])
-    assert reasoning.echo == {}
+    assert reasoning.provider_fields == {}
 
 
 def test_details_come_back_instead_of_a_field() -> None:
@@ -119,7 +121,7 @@ def test_details_come_back_instead_of_a_field() -> None:
     reasoning.add_piece("so", "reasoning")
     reasoning.add_details([{"text": "so"}])
 
-    assert reasoning.echo == {"reasoning_details": [{"text": "so"}]}
+    assert reasoning.provider_fields == {"reasoning_details": [{"text": "so"}]}
 
 
 def test_reasoning_without_end(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +133,7 @@ def test_reasoning_without_end(caplog: pytest.LogCaptureFixture) -> None:
             reasoning.add_piece(text, "reasoning")
 
     assert reasoning.text == "1234567890"
-    assert reasoning.echo == {}
+    assert reasoning.provider_fields == {}
     assert [record.message for record in caplog.records] == [
         "A model produced more than 10 characters of reasoning. The rest is dropped."
     ]
@@ -145,5 +147,5 @@ def test_details_without_end(fields: dict[str, Any]) -> None:
     for _ in range(300):
         reasoning.add_details([{"type": "t", "text": "word", **fields}])
 
-    assert reasoning.echo == {}
+    assert reasoning.provider_fields == {}
     assert len(str(vars(reasoning))) < 10_000

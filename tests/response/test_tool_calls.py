@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.response.chunks import CallFragment
-from adapters.response.tool_calls import CallAssembler, FinishedCall, clean_name, without_pseudo_tools
+from adapters.response.tool_calls import CallAssembler, clean_name, without_pseudo_tools
 from adapters.types import ToolCall
 from tests.property.strategies import ANYTHING, JSON_OBJECTS, TOOLS, cuts, pieces_of
 
@@ -23,9 +23,9 @@ _OSLO, _ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
 
 
 def _part(
-    index: int | None = None, call_id: str | None = None, name: str | None = None, arguments: Any = None, **extras: Any
+    index: int | None = None, call_id: str | None = None, name: str | None = None, arguments: Any = None, **fields: Any
 ) -> CallFragment:
-    return CallFragment(index, call_id, name, arguments, extras)
+    return CallFragment(index, call_id, name, arguments, {"call": fields} if fields else {})
 
 
 def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tuple[str, str, dict[str, Any]]]:
@@ -34,7 +34,7 @@ def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tupl
     for fragment in fragments:
         assembler.feed([fragment])
     given_ids = {fragment.id for fragment in fragments}
-    calls = [finished.tool_call for finished in assembler.finish(cut=cut)]
+    calls = assembler.finish(cut=cut)
     assert all(call.id in given_ids or _MADE_ID.fullmatch(call.id) for call in calls)
     return [(call.id if call.id in given_ids else "*", call.name, call.arguments) for call in calls]
 
@@ -301,7 +301,7 @@ def test_calls_of_a_whole_answer() -> None:
     assembler.feed(
         [_part(0, None, "get_time"), _part(0, "a", "get_time"), _part(0, "a", "get_time", {"x": 1})], whole=True
     )
-    calls = [finished.tool_call for finished in assembler.finish(cut=False)]
+    calls = assembler.finish(cut=False)
 
     assert [(call.name, call.arguments) for call in calls] == [
         ("get_time", {}),
@@ -385,7 +385,7 @@ def test_wrapped_arguments(name: str, written: dict[str, Any], arguments: dict[s
     assembler.feed([_part(0, "a", name, json.dumps(written))])
 
     (finished,) = assembler.finish(cut=False)
-    assert (finished.tool_call.arguments, finished.tool_call.error) == (arguments, None)
+    assert (finished.arguments, finished.error) == (arguments, None)
 
 
 def test_unreadable_arguments() -> None:
@@ -395,20 +395,20 @@ def test_unreadable_arguments() -> None:
     assembler.feed([_part(0, "a", "f", "[1]")])
 
     (finished,) = assembler.finish(cut=False)
-    assert finished.tool_call.arguments == {}
-    assert finished.tool_call.error == "The arguments are no object but a list."
+    assert finished.arguments == {}
+    assert finished.error == "The arguments are no object but a list."
 
 
-def test_extras() -> None:
+def test_provider_fields() -> None:
     """Fields of the provider's own are kept, those of later fragments too."""
     assembler = CallAssembler()
 
     assembler.feed([_part(0, "a", "f", extra_content={"x": 1}), _part(0, other=2)])
 
-    assert assembler.finish(cut=False)[0].extras == {"extra_content": {"x": 1}, "other": 2}
+    assert assembler.finish(cut=False)[0].provider_fields == {"call": {"extra_content": {"x": 1}, "other": 2}}
 
 
-def test_extras_without_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_provider_fields_without_end(caplog: pytest.LogCaptureFixture) -> None:
     """Fields of the provider's own that are too large are dropped as a whole, and the call is not."""
     assembler = CallAssembler()
 
@@ -417,7 +417,7 @@ def test_extras_without_end(caplog: pytest.LogCaptureFixture) -> None:
             assembler.feed([_part(0, "a", "f", **{f"x{number}": ["word"] * 1_000})])
 
     (finished,) = assembler.finish(cut=False)
-    assert (finished.tool_call.name, finished.extras) == ("f", {})
+    assert (finished.name, finished.provider_fields) == ("f", {})
     assert len(caplog.records) == 1
 
 
@@ -469,14 +469,14 @@ def test_clean_name(written: str, name: str) -> None:
 )
 def test_a_tool_that_means_text_becomes_text(name: str, arguments: dict[str, Any], said: str) -> None:
     """A pseudo tool that nobody offered and that carries a sentence is that sentence."""
-    call = FinishedCall(ToolCall("call00001", name, arguments), {})
+    call = ToolCall("call00001", name, arguments)
 
     assert without_pseudo_tools([call], TOOLS) == ([] if said else [call], said)
 
 
 def test_an_offered_tool_is_never_a_pseudo_tool() -> None:
     """An agent may have a tool with the name answer."""
-    call = FinishedCall(ToolCall("call00001", "answer", {"message": "It rains."}), {})
+    call = ToolCall("call00001", "answer", {"message": "It rains."})
 
     assert without_pseudo_tools([call], {"answer": {}}) == ([call], "")
 
@@ -489,7 +489,9 @@ _FRAGMENTS = st.builds(
     arguments=st.one_of(
         st.none(), st.sampled_from(["", "{", '{"city": ', '"Oslo"', "}", "{}", _OSLO, _ROME]), ANYTHING
     ),
-    extras=st.dictionaries(st.sampled_from(["extra_content", "x"]), st.integers(), max_size=1),
+    provider_fields=st.dictionaries(
+        st.sampled_from(["call", "function"]), st.dictionaries(st.sampled_from("ab"), st.integers(), max_size=1)
+    ),
 )
 
 
@@ -499,7 +501,7 @@ def test_any_fragments(fragments: list[CallFragment], whole: bool, cut: bool) ->
     assembler = CallAssembler(TOOLS)
 
     assembler.feed(fragments, whole=whole)
-    calls = [finished.tool_call for finished in assembler.finish(cut=cut)]
+    calls = assembler.finish(cut=cut)
 
     assert len({call.id for call in calls}) == len(calls)
     assert all(call.id.strip() and call.name.strip() for call in calls)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from adapters.response.markup.leaked_call_parser import finish_calls, read_leaked_calls
 from adapters.response.markup.scanner import LeakedPassage, MarkupScanner
 from adapters.response.markup.text_characters import SUSPICIOUS
-from adapters.response.tool_calls import MOST_CALLS
+from adapters.response.tool_calls import MAX_CALLS
 
 if TYPE_CHECKING:
     from adapters.response.markup.leaked_call_parser import LeakedCall
-    from adapters.response.tool_calls import FinishedCall, Tools
+    from adapters.response.tool_calls import Tools
+    from adapters.types import ToolCall
 
 
 class MarkupFilter:
@@ -25,7 +26,7 @@ class MarkupFilter:
         tools: The offered tools. Without any, bare JSON is ordinary text.
         reasoning_first: Whether answers are known to begin with reasoning that has no opening mark. Text is held
             back until that reasoning ends.
-        most_calls: How many calls may leak; ``feed`` and ``finish`` raise ``TooManyCalls`` beyond that.
+        max_calls: How many calls may leak; ``feed`` and ``finish`` raise ``TooManyCallsError`` beyond that.
 
     Attributes:
         reasoning: Pieces of reasoning in their order. The caller may remove them at any time.
@@ -37,10 +38,10 @@ class MarkupFilter:
         tools: Tools,
         *,
         reasoning_first: bool = False,
-        most_calls: int = MOST_CALLS,
+        max_calls: int = MAX_CALLS,
     ) -> None:
         self._tools = tools
-        self._most_calls = most_calls
+        self._max_calls = max_calls
         self.reasoning: list[str] = []
         self.passages: list[LeakedPassage] = []
         self._emitted: list[str] = []
@@ -115,13 +116,13 @@ class MarkupFilter:
             self._tools,
             reasoning_first=reasoning_first,
             reasoning=self.reasoning,
-            most_calls=self._most_calls,
+            max_calls=self._max_calls,
             emitted=self._emitted,
             passages=self.passages,
         )
 
 
-def read_generation(written: str, tools: Tools) -> tuple[list[FinishedCall], str]:
+def read_generation(written: str, tools: Tools) -> tuple[list[ToolCall], str]:
     """Read what a model wrote and its server could not parse (Groq's ``failed_generation``).
 
     Args:

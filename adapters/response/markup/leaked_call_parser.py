@@ -22,8 +22,8 @@ from adapters.response.tool_calls import CallAssembler, clean_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from adapters.response.tool_calls import FinishedCall, Tools
-    from adapters.types import Json
+    from adapters.response.tool_calls import Tools
+    from adapters.types import Json, ToolCall
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "recipient_name", "action")
 ARGUMENT_KEYS = ("arguments", "parameters", "args", "params", "input", "tool_input", "action_input")
@@ -150,7 +150,7 @@ def end_of_calls(text: str, tools: Tools, calls: Sequence[LeakedCall]) -> int:
     return ends[first] if _WORD.search(text, litter.end()) else len(text)
 
 
-def finish_calls(calls: Iterable[LeakedCall], tools: Tools) -> list[FinishedCall]:
+def finish_calls(calls: Iterable[LeakedCall], tools: Tools) -> list[ToolCall]:
     """Turn leaked calls into the calls that the server would have sent."""
     assembler = CallAssembler(tools)
     assembler.feed([CallFragment(None, None, call.name, call.arguments, {}) for call in calls], whole=True)

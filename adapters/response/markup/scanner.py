@@ -27,7 +27,7 @@ from adapters.response.markup.regions import MarkedRegion
 from adapters.response.markup.text_characters import Characters, Starts, TextBuffer
 from adapters.response.markup.text_output import Gap, TextOutput
 from adapters.response.markup.turn_headers import read_header
-from adapters.response.tool_calls import TooManyCalls
+from adapters.response.tool_calls import TooManyCallsError
 
 if TYPE_CHECKING:
     from adapters.response.markup.leaked_call_parser import LeakedCall
@@ -94,7 +94,7 @@ class MarkupScanner:
         tools: The offered tools. Without any, bare JSON is ordinary text.
         reasoning_first: Whether the answer begins with reasoning that has no opening mark.
         reasoning: Collects the reasoning.
-        most_calls: How many passages may leak; ``TooManyCalls`` is raised beyond that.
+        max_calls: How many passages may leak; ``TooManyCallsError`` is raised beyond that.
         emitted: The text returned so far; it grows with what is returned.
         passages: Collects the tool markup.
 
@@ -108,13 +108,13 @@ class MarkupScanner:
         *,
         reasoning_first: bool,
         reasoning: list[str],
-        most_calls: int,
+        max_calls: int,
         emitted: list[str],
         passages: list[LeakedPassage],
     ) -> None:
         self.began_with_reasoning = False
         self._tools = tools
-        self._most_calls = most_calls
+        self._max_calls = max_calls
         self._reasoning = reasoning
         self._passages = passages
         self._characters = Characters()
@@ -388,8 +388,8 @@ class MarkupScanner:
         self._judge.talks_of_marks = True
 
     def _add_passage(self, text: str, calls: tuple[LeakedCall, ...], *, is_whole: bool, is_blank: bool = False) -> None:
-        if len(self._passages) == self._most_calls:
-            raise TooManyCalls
+        if len(self._passages) == self._max_calls:
+            raise TooManyCallsError
         if not calls and not is_blank:
             _logger.warning("Tool markup in which no call can be read was removed from the text.")
         self._passages.append(LeakedPassage(text, calls, is_whole, is_blank))

@@ -322,7 +322,7 @@ def test_failed_generation(written: str, calls: list[tuple[str, dict[str, Any]]]
     """A failed generation is a call of an offered tool, or plain text, or nothing of use."""
     found, emitted = read_generation(written, TOOLS)
 
-    assert [(call.tool_call.name, call.tool_call.arguments) for call in found] == calls
+    assert [(call.name, call.arguments) for call in found] == calls
     assert emitted == text
 
 

@@ -152,7 +152,7 @@ def test_calls_that_were_found_have_ids_of_their_own() -> None:
     """Two equal calls in a text are two calls."""
     found = finish_calls([LeakedCall("get_time", None), LeakedCall("get_time", None)], TOOLS)
 
-    assert len({call.tool_call.id for call in found}) == 2
+    assert len({call.id for call in found}) == 2
     assert finish_calls([], TOOLS) == []
 
 
