@@ -12,6 +12,8 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from adapters._unicode import encodable
+
 if TYPE_CHECKING:
     from adapters.types import Json
 
@@ -232,7 +234,7 @@ def _as_json(arguments: dict[Any, Any]) -> dict[str, Any]:
         text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise _UnreadableError("The arguments hold a value that is no JSON.") from error
-    values: dict[str, Any] = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    values: dict[str, Any] = json.loads(encodable(text))
     return values
 
 

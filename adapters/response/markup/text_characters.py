@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from adapters._unicode import encodable
 from adapters.response.markup import bare_calls, markers
 
 _WINDOW_CHARS = 4_096  # searched for single characters, which is many times faster than for a pattern
@@ -51,10 +52,7 @@ class Characters:
         """Take the next piece of text and return the whole characters."""
         text = self.half + text
         self.half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        if text.isascii():
-            return text
-        text = text[: len(text) - len(self.half)]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return encodable(text[: len(text) - len(self.half)])
 
     def finish(self) -> str:
         """Return the replacement for a half whose other half did not come."""
