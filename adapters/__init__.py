@@ -5,8 +5,8 @@
 contract ``LLMProvider``. The other one is ``FallbackProvider``, over several providers, which an entry with
 ``fallbacks`` becomes. A call returns an ``LLMResponse``, or a stream of ``TextDelta``, ``ToolCallDone`` and
 ``ResponseDone``; failures are subclasses of ``AdapterError``. ``run_turn`` answers with the help of tools, as a stream
-of ``AgentEvent``: ``Tool`` overrides what is read from a function, ``ToolContext`` passes it context, and ``mcp_tools``
-lists the tools of an MCP server.
+of ``AgentEvent``: ``Tool`` overrides what is read from a function, ``ToolContext`` passes it context, ``mcp_tools``
+lists the tools of an MCP server, and ``McpServers`` opens those of a configuration.
 
 Importing this package loads nothing heavy: pydantic is loaded with the first name that needs it, the HTTP client with
 the first provider, LiteLLM by ``prewarm`` or the first request. The modules ``adapters.doctor``, ``adapters.livekit``,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from adapters.fallback import FallbackProvider
     from adapters.provider import LLMProvider
     from adapters.tools.mcp import mcp_tools
+    from adapters.tools.mcp_servers import McpServers
     from adapters.tools.tool import Tool, ToolContext
 
     __version__: str
@@ -79,6 +80,7 @@ __all__ = [
     "LLMProvider",
     "LLMResponse",
     "LiteLLMProvider",
+    "McpServers",
     "NotFoundError",
     "PaymentRequiredError",
     "PermissionDeniedError",
@@ -161,6 +163,7 @@ def _load_names() -> None:
     from adapters.fallback import FallbackProvider
     from adapters.provider import LLMProvider
     from adapters.tools.mcp import mcp_tools
+    from adapters.tools.mcp_servers import McpServers
     from adapters.tools.tool import Tool, ToolContext
 
     globals().update(
@@ -170,6 +173,7 @@ def _load_names() -> None:
         create_provider_from_settings=create_provider_from_settings,
         FallbackProvider=FallbackProvider,
         LLMProvider=LLMProvider,
+        McpServers=McpServers,
         Tool=Tool,
         ToolContext=ToolContext,
         mcp_tools=mcp_tools,

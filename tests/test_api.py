@@ -34,6 +34,7 @@ PUBLIC = [
     "LLMProvider",
     "LLMResponse",
     "LiteLLMProvider",
+    "McpServers",
     "NotFoundError",
     "PaymentRequiredError",
     "PermissionDeniedError",

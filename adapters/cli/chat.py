@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from adapters.config import ProviderConfig
+    from adapters.tools.mcp_servers import McpServers
 
 _NAMES_SHOWN = 10
 
@@ -39,6 +40,7 @@ _NAMES_SHOWN = 10
 @click.option("--system", metavar="TEXT", help="System message.")
 @click.option("-f", "--file", "files", metavar="FILE", multiple=True, help="Add a file to the prompt; repeatable.")
 @click.option("--no-tools", is_flag=True, help="Offer no tools.")
+@click.option("--mcp", "mcp", metavar="COMMAND|URL", multiple=True, help="Offer an MCP server's tools; repeatable.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the log on stderr, without keys.")
 @json_option
 def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> None:
@@ -47,7 +49,8 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
     PROMPT needs no quotes. Piped input is added to it; "-" reads the whole prompt from standard input. Without a
     prompt and without a file, a conversation starts, one turn per line.
 
-    The model may call two demo tools, get_weather and get_time. With --base-url and without -m, a server that offers
+    The model may call two demo tools, get_weather and get_time, or those of MCP servers, as in
+    --mcp "uvx mcp-server-time". With --base-url and without -m, a server that offers
     a single model uses that one.
     """
     from adapters.cli.conversation import Conversation
@@ -63,6 +66,7 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
         config,
         system=options["system"],
         with_tools=not options["no_tools"],
+        mcp_servers=_mcp_servers(options["mcp"]),
         as_json=options["as_json"],
         may_spin=not options["verbose"],
         is_ad_hoc=is_ad_hoc(options["provider_name"], options["base_url"]),
@@ -76,6 +80,19 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
         else:
             for line in filter(None, map(str.strip, sys.stdin)):
                 conversation.ask(line)
+
+
+def _mcp_servers(texts: tuple[str, ...]) -> McpServers | None:
+    """Return the servers of ``--mcp``; with several, their tools have prefixes."""
+    if not texts:
+        return None
+    from adapters.config.mcp import McpServerConfig
+    from adapters.tools.mcp_servers import McpServers
+
+    prefixes = [f"mcp{number}" for number in range(1, len(texts) + 1)] if len(texts) > 1 else [""]
+    return McpServers(
+        {text: McpServerConfig.of(text, prefix=prefix) for text, prefix in zip(texts, prefixes, strict=True)}
+    )
 
 
 def _config_of(options: dict[str, Any]) -> ProviderConfig:

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
 
+    from adapters.agent import AnyTool
     from adapters.cli.view import View
     from adapters.config import ProviderConfig
+    from adapters.tools.mcp_servers import McpServers
     from adapters.types import Message
 
 _HELP = """\
@@ -48,7 +50,8 @@ class Conversation:
     Args:
         config: The provider, with its variables looked up.
         system: System message, or None.
-        with_tools: Whether the model may call the demo tools.
+        with_tools: Whether the model may call tools.
+        mcp_servers: Servers whose tools are offered in place of the demo tools, or None.
         as_json: Whether each turn is printed as one JSON object.
         may_spin: Whether a spinner may be shown.
         is_ad_hoc: Whether the provider was described by options and not by a configuration file.
@@ -60,6 +63,7 @@ class Conversation:
         *,
         system: str | None,
         with_tools: bool,
+        mcp_servers: McpServers | None = None,
         as_json: bool,
         may_spin: bool,
         is_ad_hoc: bool = False,
@@ -69,6 +73,7 @@ class Conversation:
         self._start: list[Message] = [{"role": "system", "content": system}] if system else []
         self._messages = list(self._start)
         self._with_tools = with_tools
+        self._mcp_servers = mcp_servers
         self._as_json = as_json
         self._may_spin = may_spin
         self._is_ad_hoc = is_ad_hoc
@@ -82,9 +87,14 @@ class Conversation:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._runner.run(self._progress.provider.aclose())
+            self._runner.run(self._aclose())
         finally:
             self._runner.close()
+
+    async def _aclose(self) -> None:
+        if self._mcp_servers is not None:
+            await self._mcp_servers.aclose()
+        await self._progress.provider.aclose()
 
     def ask(self, text: str) -> None:
         """Run one turn and keep its messages.
@@ -118,7 +128,9 @@ class Conversation:
                 click.secho("(stopped)", dim=True, err=True)
 
     async def _turn(self, messages: list[Message], view: View) -> None:
-        tools = DEMO_TOOLS if self._with_tools else None
+        tools: list[AnyTool] | None = None
+        if self._with_tools:
+            tools = [*(DEMO_TOOLS if self._mcp_servers is None else await self._mcp_servers.tools())]
         provider = self._progress.provider
         try:
             await self._progress.make_ready()
@@ -204,8 +216,10 @@ class Conversation:
     def _choose_tools(self, value: str) -> None:
         if value in ("on", "off"):
             self._with_tools = value == "on"
-        names = ", ".join(f"{tool['function']['name']}" for tool in DEMO_TOOLS)
-        _echo(f"{names} ({'on' if self._with_tools else 'off'})")
+        names = [tool["function"]["name"] for tool in DEMO_TOOLS]
+        if self._mcp_servers is not None:
+            names = [tool.name for tool in self._runner.run(self._mcp_servers.tools())]
+        _echo(f"{', '.join(names) or 'none'} ({'on' if self._with_tools else 'off'})")
 
 
 def _echo(text: str) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
+from adapters.config.mcp import McpServerConfig
 from adapters.config.problems import KeyPath, Problem, Source, read_problems, suggest
 from adapters.config.provider import ProviderConfig
 from adapters.config.provider import keys_beside as keys_of_provider
@@ -29,6 +30,9 @@ class Config(Section):
 
     default: str = Field(description="The provider that is used when none is named.")
     providers: dict[str, ProviderConfig] = Field(min_length=1, description="Each provider, under a name of your own.")
+    mcp_servers: dict[str, McpServerConfig] = Field(
+        default_factory=dict, description="MCP servers for the tools of a turn, each under a name of your own."
+    )
 
     _source: Source = PrivateAttr()
 
@@ -160,6 +164,8 @@ def _way(start: str, end: str, names: Mapping[str, list[str]]) -> list[str]:
 
 
 def _keys_beside(path: KeyPath) -> list[str]:
+    if path[0] == "mcp_servers" and len(path) > 1:
+        return list(McpServerConfig.model_fields)
     provider_path = path[2:]
     if not provider_path:
         return list(Config.model_fields)

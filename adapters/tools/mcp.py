@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from adapters.errors import ConfigError
 from adapters.request.messages import text_of
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     import mcp
-    from mcp.types import ContentBlock
+    from mcp.types import CallToolResult, ContentBlock
 
     from adapters.types import Json
 
@@ -25,6 +24,13 @@ _MAX_PAGES = 100  # of a list of tools; a server may never end it
 _MAX_NAME_CHARS = 64
 _DIGEST_CHARS = 8
 _NO_NAME_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class Caller(Protocol):
+    """What calls a tool of a server: a client, a session, or a connection that comes back."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Json]) -> CallToolResult:
+        """Call a tool and return its result."""
 
 
 async def mcp_tools(
@@ -47,31 +53,44 @@ async def mcp_tools(
         mcp.MCPError: If the server cannot list them.
         ConfigError: If the prefix has other characters than letters, digits, ``_`` and ``-``.
     """
+    if _NO_NAME_CHARACTER.search(prefix):
+        raise ConfigError("The prefix of mcp_tools may have letters, digits, _ and - only.")
+    return tools_of(await list_tools(client), client, timeout_s=timeout_s, prefix=prefix)
+
+
+async def list_tools(client: mcp.Client | mcp.ClientSession) -> list[mcp.Tool]:
+    """Return all pages of a server's list of tools."""
     from mcp import ClientSession
     from mcp.types import PaginatedRequestParams
 
-    if _NO_NAME_CHARACTER.search(prefix):
-        raise ConfigError("The prefix of mcp_tools may have letters, digits, _ and - only.")
     session = client if isinstance(client, ClientSession) else client.session
-    listed: dict[str, Tool] = {}
+    listed: list[mcp.Tool] = []
     cursor = None
     for _ in range(_MAX_PAGES):
         page = await session.list_tools(params=PaginatedRequestParams(cursor=cursor))
-        for tool in page.tools:
-            listed.setdefault(
-                tool.name,
-                Tool(
-                    _caller(client, tool.name),
-                    description=tool.description or "",
-                    parameters=tool.input_schema,
-                    timeout_s=timeout_s,
-                ),
-            )
+        listed += page.tools
         cursor = page.next_cursor
         if not cursor:
             break
-    names = _names_for_models(listed, prefix)
-    return [replace(tool, name=names[name]) for name, tool in listed.items()]
+    return listed
+
+
+def tools_of(listed: Iterable[mcp.Tool], caller: Caller, *, timeout_s: float | None, prefix: str) -> list[Tool]:
+    """Make the tools of a turn from those that a server lists; the arguments are those of ``mcp_tools``."""
+    by_name: dict[str, mcp.Tool] = {}
+    for tool in listed:
+        by_name.setdefault(tool.name, tool)
+    names = _names_for_models(by_name, prefix)
+    return [
+        Tool(
+            _function(caller, name),
+            name=names[name],
+            description=by_name[name].description or "",
+            parameters=by_name[name].input_schema,
+            timeout_s=timeout_s,
+        )
+        for name in names
+    ]
 
 
 def _names_for_models(names: Iterable[str], prefix: str) -> dict[str, str]:
@@ -93,11 +112,11 @@ def _marked(short: str, name: str) -> str:
     return f"{short[: _MAX_NAME_CHARS - _DIGEST_CHARS - 1]}_{digest}"
 
 
-def _caller(client: mcp.Client | mcp.ClientSession, name: str) -> Callable[..., Awaitable[Json]]:
+def _function(caller: Caller, name: str) -> Callable[..., Awaitable[Json]]:
     """Make a function that calls the server's tool with this name."""
 
     async def call(**arguments: Json) -> Json:
-        result = await client.call_tool(name, arguments)
+        result = await caller.call_tool(name, arguments)
         parts = [_part_of(block) for block in result.content]
         texts = [part for part in parts if isinstance(part, str)]
         if not parts and result.structured_content is not None:

@@ -21,8 +21,8 @@ from pydantic_core import ArgsKwargs
 from adapters.config.problems import suggest
 from adapters.errors import ConfigError
 from adapters.request.messages import text_of
-from adapters.tools.docstring import read_docstring
 from adapters.request.schemas import without_lookaround
+from adapters.tools.docstring import read_docstring
 from adapters.tools.tool import CallError, ToolContext
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from adapters.config.problems import suggest
 from adapters.errors import ConfigError
 from adapters.provider import closing
-from adapters.tools.results import ToolOutput, needs_thread, read_result
 from adapters.request.schemas import without_needless_nulls
+from adapters.tools.results import ToolOutput, needs_thread, read_result
 from adapters.tools.threads import call_in_thread
 from adapters.tools.tool import CallError, Tool, ToolContext
 

@@ -143,7 +143,7 @@ providers:
             [
                 "1: default is missing; add it",
                 "1: providers is missing; add it",
-                "1: x is not known; use one of default, providers",
+                "1: x is not known; use one of default, mcp_servers, providers",
             ],
             id="nothing that is needed",
         ),
@@ -375,3 +375,48 @@ def test_key_in_a_file(file: Path) -> None:
 
     assert row.resolved().api_key == SecretStr(_SECRET)
     assert "hunter2" not in repr(row)
+
+
+_WITH_SERVER = _SMALLEST + "mcp_servers:\n  home: "
+
+
+def test_mcp_servers(file: Path) -> None:
+    """A server is a command, split as a shell does, or an address; secrets are looked up when it is opened."""
+    config = _load(
+        file, f"{_WITH_SERVER}{{command: uvx 'my server' --now, prefix: home}}\n  web: {{url: http://h/mcp}}\n"
+    )
+
+    home, web = config.mcp_servers.values()
+    assert (home.command, home.prefix) == (["uvx", "my server", "--now"], "home")
+    assert (web.url, web.resolved("web")) == ("http://h/mcp", web)
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [
+        ("{}", "needs either a command or a url"),
+        ("{command: [x], url: y}", "needs either a command or a url"),
+        ("{comand: x}", "is not known; did you mean command?"),
+        ("{command: ''}", "is empty; add at least one entry"),
+        ("{command: 'x \"'}", "has a quotation mark that is not closed"),
+        ("{command: x, prefix: my home}", "may have 32 letters, digits, _ and - at most"),
+        ("7", "must be a block of keys"),
+    ],
+)
+def test_mistakes_in_mcp_servers(file: Path, server: str, problem: str) -> None:
+    """They are reported like those of a provider."""
+    [told] = _problems(file, f"{_WITH_SERVER}{server}\n")
+
+    assert told.startswith("6: mcp_servers.home")
+    assert problem in told
+
+
+def test_secrets_of_mcp_servers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables in headers and in the environment of a command are looked up, and hidden in any ``repr``."""
+    monkeypatch.setenv("HOME_KEY", _SECRET)
+    server = _load(file, f"{_WITH_SERVER}{{command: x, env: {{KEY: os.environ/HOME_KEY}}}}\n").mcp_servers["home"]
+
+    resolved = server.resolved("home")
+
+    assert resolved.env["KEY"].get_secret_value() == _SECRET
+    assert _SECRET not in repr(resolved)

@@ -32,6 +32,7 @@ from adapters import (
     LiteLLMProvider,
     LLMProvider,
     LLMResponse,
+    McpServers,
     NotFoundError,
     PaymentRequiredError,
     PermissionDeniedError,
@@ -288,6 +289,8 @@ async def turn(provider: LLMProvider, client: mcp.Client) -> AsyncIterator[str]:
             case _:
                 yield describe(event)
     await events.aclose()
+    async with McpServers(load_config().mcp_servers) as servers:
+        assert_type(await servers.tools(), list[Tool])
     async for event in run_turn(provider, messages, timeout=5, response_format=Weather):
         yield name_of(event)
 

@@ -36,14 +36,12 @@ _REFUSALS: Final = (
     (
         "groq",
         "400 Bad Request",
-        "'messages.3' : for 'role:user' the following must be satisfied"
-        "[('messages.3.content' : value must be a string)]",
+        "'messages.3' : the following must be satisfied[('messages.3.content' : value must be a string)]",
     ),
     (
         "deepseek",
         "422 Unprocessable Entity",
-        "Failed to deserialize the JSON body into the target type: messages[3]: "
-        "unknown variant `image_url`, expected `text` at line 1 column 199",
+        "Failed to deserialize the JSON body: messages[3]: unknown variant `image_url`, expected `text`",
     ),
     ("mlx-lm", "400 Bad Request", "Only 'text' content type is supported."),
     ("ollama", "500 Internal Server Error", "this model is missing data required for image input"),
