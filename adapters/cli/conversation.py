@@ -160,7 +160,7 @@ class Conversation:
         """Print model names that may have been meant or, if there is no list of models, how to check the address."""
         from adapters.models import list_models
 
-        if self._config.kind == "local":
+        if not self._config.base_url:
             return
         try:
             offered = [model.id for model in await list_models(self._config)]
@@ -205,7 +205,7 @@ class Conversation:
         """Warn if the server does not list the model; some servers accept more names than they list."""
         from adapters.models import list_models
 
-        if self._config.kind == "local":
+        if not self._config.base_url:
             return
         with contextlib.suppress(AdapterError):
             offered = [model.id for model in await list_models(self._config)]

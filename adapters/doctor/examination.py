@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, get_args
 
+from adapters.config import KINDS
 from adapters.config.values import is_reference
 from adapters.doctor import verdicts
 from adapters.doctor.address import locate_api
@@ -12,7 +13,7 @@ from adapters.doctor.conversation import GREETING, LONG_TEXT, WEATHER, ask
 from adapters.doctor.finding import Finding, Step
 from adapters.doctor.network import reach
 from adapters.doctor.probe import probing
-from adapters.doctor.servers import recognize
+from adapters.doctor.servers import UNKNOWN, recognize
 from adapters.errors import AdapterError, ConfigError
 from adapters.factory import server_of
 from adapters.request.capabilities import ServerCapabilities
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _COLD_START_S = 60.0  # a server that loads the model at the first request needs this long; it is reported as cold
 _NETWORK: tuple[Step, ...] = ("DNS", "TCP", "TLS")
+_OVER_HTTP: tuple[Step, ...] = ("address", "key accepted", "server", "model")
 _ONLY_IF_REJECTED: Step = "key accepted"
 
 
@@ -59,7 +61,9 @@ async def examine(config: ProviderConfig, report: Report, *, any_model: bool = F
 
 
 def _steps_for(config: ProviderConfig) -> list[Step]:
-    absent = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
+    absent: tuple[Step, ...] = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
+    if KINDS[config.kind].routed:
+        absent += _OVER_HTTP if config.base_url else (*_NETWORK, *_OVER_HTTP)
     return [step for step in get_args(Step) if step not in absent]
 
 
@@ -68,11 +72,14 @@ async def _examine(config: ProviderConfig, report: Report, *, any_model: bool) -
     key = _key(config)
     report(key)
     is_reached = True
-    if config.kind != "local" and not is_reference(config.base_url):
+    if config.base_url and not is_reference(config.base_url):
         is_reached = await reach(config.base_url, config.timeouts.connect_s, report, config.tls)
     if key.verdict == "failed" or not is_reached:
         return
     config = config.resolved()
+    if KINDS[config.kind].routed:  # LiteLLM knows the address, and its route need not have a list of models
+        await _conversation(config, UNKNOWN, report)
+        return
     server = server_of(config)
     base_url = config.base_url
     try:

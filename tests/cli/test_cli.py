@@ -610,6 +610,14 @@ def test_models_of_the_embedded_server(broken_config: Path) -> None:
     assert result.stderr.startswith("Error: mine has a single model")
 
 
+def test_models_of_a_route(config: Path) -> None:
+    """A route of LiteLLM has no address whose models could be listed."""
+    entries = config.read_text(encoding="utf-8")
+    config.write_text(f"{entries}  claude: {{kind: litellm, model: anthropic/claude, api_key: k}}\n", encoding="utf-8")
+
+    assert run("models", "-p", "claude").stderr.startswith("Error: claude has no list of models.")
+
+
 def test_check_of_the_default(config: Path) -> None:
     """Problems of providers other than the default are warnings; the file is always named."""
     result = run("config", "check")

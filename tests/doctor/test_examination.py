@@ -236,6 +236,17 @@ async def test_missing_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_address["DNS"].detail == "because of key"
 
 
+async def test_route_of_litellm(server: ScriptedServer) -> None:
+    """A route that LiteLLM knows is examined without a list of models, and without a network if it has no address."""
+    base_url = server.add("routed", *HEALTHY[2:])
+    found = await findings_of(config_of(base_url, kind="litellm", model="hosted_vllm/small"))
+    unset = await findings_of(ProviderConfig.create("litellm", model="anthropic/m", api_key="os.environ/NOT_SET"))
+
+    assert verdicts_in(found) == {"TLS": "skipped"}
+    assert list(found)[:5] == ["key", "DNS", "TCP", "TLS", "response"]
+    assert list(unset)[:2] == ["key", "response"]
+
+
 async def test_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """An invalid proxy variable is a failure of the first step that uses it."""
     monkeypatch.setenv("HTTP_PROXY", "ftp://proxy")
