@@ -95,8 +95,8 @@ def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderO
     """Make a provider.
 
     Args:
-        kind: ``openai_compatible``, ``openrouter``, ``groq``, ``ollama`` or ``local``, in any case; or a provider
-            entry of ``load_config``.
+        kind: ``openai_compatible``, ``openrouter``, ``groq``, ``ollama``, ``local`` or ``litellm``, in any case; or a
+            provider entry of ``load_config``.
         **options: Fields of ``ProviderConfig``: ``model``, ``base_url``, ``api_key``, ``temperature`` … They replace
             those of the entry.
 

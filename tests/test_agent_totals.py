@@ -27,10 +27,10 @@ from adapters.errors import (
 from adapters.factory import create_provider
 from adapters.provider import LLMProvider
 from adapters.testing.answers import SSE_HEAD, answer, call, event, http_chunk, reply, said
-from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCallDone, ToolResult
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone, ToolResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from adapters.agent import AgentEvent
     from adapters.client.provider import LiteLLMProvider
@@ -120,6 +120,20 @@ async def test_usage_of_a_turn(turns: Turns, rounds: int) -> None:
     number = rounds + 1
     assert response.usage == TokenUsage(100 * number, 10 * number, 90 * number, 4 * number, Decimal("0.5") * number)
     assert response.attempts == number
+
+
+async def test_estimated_cost_of_a_turn() -> None:
+    """It is the sum of the estimates of all responses, which may be of different models, or None if one is missing."""
+
+    def response(cost: Decimal | None, **fields: Any) -> LLMResponse:
+        return LLMResponse(usage=TokenUsage(1, 1), cost_estimator=lambda _usage: cost, **fields)
+
+    for costs, total in (([Decimal(1), Decimal(2)], Decimal(3)), ([Decimal(1), None], None)):
+        calling = response(costs[0], content=None, tool_calls=[ToolCall("call00001", "clock", {})])
+        provider = Custom(responses=[calling, response(costs[1], content="Noon.")])
+        events = [event async for event in run_turn(provider, _ask(), [clock], response_format={"type": "text"})]
+        assert isinstance(events[-1], ResponseDone)
+        assert events[-1].response.estimated_cost == total
 
 
 async def test_a_figure_that_one_response_lacks(turns: Turns) -> None:
@@ -225,12 +239,15 @@ class Custom(LLMProvider):
     provider_name = "own"
     model = "m"
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(
+        self, error: Exception | None = None, responses: Sequence[LLMResponse] = (LLMResponse("Hi."),)
+    ) -> None:
         self.error = error
+        self.responses = list(responses)
 
     async def chat(self, *_args: Any, **_options: Any) -> LLMResponse:
-        """Answer without a count and without times."""
-        return LLMResponse("Hi.")
+        """Return the next response; by default one without a count and without times."""
+        return self.responses.pop(0)
 
     def chat_stream(self, *_args: Any, **_options: Any) -> AsyncIterator[str]:
         """Not used."""

@@ -30,7 +30,7 @@ _MESSAGE = '{"role": "user", "content": "Hello"}'
 _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
 _PROVIDER_SETTINGS = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
-    *("organization", "project", "default_headers", "limits", "prewarm", "routing", "tls"),
+    *("organization", "project", "default_headers", "limits", "prewarm", "routing", "tls", "litellm"),
 )
 _NOT_PER_CALL: Mapping[str, str] = {
     **dict.fromkeys(_PROVIDER_SETTINGS, "set it where the provider is created"),

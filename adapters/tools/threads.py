@@ -132,8 +132,7 @@ class _Threads:
     def abandon(self, ticket: object) -> None:
         """Note that nothing waits for a thread any more, unless it has ended."""
         with self._lock:
-            if ticket in self._running:
-                self._abandoned.add(ticket)
+            self._abandoned |= {ticket} & self._running
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -31,7 +31,7 @@ def test_tools_of_a_server(config: Path, server: ScriptedServer) -> None:
 
     assert result.exit_code == 0
     assert "← 3" in result.stderr
-    assert [tool["function"]["name"] for tool in bodies(server)[0]["tools"]] == ["add", "who", "sleep", "die"]
+    assert [tool["function"]["name"] for tool in bodies(server)[0]["tools"]] == ["add", "who", "sleep", "fail", "die"]
 
 
 def test_list_of_the_tools(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,7 +48,10 @@ def test_list_of_the_tools(config: Path, capsys: pytest.CaptureFixture[str]) -> 
     ) as conversation:
         conversation.converse(["/tools", "/tools off"])
 
-    assert capsys.readouterr().err.splitlines() == ["add, who, sleep, die (on)", "add, who, sleep, die (off)"]
+    assert capsys.readouterr().err.splitlines() == [
+        "add, who, sleep, fail, die (on)",
+        "add, who, sleep, fail, die (off)",
+    ]
 
 
 def test_tools_of_several_servers(config: Path, server: ScriptedServer) -> None:

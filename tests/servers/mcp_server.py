@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any
 
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
 
 server = MCPServer("home")
@@ -32,6 +33,12 @@ async def sleep(seconds: float) -> str:
     """Take a while."""
     await asyncio.sleep(seconds)
     return "slept"
+
+
+@server.tool()
+def fail() -> None:
+    """Answer with an error of the protocol."""
+    raise MCPError(-32603, "broken")
 
 
 @server.tool()

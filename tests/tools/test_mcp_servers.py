@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import mcp
 import pytest
 
 from adapters.agent import run_turn
@@ -138,16 +139,18 @@ async def test_a_command_that_dies_between_calls(opened: Any) -> None:
     assert int((await _function(tools, "who")()).split()[0]) != process
 
 
-async def test_errors_of_a_tool_are_its_own(opened: Any) -> None:
+async def test_errors_of_a_tool_are_its_own() -> None:
     """A call that the server refuses is no lost connection."""
-    servers = await opened(home=_command())
-    tools = await servers.tools()
-    process = await _function(tools, "who")()
+    async with McpServers({"home": _command()}) as servers:
+        tools = await servers.tools()
+        process = await _function(tools, "who")()
 
-    with pytest.raises(RuntimeError, match="validation error"):
-        await _function(tools, "add")(a="x", b=2)
+        with pytest.raises(RuntimeError, match="validation error"):
+            await _function(tools, "add")(a="x", b=2)
+        with pytest.raises(mcp.MCPError):
+            await _function(tools, "fail")()
 
-    assert await _function(tools, "who")() == process
+        assert await _function(tools, "who")() == process
 
 
 async def test_a_server_at_an_address(opened: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +176,6 @@ async def test_a_server_at_an_address(opened: Any, serve: Any, monkeypatch: pyte
 
 async def test_a_server_that_forgot_the_session(opened: Any, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call to a restarted server of an older protocol is repeated in a new session: it was not run."""
-    import mcp
 
     def legacy(server: Any) -> Any:
         return client(server, mode="legacy")
@@ -198,7 +200,7 @@ async def test_servers_that_are_not_there(opened: Any, serve: Any, caplog: pytes
             refused=_config(url=url),
         )
 
-    assert {tool.name for tool in await servers.tools()} == {"add", "who", "sleep", "die"}
+    assert {tool.name for tool in await servers.tools()} == {"add", "who", "sleep", "die", "fail"}
     logged = [record.getMessage() for record in caplog.records if record.name == mcp_servers.__name__]
     assert {line.partition(": ")[0] for line in logged} == {"MCP server missing", "MCP server refused"}
 
