@@ -6,7 +6,7 @@ UTF-8 does not, so a message that holds one could never be sent again.
 
 from __future__ import annotations
 
-import json
+import operator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +25,21 @@ def encodable(text: str) -> str:
 
 
 def encodable_json(value: Json) -> Json:
-    """Do the same for all keys and texts of a JSON value."""
-    written = json.dumps(value, ensure_ascii=False)
-    encoded = encodable(written)
-    return value if encoded is written else json.loads(encoded)
+    """Do the same for all keys and texts of a JSON value; the same object if nothing changes in it."""
+    try:
+        return _encodable(value)
+    except RecursionError:  # deeper than any JSON that can be written, or it contains itself
+        return value
+
+
+def _encodable(value: Json) -> Json:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        items = [_encodable(item) for item in value]
+        return value if all(map(operator.is_, items, value)) else items
+    if isinstance(value, dict):
+        fields = {_encodable(name): _encodable(item) for name, item in value.items()}
+        before, after = [*value, *value.values()], [*fields, *fields.values()]
+        return value if len(before) == len(after) and all(map(operator.is_, after, before)) else fields
+    return value

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from adapters.errors import APIError, APITimeoutError, BadRequestError, ConfigError
 from adapters.provider import closing, stream_without_end
+from adapters.request.messages import TOOL_IMAGES
 from adapters.telemetry.spans import TurnSpan
 from adapters.tools.round import ToolRound
 from adapters.tools.toolbox import AnyTool, CallTool, Toolbox
@@ -336,8 +337,7 @@ class _Turn:
             images[id(result.images)] = result.images  # equal calls share them
         parts = [part for parts in images.values() for part in parts]
         if parts and self._tool_images == "user":
-            text = "These are the images that the tools returned, in order."
-            written.append({"role": "user", "content": [{"type": "text", "text": text}, *parts]})
+            written.append({"role": "user", "content": [{"type": "text", "text": TOOL_IMAGES}, *parts]})
         self._messages += written
 
     @property

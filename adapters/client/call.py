@@ -168,12 +168,12 @@ class ProviderCall:
                 event = await anext(events)
             except CallInsteadOfTextError:
                 self.called_instead_of_text = True
-                self._capabilities.learn_from_call()
+                self._capabilities.learn_from_unwanted_call()
                 error: APIError = failures.incomplete(failures.NO_CALL, self._transport.endpoint)
             except APIError as failed:
                 error = failed
                 if error._upstream is not None:
-                    self._capabilities.learn_from_refusal(error._upstream, request)
+                    self._capabilities.learn_from_rejection(error._upstream, request)
             else:
                 if self._first_text_s is None and isinstance(event, TextDelta):
                     self._first_text_s = time.monotonic() - self._began_s

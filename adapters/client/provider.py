@@ -58,7 +58,7 @@ class LiteLLMProvider(LLMProvider):
         self._transport = ProviderTransport(config, server)
         self._capabilities = ServerCapabilities(config.name)
         if config.kind == "litellm" and self._transport.endpoint.route in ROUTES_WITHOUT_CHOICE:
-            self._capabilities.learn_from_call()
+            self._capabilities.learn_from_unwanted_call()
         self._provider_fields = ProviderFieldsMemory()
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
         self._is_warm = False
@@ -230,7 +230,7 @@ class LiteLLMProvider(LLMProvider):
         if model.supports_tools is False:
             _logger.warning("%s: %s does not support tool calls.", self.provider_name, self.model)
         if model.supported_parameters is not None:
-            self._capabilities.learn_parameters(model.supported_parameters)
+            self._capabilities.learn_supported_parameters(model.supported_parameters)
 
     async def _warm_up(self) -> None:
         """Run the response path with a throwaway provider, without network and telemetry."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING
 
-from adapters.request import history
 from adapters.request.chat_request import ChatRequest
+from adapters.request.history import repair
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
@@ -31,12 +31,14 @@ def build_request(params: RequestParams, config: ProviderConfig, capabilities: S
     """
     wants_text, body = params.wants_text, _body(params, config)
     return ChatRequest(
-        capabilities.shape_messages(history.mend(params.messages), wants_text=wants_text),
+        capabilities.shape_messages(
+            repair(params.messages, keeps_parts=config.kind == "openrouter"), wants_text=wants_text
+        ),
         capabilities.shape_body(body, wants_text=wants_text),
         params.stream,
         wants_text,
         params.headers,
-        capabilities.dropped_of(body),
+        capabilities.dropped_of(body, wants_text=wants_text),
     )
 
 

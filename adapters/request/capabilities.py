@@ -1,7 +1,7 @@
-"""What one server has taught us, by refusing or by its list of models, remembered as long as the provider lives.
+"""What a provider has learned about its server: from rejections, and from its list of models.
 
-Each lesson costs one extra request once, never again: the request is built anew and sent again, and all later ones
-are built that way from the start.
+Each lesson costs one extra request, once: the request is built again and sent again, and all later requests are built
+that way from the start.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from adapters.request import history
-from adapters.request.messages import without_images
+from adapters.request.history import rewrite_history, without_fields
 from adapters.request.rejections import (
+    DISPENSABLE,
     TOKEN_LIMITS,
     is_rejection,
     named_token_limit,
@@ -19,6 +19,7 @@ from adapters.request.rejections import (
     rejected_parameter,
     rejects,
     wanted_rewrite,
+    wanted_value,
 )
 from adapters.transport.errors.classify import lacks_tools
 
@@ -27,19 +28,11 @@ if TYPE_CHECKING:
 
     from adapters.errors import UpstreamError
     from adapters.request.chat_request import ChatRequest
-    from adapters.request.rejections import Rewrite
+    from adapters.request.history import Rewrite
+    from adapters.request.rejections import WantedValue
     from adapters.types import Json, Message
 
 _logger = logging.getLogger(__name__)
-
-_DISPENSABLE = frozenset(
-    {
-        *("temperature", "top_p", "top_k", "min_p", "top_a", "seed", "stop", "logit_bias", "verbosity"),
-        *("frequency_penalty", "presence_penalty", "repetition_penalty", "logprobs", "top_logprobs", "prediction"),
-        *("reasoning", "reasoning_effort", "parallel_tool_calls", "web_search_options"),
-    }
-)
-"""Parameters without which the answer is still an answer to the question: a limit, tools and a format are not."""
 
 _PROVEN_STREAK = 2
 
@@ -49,9 +42,9 @@ _TWINS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_t
 class ServerCapabilities:
     """What one provider knows about its server.
 
-    What shapes requests only grows: a name that was left out stays left out, a limit is set once. So one question
-    has finitely many requests, in one order, and whoever sends it again only while the next request differs from
-    the refused one comes to an end, also when several requests in flight teach at the same time.
+    What shapes requests only grows: a name that is left out stays left out, a limit is set once. So one call has
+    finitely many requests, in one order, and sending a request again only while it differs from the rejected one comes
+    to an end, also when several requests in flight are rejected at the same time.
 
     Args:
         provider: The provider's name, for the log.
@@ -63,11 +56,12 @@ class ServerCapabilities:
         self._renamed: dict[str, str] = {}
         self._dropped: set[str] = set()
         self._unsupported: frozenset[str] = frozenset()
-        self._told: set[str] = set()
+        self._values: dict[str, WantedValue] = {}
         self._rewrites: set[Rewrite] = set()
         self._unwanted_fields: set[str] = set()
         self._token_limit: int | None = None
         self._reasoning_first_streak = 0
+        self._logged: set[str] = set()
 
     @property
     def reasoning_first(self) -> bool:
@@ -83,72 +77,78 @@ class ServerCapabilities:
         if first is not None:
             self._reasoning_first_streak = self._reasoning_first_streak + 1 if first else 0
 
-    def learn_parameters(self, supported: Collection[str]) -> None:
-        """Note which parameters a model heeds, as its server lists them; others that are dispensable are left out."""
+    def learn_supported_parameters(self, supported: Collection[str]) -> None:
+        """Note which parameters a model supports by its server's list; others that are dispensable are left out."""
         thinks = {"reasoning", "reasoning_effort"} if {"reasoning", "reasoning_effort"} & {*supported} else set()
-        self._unsupported = _DISPENSABLE - {*supported} - thinks
+        self._unsupported = DISPENSABLE - {*supported} - thinks
 
-    def learn_from_call(self) -> None:
-        """The model called a tool where text was wanted: it does not heed ``tool_choice`` "none"."""
+    def learn_from_unwanted_call(self) -> None:
+        """Note that the model ignores ``tool_choice`` "none": it called a tool where text was wanted."""
         self._text_without_tools = True
 
-    def learn_from_refusal(self, refusal: UpstreamError, request: ChatRequest) -> None:
-        """Look for something in a refusal that the next request can avoid.
+    def learn_from_rejection(self, rejection: UpstreamError, request: ChatRequest) -> None:
+        """Look for something in a rejection that the next request can avoid; one rejection teaches one thing.
 
         Args:
-            refusal: What the server said.
-            request: What it refused.
+            rejection: What the server reported.
+            request: What it rejected.
         """
-        if not is_rejection(refusal):
+        if not is_rejection(rejection):
             return
-        if request.wants_text and "tools" in request.body and (lacks_tools(refusal) or rejects("tool_choice", refusal)):
+        if request.wants_text and "tools" in request.body and self._rejects_tools(rejection):
             self._text_without_tools = True
-        elif rewrite := wanted_rewrite(refusal):
-            self._learn_rewrite(rewrite)
-        elif field := rejected_field(refusal, request):
-            self._tell_once(field, self._unwanted_fields)
+        elif rewrite := wanted_rewrite(rejection, request):
+            self._log_once(f"the history is rewritten ({rewrite}) from now on, as the server demands")
+            self._rewrites.add(rewrite)
+        elif field := rejected_field(rejection, request):
+            self._log_once(f"{field} of messages is rejected, and left out from now on")
             self._unwanted_fields.add(field)
-        elif limit := named_token_limit(refusal, request.body):
+        else:
+            self._learn_about_parameter(rejection, request)
+
+    def _learn_about_parameter(self, rejection: UpstreamError, request: ChatRequest) -> None:
+        if limit := named_token_limit(rejection, request.body):
             # Obeyed once: a server that then names another limit wants something else.
             if self._token_limit is None:
-                _logger.warning("%s takes %d tokens at most: no more are asked for from now on.", self._provider, limit)
+                self._log_once(f"answers are limited to {limit} tokens from now on")
             self._token_limit = self._token_limit or limit
-        elif name := rejected_parameter(refusal, request.body):
+        elif wanted := wanted_value(rejection, request):
+            self._log_once(f"{wanted.name} is {wanted.value} from now on, as the server demands")
+            self._values.setdefault(wanted.name, wanted)
+        elif name := rejected_parameter(rejection, request.body):
             self._leave_out(name)
 
-    def _learn_rewrite(self, rewrite: Rewrite) -> None:
-        if rewrite == "no_images" and rewrite not in self._rewrites:
-            _logger.warning("%s accepts no images: they are only named from now on.", self._provider)
-        self._rewrites.add(rewrite)
-
     def shape_body(self, body: dict[str, Json], *, wants_text: bool) -> dict[str, Json]:
-        """Write the body as this server takes it; the given one is not changed."""
-        left_out = self._dropped | self._unsupported
-        if wants_text and self._text_without_tools:
-            left_out |= {"tools", "tool_choice"}
-        if news := (body.keys() & self._unsupported) - self._told:
-            self._told |= news
-            _logger.warning("%s: the model does not support %s: left out.", self._provider, ", ".join(sorted(news)))
+        """Return the body as this server accepts it; the given one is not changed."""
+        for name in sorted(body.keys() & self._unsupported):
+            self._log_once(f"the model does not support {name}, which is left out")
+        left_out = self._left_out(wants_text=wants_text)
         shaped = {self._renamed.get(name, name): self._limited(name, value) for name, value in body.items()}
-        return {name: value for name, value in shaped.items() if name not in left_out}
+        shaped = {name: value for name, value in shaped.items() if name not in left_out}
+        for wanted in self._values.values():
+            if wanted.name == "reasoning_effort" and "reasoning" in shaped:  # OpenRouter's own name for it
+                shaped["reasoning"] = {"effort": wanted.value}
+            elif ("tools" in shaped) if wanted.with_tools else (wanted.name in shaped):
+                shaped[wanted.name] = wanted.value
+        return shaped
 
-    def dropped_of(self, body: Iterable[str]) -> tuple[str, ...]:
-        """The fields of a body that ``shape_body`` leaves out because the server has refused them."""
-        return tuple(name for name in body if self._renamed.get(name, name) in self._dropped)
+    def dropped_of(self, body: Iterable[str], *, wants_text: bool) -> tuple[str, ...]:
+        """Return the fields of a body that ``shape_body`` leaves out, for whatever reason."""
+        left_out = self._left_out(wants_text=wants_text)
+        return tuple(name for name in body if self._renamed.get(name, name) in left_out)
 
     def shape_messages(self, messages: list[Message], *, wants_text: bool) -> list[Message]:
-        """Tell a mended history as this server takes it; the given one is not changed."""
-        if wants_text and self._text_without_tools:
-            messages = history.without_tools(messages)
-        if "systems_first" in self._rewrites:
-            messages = history.systems_first(messages)
-        if "no_system" in self._rewrites:
-            messages = history.systems_first(messages, keep_first=False)
-        if "short_ids" in self._rewrites:
-            messages = history.with_short_ids(messages)
-        if "no_images" in self._rewrites:
-            messages = [without_images(message) for message in messages]
-        return history.without_fields(messages, self._unwanted_fields)
+        """Return a repaired history as this server accepts it; the given one is not changed."""
+        rewrites: set[Rewrite] = {"without_tools"} if wants_text and self._text_without_tools else set()
+        return without_fields(rewrite_history(messages, rewrites | self._rewrites), self._unwanted_fields)
+
+    @staticmethod
+    def _rejects_tools(rejection: UpstreamError) -> bool:
+        return lacks_tools(rejection) or rejects("tool_choice", rejection)
+
+    def _left_out(self, *, wants_text: bool) -> frozenset[str] | set[str]:
+        tools = {"tools", "tool_choice"} if wants_text and self._text_without_tools else set()
+        return self._dropped | self._unsupported | tools
 
     def _limited(self, name: str, value: Json) -> Json:
         limited = self._token_limit is not None and name in TOKEN_LIMITS and isinstance(value, int)
@@ -160,10 +160,11 @@ class ServerCapabilities:
         if twin and twin not in self._renamed and name not in self._renamed.values():
             self._renamed[name] = twin
         else:
-            self._tell_once(name, self._dropped)
+            self._log_once(f"{name} is rejected, and left out from now on")
             self._dropped.add(name)
 
-    def _tell_once(self, name: str, known: set[str]) -> None:
-        """Tell in the log what is left out from now on; requests in flight may each be refused for it."""
-        if name not in known:
-            _logger.warning("%s refused %s: it is left out from now on.", self._provider, name)
+    def _log_once(self, change: str) -> None:
+        """Log what changes; several requests in flight may be rejected for the same reason."""
+        if change not in self._logged:
+            self._logged.add(change)
+            _logger.warning("%s: %s.", self._provider, change)

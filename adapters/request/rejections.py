@@ -1,38 +1,50 @@
-"""What a refusal is about: one parameter, one field of the messages, a limit, or the order of the messages.
+"""Read what a rejection is about: a parameter, its value, a limit, a field or the shape of the messages.
 
-Only reading: what follows from it is remembered in ``capabilities``.
+``capabilities`` remembers what follows from it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
+from adapters.request.history import REWRITES
 from adapters.request.provider_fields import provider_field_names
+from adapters.transport.errors.classify import lacks_modality
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from adapters.errors import UpstreamError
     from adapters.request.chat_request import ChatRequest
+    from adapters.request.history import Rewrite
     from adapters.types import Json
-
-Rewrite: TypeAlias = Literal["systems_first", "no_system", "short_ids", "no_images"]
-"""A way of telling the same conversation that a server insists on."""
 
 TOKEN_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 """How many tokens an answer may have, by both of its names."""
 
-_REFUSING_STATUSES = (400, 404, 422, 500, 501)  # llama.cpp refuses parameters with 500, OpenRouter with 404
-_KEPT = frozenset({"tools", "model", "messages", "stream", "response_format"})  # without it another answer comes
+_REJECTING_STATUSES = (400, 404, 422, 500, 501)  # llama.cpp refuses parameters with 500, OpenRouter with 404
+DISPENSABLE: Final = frozenset(
+    {
+        *("temperature", "top_p", "top_k", "min_p", "top_a", "seed", "stop", "logit_bias", "verbosity"),
+        *("frequency_penalty", "presence_penalty", "repetition_penalty", "logprobs", "top_logprobs", "prediction"),
+        *("reasoning", "reasoning_effort", "parallel_tool_calls", "web_search_options"),
+    }
+)
+"""Parameters that a request can lack or have another value of; a limit, tools and a format are what was asked for."""
+
+_KEPT = frozenset(
+    {"tools", "model", "messages", "stream", "response_format"}
+)  # without them the answer would be another
 _MOST_DIGITS = 9
-_REFUSED = re.compile(
+_REJECTED = re.compile(
     r"unsupported|not supported|support|unrecognized|unknown|unexpected|extra (?:inputs|fields)|extra_forbidden"
     r"|not permitted|not allowed|can only be|only be (?:defined|set|used)|cannot be (?:used|set)|not a valid"
     r"|invalid param",
     re.IGNORECASE,
 )
-_SURELY_REFUSED = re.compile(  # whatever else is said beside it
+_SURELY_REJECTED = re.compile(  # whatever else the message says
     r"(?:unsupported|unknown|unrecognized|unexpected)[ _](?:parameter|param|argument|request argument|keyword|field)"
     r"|extra_forbidden|extra (?:inputs|fields)|only the default",
     re.IGNORECASE,
@@ -44,7 +56,7 @@ _ABOUT_VALUE = re.compile(
     r"|\bone of\b|(?:supported|valid|allowed|possible) (?:string )?values|invalid_value",
     re.IGNORECASE,
 )
-_ABOUT_CONTEXT = re.compile(  # room that is left beside this prompt: another one for each request
+_ABOUT_CONTEXT = re.compile(  # the room that this prompt leaves, which differs from request to request
     r"context (?:length|size)|context_length|input tokens|prompt|max_model_len|reduce the length", re.IGNORECASE
 )
 _NUMBER = r"\D{0,3}?(\d[\d,_]*)"
@@ -53,97 +65,190 @@ _LIMIT = re.compile(
     rf"|<=|≤|\bmaximum(?: allowed| supported)?(?: value| number)?(?: of output tokens)? (?:is|of)){_NUMBER}"
     rf"|\d > (\d[\d,_]*), which is the maximum"  # Anthropic
     rf"|\brange\b[^\d\[(]{{0,40}}[\[(]?\s*\d+\s*,{_NUMBER}\s*[\])]"  # DeepSeek, Qwen: [1, 8192]
-    rf"|\b(?:between|from) \d+ (?:\(inclusive\) )?(?:and|to){_NUMBER}",
+    rf"|\b(?:between|from) \d+ (?:\(inclusive\) )?(?:and|to){_NUMBER}"
+    rf"|\blimit(?: of| is)?{_NUMBER}",
     re.IGNORECASE,
 )
 _SPELLINGS = {
     "reasoning_effort": r"reasoning_effort|thinking|think",
     "max_tokens": r"max_tokens|maxOutputTokens|max_output_tokens",
 }
-_REWRITES: tuple[tuple[Rewrite, re.Pattern[str]], ...] = (
+_WANTED_VALUE = re.compile(
+    r"(?:\b(?:set|use|specify) (?:the )?['\"`]?(?P<set>[a-z_]{4,40})['\"`]?(?: parameter)?(?: to|=| =) ?"
+    r"|\b(?P<named>[a-z_]{4,40})['\"`]? (?:must|should|has to|needs to) be (?:set to )?)"
+    r"['\"`]?(?P<value>none|minimal|low|medium|high|auto|true|false|\d{1,3}(?:\.\d{1,3})?)\b"
+    r"(?!['\"`]?(?:,? or\b| to\b|, ?['\"`]| ?-\d))",  # one of several
+    re.IGNORECASE,
+)
+_ABOUT_TOOLS = re.compile(r"\b(?:tool|function)s?\b", re.IGNORECASE)
+_WANTS_REASONING = (
+    r"\breasoning_content\b.{0,60}\b(?:missing|required|must be (?:passed|provided|included|set|present))\b",
+    r"\b(?:missing|must include|requires?)\b.{0,40}\breasoning_content\b",
+)
+_REASONING_MISSING = re.compile("|".join(_WANTS_REASONING), re.IGNORECASE)
+_REWRITE_PATTERNS: tuple[tuple[Rewrite, tuple[str, ...]], ...] = (
     (
         "systems_first",
-        re.compile(r"system (?:message|role|prompt)s? must be (?:at the beginning|first|the first)", re.IGNORECASE),
+        (
+            r"system (?:message|role|prompt)s? must be (?:at the beginning|first|the first)",  # Qwen
+            r"role 'system' after",  # Mistral
+        ),
     ),
-    ("no_system", re.compile(r"system role (?:is )?not supported|does not support ['\"`]system['\"`]", re.IGNORECASE)),
+    ("no_system", (r"system role (?:is )?not supported", r"does not support ['\"`]system['\"`]")),  # Gemma, OpenAI's o1
+    ("short_ids", (r"tool call id .*\b(?:length of|must be) 9\b", r"tool call id .*a-z, A-Z, 0-9")),  # Mistral
+    ("reasoning_beside_calls", _WANTS_REASONING),  # Kimi, DeepSeek
+    ("reasoning_everywhere", _WANTS_REASONING),
+    ("assistant_after_tools", (r"role '?user'? after role '?tool'?",)),  # Mistral
     (
-        "short_ids",
-        re.compile(r"tool call id .*\b(?:length of|must be) 9\b|tool call id .*a-z, A-Z, 0-9", re.IGNORECASE),
+        "user_first",
+        (
+            r"\b(?:must|should) start with (?:a |an )?(?:['\"`]?system['\"`]? or (?:a )?)?['\"`]?user",  # Bedrock
+            r"\bfirst message (?:must|should)\b.{0,40}\buser\b",  # Anthropic
+            r"\bno user (?:query|message)",  # Qwen
+            r"\bat least one (?:user )?message\b",  # Anthropic
+            r"\bcontents (?:is|are) (?:required|not specified)",  # Gemini
+        ),
     ),
     (
-        "no_images",
-        re.compile(
-            r"(?:image|vision|multi-?modal)(?: inputs?|s)? (?:is|are) not (?:supported|enabled)"  # llama.cpp, Mistral
-            r"|support image inputs?\b"  # OpenRouter: no endpoints found that …
-            r"|(?:does not|doesn't|not) support (?:image|vision|multi-?modal)"  # LM Studio, SGLang
-            r"|is not a (?:multi-?modal|vision)|at most 0 image"  # vLLM
-            r"|missing data required for image input"  # Ollama
-            r"|unknown variant `?image_url`?"  # DeepSeek
-            r"|image_url is only supported by certain models"  # OpenAI
-            r"|only '?text'? content type|unsupported content(?:\[\])?\.?type"  # mlx-lm, older llama.cpp
-            r"|content\b.{0,20} must be a string",  # Groq
-            re.IGNORECASE,
+        "user_last",
+        (
+            r"\bprefill\b",  # Anthropic, llama.cpp
+            r"\bends? with (?:a |an |the )?['\"`]?user\b",  # Anthropic, Bedrock, Gemini
+            r"\bfinal assistant content\b",  # Anthropic
+            r"\b(?:last|final) (?:message|role|turn)\b.{0,60}\b(?:user|tool)\b",  # Mistral, Perplexity
+            r"\bassistant messages at the end\b",  # llama.cpp
+        ),
+    ),
+    (
+        "alternating_roles",
+        (
+            r"\balternat(?:e|es|ing)\b",  # Gemma, Ministral, Bedrock, Perplexity
+            r"\bunexpected role\b",  # Mistral
+            r"\binterleave\b",  # DeepSeek
+            r"\b(?:successive|consecutive|multiple) ['\"`]?(?:user|assistant|messages?)\b",  # DeepSeek, Anthropic
+            r"\bfunction call turn comes immediately after\b",  # Gemini
+        ),
+    ),
+    (
+        "text_content",
+        (
+            r"\bcontent\b.{0,60}\b(?:must|should|to)\b.{0,30}\bstrings?\b",  # Groq
+            r"\bexpected (?:a )?string\b",  # DeepSeek
+            r"\bvalid string\b",  # FastAPI
+            r"\bcontain string content\b",
+            r"\bbut got null\b|\bnone is not an allowed value\b",  # OpenAI, FastChat
+            r"\bonly allowed for messages with role 'user'",  # OpenAI: images of tools
+        ),
+    ),
+    (
+        "no_empty_messages",
+        (
+            r"\b(?:content|text|messages?)\b.{0,60}\b(?:is|are|be|have) (?:non-?)?(?:empty|blank)",  # Anthropic, Kimi
+            r"\bmust have either content or tool_calls\b",  # Mistral
+            r"\bat least one content (?:element|block)\b",  # xAI
         ),
     ),
 )
+_REWRITES = tuple((name, re.compile("|".join(patterns), re.IGNORECASE)) for name, patterns in _REWRITE_PATTERNS)
 
 
-def is_rejection(refusal: UpstreamError) -> bool:
-    """Whether an error may be about how the request is written; a server that is busy teaches nothing."""
-    return refusal.status in _REFUSING_STATUSES
+@dataclass(frozen=True, slots=True)
+class WantedValue:
+    """A value that a server asks for instead of the one that was sent.
+
+    Attributes:
+        name: The parameter.
+        value: Its value.
+        with_tools: Whether it applies to requests with tools alone, and to those without the parameter as well.
+    """
+
+    name: str
+    value: Json
+    with_tools: bool
 
 
-def wanted_rewrite(refusal: UpstreamError) -> Rewrite | None:
-    """How a server wants the conversation told, if that is what it complains about."""
-    return next((rewrite for rewrite, pattern in _REWRITES if pattern.search(refusal.message)), None)
+def is_rejection(failure: UpstreamError) -> bool:
+    """Return whether a failure may be about how the request is written; that of a busy server is not."""
+    return failure.status is None or failure.status in _REJECTING_STATUSES
 
 
-def rejects(name: str, refusal: UpstreamError) -> bool:
-    """Whether a refusal is about this parameter: about its presence, not its value."""
-    return _is_about_presence(refusal) and _names(name, refusal)
+def wanted_rewrite(rejection: UpstreamError, request: ChatRequest) -> Rewrite | None:
+    """Return the shape of the history that a server asks for.
+
+    Args:
+        rejection: What the server reported.
+        request: What it rejected; a shape that it has already is not wanted.
+    """
+    wanted = [name for name, pattern in _REWRITES if pattern.search(rejection.message)]
+    if lacks_modality(rejection) == "image":
+        wanted.insert(0, "no_images")
+    messages = request.messages
+    return next((name for name in wanted if messages and REWRITES[name](messages) != messages), None)
 
 
-def rejected_parameter(refusal: UpstreamError, body: Iterable[str]) -> str | None:
-    """The field of the body that a server does not take, if it names one that may be left out."""
-    return next((name for name in body if name not in _KEPT and rejects(name, refusal)), None)
+def wanted_value(rejection: UpstreamError, request: ChatRequest) -> WantedValue | None:
+    """Return the value that a server asks for by name, such as "set reasoning_effort to 'none'"."""
+    for found in _WANTED_VALUE.finditer(rejection.message):
+        name, value = found["set"] or found["named"], _parse_value(found["value"].lower())
+        with_tools = "tools" in request.body and _ABOUT_TOOLS.search(rejection.message) is not None
+        if name in DISPENSABLE and (name in request.body or with_tools) and request.body.get(name) != value:
+            return WantedValue(name, value, with_tools)
+    return None
 
 
-def rejected_field(refusal: UpstreamError, request: ChatRequest) -> str | None:
-    """The field of an assistant message, or of a call in it, that a server does not accept and another one wants."""
-    if not _is_about_presence(refusal):
+def _parse_value(word: str) -> Json:
+    if word in ("true", "false"):
+        return word == "true"
+    return float(word) if word[0].isdecimal() else word
+
+
+def rejects(name: str, rejection: UpstreamError) -> bool:
+    """Return whether a rejection is about this parameter, and about its presence rather than its value."""
+    return _is_about_presence(rejection) and _names(name, rejection)
+
+
+def rejected_parameter(rejection: UpstreamError, body: Iterable[str]) -> str | None:
+    """Return the field of the body that a server does not accept, if it may be left out."""
+    return next((name for name in body if name not in _KEPT and rejects(name, rejection)), None)
+
+
+def rejected_field(rejection: UpstreamError, request: ChatRequest) -> str | None:
+    """Return the field of an assistant message, or of a call, that this server does not accept and others want."""
+    if not _is_about_presence(rejection) or _REASONING_MISSING.search(rejection.message):
         return None
-    said, at = f"{refusal.param or ''} {refusal.message}", refusal.param or refusal.message
-    names = [name for name in sorted(provider_field_names(request.messages)) if _has_word(at, name)]
-    if not names or (names[0] in request.body and "messages" not in said):
+    words, place = f"{rejection.param or ''} {rejection.message}", rejection.param or rejection.message
+    names = [name for name in sorted(provider_field_names(request.messages)) if _has_word(place, name)]
+    if not names or (names[0] in request.body and "messages" not in words):
         return None  # `reasoning` is a parameter too
     return names[0]
 
 
-def named_token_limit(refusal: UpstreamError, body: Mapping[str, Json]) -> int | None:
-    """The number of tokens that a server would take, if it says that an answer may not be as long as was asked."""
-    if not _ABOUT_VALUE.search(f"{refusal.codes} {refusal.message}") or _ABOUT_CONTEXT.search(refusal.message):
+def named_token_limit(rejection: UpstreamError, body: Mapping[str, Json]) -> int | None:
+    """Return the limit of tokens that a server names for an answer that was to be longer."""
+    if not _ABOUT_VALUE.search(f"{rejection.codes} {rejection.message}") or _ABOUT_CONTEXT.search(rejection.message):
         return None
-    match = _LIMIT.search(refusal.message)
-    asked = next((body[name] for name in TOKEN_LIMITS if name in body and _names(name, refusal)), None)
+    match = _LIMIT.search(rejection.message)
+    asked = next((body[name] for name in TOKEN_LIMITS if name in body and _names(name, rejection)), None)
     if match is None or not isinstance(asked, int):
         return None
     limit = int(next(filter(None, match.groups())).replace(",", "").replace("_", "")[:_MOST_DIGITS])
-    limit -= refusal.message.startswith(" (exclusive)", match.end())  # Gemini
+    if rejection.message.startswith(" (exclusive)", match.end()):  # Gemini
+        limit -= 1
     return limit if 0 < limit < asked else None
 
 
-def _is_about_presence(refusal: UpstreamError) -> bool:
-    said = f"{refusal.codes} {refusal.message}"
-    if _SURELY_REFUSED.search(said):
+def _is_about_presence(rejection: UpstreamError) -> bool:
+    words = f"{rejection.codes} {rejection.message}"
+    if _SURELY_REJECTED.search(words):
         return True
-    return _REFUSED.search(said) is not None and not _ABOUT_VALUE.search(said)
+    return _REJECTED.search(words) is not None and not _ABOUT_VALUE.search(words)
 
 
 def _has_word(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
-def _names(name: str, refusal: UpstreamError) -> bool:
-    if refusal.param:
-        return refusal.param.rsplit(".", 1)[-1] == name
-    return re.search(rf"\b(?:{_SPELLINGS.get(name, re.escape(name))})\b", refusal.message) is not None
+def _names(name: str, rejection: UpstreamError) -> bool:
+    if rejection.param:
+        return rejection.param.rsplit(".", 1)[-1] == name
+    return re.search(rf"\b(?:{_SPELLINGS.get(name, re.escape(name))})\b", rejection.message) is not None

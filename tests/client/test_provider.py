@@ -411,7 +411,7 @@ async def test_what_a_provider_wants_back_goes_back_with_the_call(scripted_serve
         pytest.param(
             {"supported_parameters": ["max_tokens", "tools"]},
             "maker/model",
-            ["shop: the model does not support temperature: left out."],
+            ["shop: the model does not support temperature, which is left out."],
             {"max_tokens"},
             id="a parameter that the model does not support",
         ),

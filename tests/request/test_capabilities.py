@@ -13,6 +13,7 @@ from adapters.config import ProviderConfig
 from adapters.request.build import build_request
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.chat_request import ChatRequest
+from adapters.request.history import REWRITES, rewrite_history
 from adapters.request.params import RequestParams
 from adapters.transport.errors.upstream import upstream_error
 
@@ -57,7 +58,7 @@ def _refuse(question: RequestParams, *refusals: UpstreamError) -> ChatRequest:
     capabilities = ServerCapabilities()
     request = build_request(question, _CONFIG, capabilities)
     for refusal in refusals:
-        capabilities.learn_from_refusal(refusal, request)
+        capabilities.learn_from_rejection(refusal, request)
         refused, request = request, build_request(question, _CONFIG, capabilities)
         assert request != refused
     return request
@@ -141,7 +142,7 @@ def test_refusal_that_teaches_nothing(refusal: UpstreamError) -> None:
     capabilities = ServerCapabilities()
     request = build_request(_question(), _CONFIG, capabilities)
 
-    capabilities.learn_from_refusal(refusal, request)
+    capabilities.learn_from_rejection(refusal, request)
 
     assert build_request(_question(), _CONFIG, capabilities) == request
 
@@ -173,12 +174,14 @@ _TOO_LARGE = (
         ),
         pytest.param("max_tokens must be between 1 and 1000", id="between"),
         pytest.param("Input should be <= 1000: max_tokens", id="sign"),
+        pytest.param("max_tokens 4096 exceeds server limit (1000)", id="server-limit"),
+        pytest.param("Requested max_tokens of 4096 exceeds the limit of 1,000", id="limit-of"),
     ],
 )
 def test_limit_that_is_named(message: str) -> None:
     """The longest answer that a server allows is asked for from then on, and a caller's shorter one stays shorter."""
     capabilities = ServerCapabilities()
-    capabilities.learn_from_refusal(_refusal(message), build_request(_question(), _CONFIG, capabilities))
+    capabilities.learn_from_rejection(_refusal(message), build_request(_question(), _CONFIG, capabilities))
     shorter = _question(options={"max_tokens": 5, "max_completion_tokens": 2_000, "x": 9_999})
 
     assert build_request(_question(), _CONFIG, capabilities).body == _without("max_tokens", max_tokens=1_000)
@@ -230,7 +233,7 @@ def test_complaint_about_a_value(message: str, fields: dict[str, Any]) -> None:
     capabilities = ServerCapabilities()
     request = build_request(_question(), _CONFIG, capabilities)
 
-    capabilities.learn_from_refusal(_refusal(message, **fields), request)
+    capabilities.learn_from_rejection(_refusal(message, **fields), request)
 
     assert build_request(_question(), _CONFIG, capabilities) == request
 
@@ -239,7 +242,7 @@ def test_second_limit() -> None:
     """A limit is obeyed once: the first one stays."""
     capabilities = ServerCapabilities()
     for limit in (1_000, 100):
-        capabilities.learn_from_refusal(
+        capabilities.learn_from_rejection(
             _refusal(_TOO_LARGE.format(limit)), build_request(_question(), _CONFIG, capabilities)
         )
 
@@ -337,6 +340,7 @@ def test_field_of_a_call_that_is_refused(refusal: UpstreamError, left: dict[str,
         pytest.param(
             "The `reasoning_content` in the thinking mode must be passed back to the API.", _THOUGHTS, id="wanted-back"
         ),
+        pytest.param("Missing `reasoning_content` field in the assistant message at index 1", _THOUGHTS, id="missing"),
         pytest.param("reasoning_content is not supported", _HISTORY, id="field-that-was-not-sent"),
     ],
 )
@@ -345,7 +349,7 @@ def test_field_that_stays(message: str, messages: list[dict[str, Any]]) -> None:
     capabilities, question = ServerCapabilities(), _question(messages=messages, options={})
     request = build_request(question, _CONFIG, capabilities)
 
-    capabilities.learn_from_refusal(_refusal(message), request)
+    capabilities.learn_from_rejection(_refusal(message), request)
 
     assert build_request(question, _CONFIG, capabilities) == request
 
@@ -399,7 +403,7 @@ def test_tools_refused_where_calls_are_wanted() -> None:
     capabilities = ServerCapabilities()
     request = build_request(_question(), _CONFIG, capabilities)
 
-    capabilities.learn_from_refusal(_refusal('"m" does not support tools'), request)
+    capabilities.learn_from_rejection(_refusal('"m" does not support tools'), request)
 
     assert build_request(_question(), _CONFIG, capabilities) == request
 
@@ -408,7 +412,7 @@ def test_a_call_where_text_was_wanted() -> None:
     """After a call in place of text, tools are left out where text is wanted, and offered where calls are."""
     capabilities, before = ServerCapabilities(), ServerCapabilities()
 
-    capabilities.learn_from_call()
+    capabilities.learn_from_unwanted_call()
 
     assert build_request(_question(), _CONFIG, capabilities) == build_request(_question(), _CONFIG, before)
     assert "tools" not in build_request(_question(wants_text=True), _CONFIG, capabilities).body
@@ -421,7 +425,7 @@ def test_a_call_in_talk_without_tools() -> None:
     question = _question(wants_text=True, messages=talk, tools=[])
     request = build_request(question, _CONFIG, capabilities)
 
-    capabilities.learn_from_call()
+    capabilities.learn_from_unwanted_call()
 
     assert build_request(question, _CONFIG, capabilities) == request
 
@@ -455,7 +459,7 @@ def test_two_requests_that_are_refused_at_the_same_time(message: str, wants_text
 
     again = []
     for refused in (first, second):
-        capabilities.learn_from_refusal(refusal, refused)
+        capabilities.learn_from_rejection(refusal, refused)
         again.append(build_request(question, _CONFIG, capabilities))
 
     assert first == second != again[0] == again[1]
@@ -485,7 +489,7 @@ def test_first_system_message() -> None:
     question = _question(messages=history)
     capabilities = ServerCapabilities()
     request = build_request(question, _CONFIG, capabilities)
-    capabilities.learn_from_refusal(_refusal("System message must be at the beginning."), request)
+    capabilities.learn_from_rejection(_refusal("System message must be at the beginning."), request)
     without = _refuse(question, _refusal("System role not supported"))
 
     assert build_request(question, _CONFIG, capabilities).messages == history
@@ -508,7 +512,7 @@ def test_the_same_refusal_twice() -> None:
     requests = []
     for _ in range(3):
         requests.append(build_request(question, _CONFIG, capabilities))
-        capabilities.learn_from_refusal(refusal, requests[-1])
+        capabilities.learn_from_rejection(refusal, requests[-1])
 
     assert requests[0] != requests[1] == requests[2]
 
@@ -529,6 +533,14 @@ _WORDS = [
     "System role not supported",
     "tool call id must be a-z, A-Z, 0-9",
     "thinking",
+    "roles must alternate",
+    "prefill",
+    "reasoning_content is missing",
+    "content must be a string",
+    "content is empty",
+    "must start with a user",
+    "image input is not supported",
+    "set reasoning_effort to high",
 ]
 
 
@@ -549,14 +561,14 @@ def test_refusals_come_to_an_end(refusals: list[UpstreamError], wants_text: bool
     """A server that refuses everything is asked a bounded number of times, each time another request."""
     capabilities, question, seen = ServerCapabilities(), _question(wants_text=wants_text), list[ChatRequest]()
 
-    for _ in range(len(_BODY) + 10):
+    for _ in range(len(_BODY) + len(REWRITES) + 10):
         request = build_request(question, _CONFIG, capabilities)
         if request in seen:
             assert request == seen[-1]
             break
         seen.append(request)
         for refusal in refusals:
-            capabilities.learn_from_refusal(refusal, request)
+            capabilities.learn_from_rejection(refusal, request)
     else:
         pytest.fail("it never ends")
 
@@ -569,16 +581,18 @@ def test_the_log_tells_once_what_is_left_out(caplog: pytest.LogCaptureFixture) -
         capabilities._leave_out("temperature")
     limit = _refusal("max_tokens is too large: 4096. This model supports at most 1024 completion tokens.")
     for _ in range(2):
-        capabilities.learn_from_refusal(limit, request)
+        capabilities.learn_from_rejection(limit, request)
 
-    assert caplog.messages[0] == "Groq refused temperature: it is left out from now on."
-    assert caplog.messages[1:] == ["Groq takes 1024 tokens at most: no more are asked for from now on."]
+    assert caplog.messages == [
+        "Groq: temperature is rejected, and left out from now on.",
+        "Groq: answers are limited to 1024 tokens from now on.",
+    ]
 
 
 def test_what_a_model_does_not_support_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     """What can be spared is left out, with one warning; a limit, tools and a format are what was asked for."""
     capabilities = ServerCapabilities("shop")
-    capabilities.learn_parameters(["temperature", "reasoning"])
+    capabilities.learn_supported_parameters(["temperature", "reasoning"])
     body = {
         "temperature": 1,
         "seed": 7,
@@ -592,12 +606,251 @@ def test_what_a_model_does_not_support_is_left_out(caplog: pytest.LogCaptureFixt
 
     kept = {"temperature": 1, "reasoning_effort": "low", "max_tokens": 9, "response_format": {}, "tools": []}
     assert shaped == [kept, kept]
-    assert [record.message for record in caplog.records] == ["shop: the model does not support seed, top_p: left out."]
+    assert caplog.messages == [
+        "shop: the model does not support seed, which is left out.",
+        "shop: the model does not support top_p, which is left out.",
+    ]
 
 
 def test_a_model_that_does_not_think_is_not_asked_to() -> None:
     """Both names of thinking go together."""
     capabilities = ServerCapabilities("shop")
-    capabilities.learn_parameters(["temperature"])
+    capabilities.learn_supported_parameters(["temperature"])
 
     assert capabilities.shape_body({"reasoning": {}, "reasoning_effort": "low"}, wants_text=True) == {}
+
+
+_SHAPES: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "assistant", "content": "Hello!"},
+    {"role": "user", "content": "Hi."},
+    {"role": "user", "content": [{"type": "text", "text": "Warm?"}]},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "name": "f", "content": ""},
+    {"role": "user", "content": "Stop."},
+    {"role": "assistant", "content": "I was saying"},
+]
+"""A conversation that fits no server that is strict about anything."""
+
+
+@pytest.mark.parametrize(
+    ("message", "rewrite"),
+    [
+        ("Unexpected role 'user' after role 'tool'", "assistant_after_tools"),
+        ("Unexpected role 'user' after role 'user'", "alternating_roles"),
+        ("Unexpected role 'assistant' after role 'system'", "alternating_roles"),
+        ("Conversation roles must alternate user/assistant/user/assistant/...", "alternating_roles"),
+        (
+            "Jinja Exception: After the optional system message, conversation roles must alternate user and assistant.",
+            "alternating_roles",
+        ),
+        ("A conversation must alternate between user and assistant roles.", "alternating_roles"),
+        (
+            'messages: roles must alternate between "user" and "assistant", but found multiple "user" roles in a row',
+            "alternating_roles",
+        ),
+        ("deepseek-reasoner does not support successive user or assistant messages", "alternating_roles"),
+        ("Please ensure that function call turn comes immediately after a user turn.", "alternating_roles"),
+        ("A conversation must start with a user message.", "user_first"),
+        ("Conversation must start with a user message or a system message, got assistant", "user_first"),
+        ('messages: first message must use the "user" role', "user_first"),
+        ("Jinja Exception: No user query found in messages.", "user_first"),
+        (
+            "This model does not support assistant message prefill. The conversation must end with a user message.",
+            "user_last",
+        ),
+        ("Assistant response prefill is incompatible with enable_thinking.", "user_last"),
+        ("Cannot have 2 or more assistant messages at the end of the list.", "user_last"),
+        ("Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant", "user_last"),
+        ("Last message must have role `user` or `tool`", "user_last"),
+        ("messages: final assistant content cannot end with trailing whitespace", "user_last"),
+        ("Please ensure that multiturn requests end with a user turn or a function response.", "user_last"),
+        (
+            "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+            "reasoning_beside_calls",
+        ),
+        ("The `reasoning_content` in the thinking mode must be passed back to the API.", "reasoning_beside_calls"),
+        ("messages[4]: assistant message with tool_calls must include reasoning_content.", "reasoning_beside_calls"),
+        ("Missing `reasoning_content` field in the assistant message at message index 2.", "reasoning_beside_calls"),
+        ("messages[3].content must be a string", "text_content"),
+        ("messages[3]: invalid type: sequence, expected a string", "text_content"),
+        ("messages: text content blocks must be non-empty", "no_empty_messages"),
+        ("the message at position 5 with role 'tool' must not be empty", "no_empty_messages"),
+        ("Assistant message must have either content or tool_calls, but not none.", "no_empty_messages"),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422, 500, None])
+def test_shape_that_a_server_demands(message: str, rewrite: Any, status: int | None) -> None:
+    """The shape of the history is learned from the words of the rejection, whatever its status."""
+    question = _question(messages=_SHAPES)
+    before = build_request(question, _CONFIG, ServerCapabilities()).messages
+    rejection = upstream_error({"error": {"message": message}}, status=status)
+
+    assert _refuse(question, rejection).messages == rewrite_history(before, [rewrite])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"error": {"message": 'Error: {"message": "roles must alternate"}'}}, id="inside-a-sentence"),
+        pytest.param(
+            {
+                "error": {
+                    "message": "Provider returned error",
+                    "metadata": {"raw": '{"message": "roles must alternate"}'},
+                }
+            },
+            id="metadata-of-openrouter",
+        ),
+    ],
+)
+def test_shape_in_a_relayed_rejection(body: dict[str, Any]) -> None:
+    """The rejection of another server is read wherever a relay puts it."""
+    request = _refuse(_question(messages=_SHAPES), upstream_error(body, status=400))
+
+    assert [message["role"] for message in request.messages[:3]] == ["system", "user", "assistant"]
+
+
+def test_shape_is_learned_in_steps() -> None:
+    """A server that still lacks reasoning after the calls have it gets it everywhere, and then no more."""
+    capabilities, question = ServerCapabilities(), _question(messages=_SHAPES)
+    rejection = _refusal("Missing `reasoning_content` field in the assistant message")
+    requests = []
+    for _ in range(4):
+        requests.append(build_request(question, _CONFIG, capabilities))
+        capabilities.learn_from_rejection(rejection, requests[-1])
+
+    counts = [sum("reasoning_content" in message for message in request.messages) for request in requests]
+    assert counts == [0, 1, 3, 3]
+
+
+def test_shape_that_another_request_has_taught() -> None:
+    """A request in flight that is rejected for a shape learned meanwhile teaches nothing more."""
+    capabilities, question = ServerCapabilities(), _question(messages=_SHAPES)
+    rejection = _refusal("Missing `reasoning_content` field in the assistant message")
+    first = build_request(question, _CONFIG, capabilities)
+
+    capabilities.learn_from_rejection(rejection, first)
+    capabilities.learn_from_rejection(rejection, first)
+
+    assert sum("reasoning_content" in m for m in build_request(question, _CONFIG, capabilities).messages) == 1
+
+
+def test_shape_of_an_empty_conversation() -> None:
+    """A conversation without a message is the caller's mistake and stays."""
+    capabilities, question = ServerCapabilities(), _question(messages=[])
+    request = build_request(question, _CONFIG, capabilities)
+
+    capabilities.learn_from_rejection(_refusal("messages: at least one message is required"), request)
+
+    assert build_request(question, _CONFIG, capabilities) == request
+
+
+def test_images_of_tools_for_a_model_without_vision() -> None:
+    """Images that tools returned are named from then on; the user's own stay, and their rejection teaches nothing."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    capabilities, rejection = ServerCapabilities(), _refusal("image input is not supported", 500)
+    tool = {**_HISTORY[3], "content": [{"type": "text", "text": "Hall"}, image]}
+    question = _question(messages=[*_HISTORY[:3], tool])
+    capabilities.learn_from_rejection(rejection, build_request(question, _CONFIG, capabilities))
+    assert build_request(question, _CONFIG, capabilities).messages[-1]["content"] == "Hall\n[image, image/png]"
+
+    own = _question(messages=[*_HISTORY[:3], tool, {"role": "user", "content": [image]}])
+    request = build_request(own, _CONFIG, capabilities)
+    capabilities.learn_from_rejection(rejection, request)
+
+    assert request.messages[-1]["content"] == [image]
+    assert build_request(own, _CONFIG, capabilities) == request
+
+
+_EFFORT = (
+    "Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. To use function "
+    "tools, use /v1/responses or set reasoning_effort to 'none'."
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "tools", "expected"),
+    [
+        pytest.param(_EFFORT, {"reasoning_effort": "low"}, _TOOLS, {"reasoning_effort": "none"}, id="openai"),
+        pytest.param(_EFFORT, {}, _TOOLS, {"reasoning_effort": "none"}, id="openai-default-effort"),
+        pytest.param(
+            _EFFORT, {"reasoning": {"effort": "low"}}, _TOOLS, {"reasoning": {"effort": "none"}}, id="openrouter"
+        ),
+        pytest.param(
+            "`temperature` must be 1 if you think", {"temperature": 0.7}, [], {"temperature": 1.0}, id="number"
+        ),
+        pytest.param(
+            "Please set `parallel_tool_calls` to false.",
+            {"parallel_tool_calls": True},
+            _TOOLS,
+            {"parallel_tool_calls": False},
+            id="no",
+        ),
+        pytest.param("Use verbosity=medium", {"verbosity": "low"}, [], {"verbosity": "medium"}, id="equals"),
+    ],
+)
+def test_value_that_is_demanded(
+    message: str, options: dict[str, Any], tools: list[Any], expected: dict[str, Any]
+) -> None:
+    """A value that the server names is sent from then on."""
+    config = _CONFIG.model_copy(update={"temperature": None})
+    question, capabilities = _question(options=options, tools=tools), ServerCapabilities()
+    before = build_request(question, config, capabilities)
+
+    capabilities.learn_from_rejection(_refusal(message), before)
+
+    assert build_request(question, config, capabilities).body == before.body | expected
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        pytest.param(_EFFORT, {"reasoning_effort": "none"}, id="value-that-was-sent"),
+        pytest.param("reasoning_effort must be low or high", {"reasoning_effort": "none"}, id="one-of-several"),
+        pytest.param("set reasoning_effort to 'low', 'high'", {"reasoning_effort": "none"}, id="list"),
+        pytest.param("temperature must be 0 to 1", {}, id="range"),
+        pytest.param("temperature must be between 0 and 1", {}, id="words"),
+        pytest.param("top_p must be 1 with this model", {}, id="parameter-that-was-not-sent"),
+        pytest.param("stream must be true", {"stream": False}, id="what-was-asked-for"),
+    ],
+)
+def test_value_that_is_not_demanded(message: str, options: dict[str, Any]) -> None:
+    """One of several values is the caller's choice."""
+    capabilities, question = ServerCapabilities(), _question(options=options, tools=[])
+    request = build_request(question, _CONFIG, capabilities)
+
+    capabilities.learn_from_rejection(_refusal(message, param="none-of-ours"), request)
+
+    assert build_request(question, _CONFIG, capabilities) == request
+
+
+def test_value_for_tools_alone() -> None:
+    """What holds for requests with tools changes no request without."""
+    capabilities = ServerCapabilities()
+    question = _question(options={"reasoning_effort": "low"})
+    capabilities.learn_from_rejection(_refusal(_EFFORT), build_request(question, _CONFIG, capabilities))
+    without = _question(options={"reasoning_effort": "low"}, tools=[])
+
+    assert build_request(question, _CONFIG, capabilities).body["reasoning_effort"] == "none"
+    assert build_request(without, _CONFIG, capabilities).body["reasoning_effort"] == "low"
+
+
+def test_dropped_for_every_reason() -> None:
+    """Left out are what the server has rejected, what its list lacks, and tools where only text is wanted."""
+    capabilities = ServerCapabilities()
+    capabilities.learn_supported_parameters(["temperature", "max_tokens", "reasoning_effort"])
+    capabilities._leave_out("stream_options")
+    capabilities._leave_out("max_tokens")
+    capabilities.learn_from_unwanted_call()
+    question = _question(wants_text=True, options={"seed": 7, "reasoning_effort": "low"})
+
+    request = build_request(question, _CONFIG, capabilities)
+
+    assert set(request.dropped) == {"seed", "stream_options", "tools", "tool_choice"}
+    assert not set(request.dropped) & request.body.keys()
+    assert request.body["max_completion_tokens"] == 4096

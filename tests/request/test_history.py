@@ -10,10 +10,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.request.history import mend, systems_first, with_short_ids, without_tools
+from adapters.request.history import REWRITES, repair, rewrite_history
 from tests.patience import growth
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ _histories = st.lists(_messages, max_size=8)
 @given(_histories)
 def test_after_mending_calls_and_results_belong_together(messages: list[Message]) -> None:
     """Each call has exactly one result, right behind its message and in order; no result is without a call."""
-    left = mend(messages)
+    left = repair(messages)
     while left:
         calls = left.pop(0).get("tool_calls", [])
         results, left = left[: len(calls)], left[len(calls) :]
@@ -93,7 +93,7 @@ def test_after_mending_calls_and_results_belong_together(messages: list[Message]
 @given(_histories)
 def test_after_mending_every_call_can_be_sent(messages: list[Message]) -> None:
     """Ids are unique strings that are not blank, arguments JSON objects, contents strings or None beside calls."""
-    mended = mend(messages)
+    mended = repair(messages)
 
     calls = [call for message in mended for call in message.get("tool_calls", [])]
     ids = [call["id"] for call in calls]
@@ -110,17 +110,17 @@ def test_mending_twice_changes_nothing_more(messages: list[Message]) -> None:
     """A mended history is mended to itself, the same input gives the same output, and the input stays as it was."""
     before = copy.deepcopy(messages)
 
-    mended = mend(messages)
+    mended = repair(messages)
 
-    assert all(map(operator.is_, mend(mended), mended))
+    assert all(map(operator.is_, repair(mended), mended))
     assert messages == before
-    assert mend(messages) == mended
+    assert repair(messages) == mended
 
 
 @given(_histories)
 def test_mending_drops_nothing_but_results_and_extra_systems(messages: list[Message]) -> None:
     """Users' and assistants' messages and all calls stay, in their order."""
-    mended = mend(messages)
+    mended = repair(messages)
 
     for role in ("user", "assistant"):
         given_texts = [message.get("content") or None for message in messages if message["role"] == role]
@@ -132,10 +132,10 @@ def test_mending_drops_nothing_but_results_and_extra_systems(messages: list[Mess
 @given(_histories)
 def test_a_history_without_tools_has_none(messages: list[Message]) -> None:
     """No call, no result and no two user messages in a row are left, and nothing is changed that was given."""
-    mended = mend(messages)
+    mended = repair(messages)
     before = copy.deepcopy(mended)
 
-    plain = without_tools(mended)
+    plain = rewrite_history(mended, ["without_tools"])
 
     roles = [message["role"] for message in plain]
     assert "tool" not in roles
@@ -150,15 +150,15 @@ def test_a_history_without_tools_has_none(messages: list[Message]) -> None:
 @given(_histories)
 def test_short_ids_go_to_call_and_result_alike(messages: list[Message]) -> None:
     """Each id becomes nine letters or digits, and calls and results still belong together."""
-    mended = mend(messages)
+    mended = repair(messages)
     before = copy.deepcopy(mended)
 
-    short = with_short_ids(mended)
+    short = rewrite_history(mended, ["short_ids"])
 
     ids = [call["id"] for message in short for call in message.get("tool_calls", [])]
     assert all(len(call_id) == 9 and call_id.isalnum() for call_id in ids)
     assert len(set(ids)) == len(ids)
-    assert mend(short) == short
+    assert repair(short) == short
     assert mended == before
 
 
@@ -258,14 +258,14 @@ def test_short_ids_go_to_call_and_result_alike(messages: list[Message]) -> None:
 )
 def test_results_find_their_calls(messages: list[Message], expected: list[tuple[str, str, str]]) -> None:
     """Results are matched by id, else by name, else by order; the rest is dropped, and what is missing gets a stub."""
-    assert _results(mend(messages)) == expected
+    assert _results(repair(messages)) == expected
 
 
 def test_results_move_behind_their_calls() -> None:
     """What was said while a tool ran comes after its result: servers want results right behind the calls."""
     first, second = _calling(_call("a"), content="Let me see."), _calling(_call("b", "time"))
 
-    mended = mend([first, _HELLO, _system("Note."), second, _result("b", "noon", "time"), _result("a")])
+    mended = repair([first, _HELLO, _system("Note."), second, _result("b", "noon", "time"), _result("a")])
 
     result_a, result_b = _result("a"), _result("b", "noon", "time")
     assert mended == [first, result_a, _HELLO, _system("Note."), second, result_b]
@@ -281,8 +281,8 @@ def test_a_whole_history_stays_as_it_is() -> None:
         {"role": "assistant", "content": "It is 12 C in Paris."},
     ]
 
-    assert all(map(operator.is_, mend(messages), messages))
-    assert len(mend(messages)) == len(messages)
+    assert all(map(operator.is_, repair(messages), messages))
+    assert len(repair(messages)) == len(messages)
 
 
 def _talk(turns: int, *, result_id: str | None, call_id: str | None, name: str | None) -> list[Message]:
@@ -319,7 +319,7 @@ def test_mending_is_linear(call_id: str | None, result_id: str | None, name: str
     def mending(turns: int) -> Callable[[], object]:
         talk = _talk(turns, call_id=call_id, result_id=result_id, name=name)
         late = [message for message in talk if message["role"] != "tool"] + [m for m in talk if m["role"] == "tool"]
-        return lambda: (mend(talk), mend(late))
+        return lambda: (repair(talk), repair(late))
 
     assert growth(mending(75), mending(300), 10) < 10  # 4 times if it is linear, 16 times if it is not
 
@@ -335,7 +335,7 @@ def test_mending_is_cheap() -> None:
 
     sys.setprofile(count)
     try:
-        mend(talk)
+        repair(talk)
     finally:
         sys.setprofile(None)
 
@@ -346,7 +346,7 @@ def test_made_ids_stay_the_same_while_the_conversation_grows() -> None:
     """A call without id has the same id in the next request, so that the server's prompt cache still fits."""
     messages = [_calling(_call("")), _result("")]
 
-    assert mend([*messages, _HELLO, _calling(_call(None, "time"))])[:2] == mend(messages)
+    assert repair([*messages, _HELLO, _calling(_call(None, "time"))])[:2] == repair(messages)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_made_ids_stay_the_same_while_the_conversation_grows() -> None:
 )
 def test_system_messages_in_front_become_one(messages: list[Message], expected: list[Message]) -> None:
     """System messages at the start are joined by a blank line; parts that text cannot replace are left alone."""
-    assert mend(messages) == expected
+    assert repair(messages) == expected
 
 
 @pytest.mark.parametrize(
@@ -433,7 +433,7 @@ def test_system_messages_in_front_become_one(messages: list[Message], expected: 
 )
 def test_tools_are_told_in_words(messages: list[Message], expected: list[Message]) -> None:
     """Calls are left out and results become a user's words that say whose result they are."""
-    assert without_tools(mend(messages)) == expected
+    assert rewrite_history(repair(messages), ["without_tools"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -456,7 +456,7 @@ def test_later_system_messages_become_the_users_words(messages: list[Message], e
     """Only the first message may be a system message; later ones are told by the user, who does not speak twice."""
     before = copy.deepcopy(messages)
 
-    assert systems_first(messages) == expected
+    assert rewrite_history(messages, ["systems_first"]) == expected
     assert messages == before
 
 
@@ -465,7 +465,7 @@ def test_a_model_without_a_system_role_hears_it_from_the_user() -> None:
     messages = [_system("Be brief."), _HELLO, {"role": "assistant", "content": "Hi."}]
 
     expected = [_user("System: Be brief.\n\nHello."), {"role": "assistant", "content": "Hi."}]
-    assert systems_first(messages, keep_first=False) == expected
+    assert rewrite_history(messages, ["no_system"]) == expected
 
 
 def test_short_ids_do_not_depend_on_the_rest_of_the_history() -> None:
@@ -473,18 +473,20 @@ def test_short_ids_do_not_depend_on_the_rest_of_the_history() -> None:
     call, result = _calling(_call("call_1"), _call("abcDEF123")), [_result("call_1"), _result("abcDEF123")]
     messages = [call, *result]
 
-    short = with_short_ids(messages)
+    short = rewrite_history(messages, ["short_ids"])
 
     assert [call["id"] for call in short[0]["tool_calls"]] == ["HHxOXUZex", "abcDEF123"]
     assert [message["tool_call_id"] for message in short[1:]] == ["HHxOXUZex", "abcDEF123"]
-    assert with_short_ids([_HELLO, *messages, _calling(_call("call_2")), _result("call_2")])[1:4] == short
+    assert (
+        rewrite_history([_HELLO, *messages, _calling(_call("call_2")), _result("call_2")], ["short_ids"])[1:4] == short
+    )
 
 
 def test_a_short_id_is_not_given_to_a_second_call() -> None:
     """An id whose short form is another call's own id gets a different one."""
     messages = [_calling(_call("call_1"), _call("HHxOXUZex")), _result("call_1"), _result("HHxOXUZex")]
 
-    made, kept = (call["id"] for call in with_short_ids(messages)[0]["tool_calls"])
+    made, kept = (call["id"] for call in rewrite_history(messages, ["short_ids"])[0]["tool_calls"])
 
     assert kept == "HHxOXUZex"
     assert made != kept
@@ -494,9 +496,224 @@ def test_result_with_images_in_words() -> None:
     """Without tools, a result with images is a user message with them."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     content = [{"type": "text", "text": "Hall"}, image]
-    history = mend([_calling(_call("a")), {"role": "tool", "tool_call_id": "a", "content": content}])
+    history = repair([_calling(_call("a")), {"role": "tool", "tool_call_id": "a", "content": content}])
 
-    [message] = without_tools(history)
+    [message] = rewrite_history(history, ["without_tools"])
 
     assert message["role"] == "user"
     assert message["content"] == [{"type": "text", "text": "Result of weather (city: Paris):"}, *content]
+
+
+_ASSISTANT = {"role": "assistant", "content": "Hi."}
+_CALLS, _TWELVE = _calling(_call("a")), _result("a")
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "messages", "expected"),
+    [
+        pytest.param(
+            "assistant_after_tools",
+            [_HELLO, _CALLS, _TWELVE, _user("Stop.")],
+            [_HELLO, _CALLS, _TWELVE, {"role": "assistant", "content": "OK."}, _user("Stop.")],
+            id="mistral-user-who-interrupts",
+        ),
+        pytest.param(
+            "assistant_after_tools",
+            [_CALLS, _TWELVE, _ASSISTANT, _HELLO, _CALLS, _TWELVE],
+            [_CALLS, _TWELVE, _ASSISTANT, _HELLO, _CALLS, _TWELVE],
+            id="mistral-nothing-to-do",
+        ),
+        pytest.param(
+            "alternating_roles",
+            [
+                _system("Be brief."),
+                _HELLO,
+                _user("Are you there?"),
+                _ASSISTANT,
+                {"role": "assistant", "content": "Yes?"},
+            ],
+            [
+                _system("Be brief."),
+                _user("Hello.\n\nAre you there?"),
+                {"role": "assistant", "content": "Hi.\n\nYes?"},
+            ],
+            id="ministral-equal-roles",
+        ),
+        pytest.param(
+            "alternating_roles",
+            [_system("Be brief."), _ASSISTANT, _HELLO],
+            [_system("Be brief."), _user("."), _ASSISTANT, _HELLO],
+            id="gemma-greeting",
+        ),
+        pytest.param(
+            "alternating_roles",
+            [_HELLO, _ASSISTANT, _CALLS, _TWELVE, _system("Hurry."), _user("Stop.")],
+            [
+                _HELLO,
+                {**_CALLS, "content": "Hi."},
+                _TWELVE,
+                {"role": "assistant", "content": "OK."},
+                _user("System: Hurry.\n\nStop."),
+            ],
+            id="ministral-all-of-it",
+        ),
+        pytest.param(
+            "alternating_roles",
+            [
+                {**_HELLO, "name": "Anna"},
+                {**_HELLO, "name": "Bob"},
+                {**_ASSISTANT, "reasoning": "a", "reasoning_details": [1], "x": 1},
+                {**_CALLS, "content": "", "reasoning": "b", "reasoning_details": [2]},
+                _TWELVE,
+            ],
+            [
+                _user("Hello.\n\nHello."),
+                {
+                    **_CALLS,
+                    "content": "Hi.",
+                    "reasoning": "a\n\nb",
+                    "reasoning_details": [1, 2],
+                    "x": 1,
+                },
+                _TWELVE,
+            ],
+            id="ministral-other-fields",
+        ),
+        pytest.param(
+            "user_first",
+            [_system("Greet.")],
+            [_system("Greet."), _user(".")],
+            id="qwen-system-alone",
+        ),
+        pytest.param("user_first", [_CALLS, _TWELVE], [_user("."), _CALLS, _TWELVE], id="bedrock-window"),
+        pytest.param(
+            "user_last", [_HELLO, _ASSISTANT], [_HELLO, _ASSISTANT, _user("Continue.")], id="claude-assistant"
+        ),
+        pytest.param("user_last", [_HELLO, _CALLS, _TWELVE], [_HELLO, _CALLS, _TWELVE], id="claude-tool"),
+        pytest.param(
+            "user_last", [_HELLO, _ASSISTANT, _system("Ask.")], [_HELLO, _ASSISTANT, _user("System: Ask.")], id="system"
+        ),
+        pytest.param("user_last", [_system("Ask.")], [_system("Ask."), _user("Continue.")], id="system-alone"),
+        pytest.param(
+            "reasoning_beside_calls",
+            [_ASSISTANT, _CALLS, _TWELVE, {**_CALLS, "reasoning": "Hm."}, {**_CALLS, "reasoning_content": "So."}],
+            [
+                _ASSISTANT,
+                {**_CALLS, "reasoning_content": ""},
+                _TWELVE,
+                {**_CALLS, "reasoning": "Hm.", "reasoning_content": "Hm."},
+                {**_CALLS, "reasoning_content": "So."},
+            ],
+            id="kimi",
+        ),
+        pytest.param(
+            "reasoning_everywhere",
+            [_HELLO, {**_ASSISTANT, "reasoning": [1]}, _CALLS, _TWELVE],
+            [
+                _HELLO,
+                {**_ASSISTANT, "reasoning": [1], "reasoning_content": ""},
+                {**_CALLS, "reasoning_content": ""},
+                _TWELVE,
+            ],
+            id="deepseek",
+        ),
+        pytest.param(
+            "text_content",
+            [_user([{"type": "text", "text": "a"}]), _CALLS, {**_TWELVE, "content": [_IMAGE]}],
+            [_user("a"), {**_CALLS, "content": ""}, {**_TWELVE, "content": "[image, image/png]"}],
+            id="groq-text",
+        ),
+        pytest.param(
+            "no_empty_messages",
+            [_HELLO, {"role": "assistant", "content": ""}, _user(" "), _CALLS, {**_TWELVE, "content": ""}, _ASSISTANT],
+            [_HELLO, _CALLS, {**_TWELVE, "content": "(no output)"}, _ASSISTANT],
+            id="anthropic-empty",
+        ),
+        pytest.param("no_empty_messages", [_user("")], [_user(".")], id="nothing-but-empty"),
+    ],
+)
+def test_rewrite(rewrite: Any, messages: list[Message], expected: list[Message]) -> None:
+    """A history gets the shape that a server insists on, and the given one is not changed."""
+    before = copy.deepcopy(messages)
+
+    assert rewrite_history(messages, [rewrite]) == expected
+    assert messages == before
+    assert rewrite_history([], [rewrite]) == []
+
+
+_words = st.text("abc", min_size=1, max_size=4)
+_contents = (
+    _words
+    | st.just("")
+    | st.lists(
+        st.fixed_dictionaries({"type": st.just("text"), "text": _words | st.just("")}) | st.just(_IMAGE),
+        min_size=1,
+        max_size=3,
+    )
+)
+_spoken = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": _contents}),
+        st.fixed_dictionaries({"role": st.just("assistant"), "content": _words, "reasoning": _words}),
+        st.fixed_dictionaries(
+            {
+                "role": st.just("assistant"),
+                "content": st.none(),
+                "tool_calls": st.lists(_call_dicts, min_size=1, max_size=2),
+            }
+        ),
+        st.fixed_dictionaries({"role": st.just("tool"), "content": _contents, "tool_call_id": _ids}),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+def _all_words(messages: list[Message]) -> list[str]:
+    """The words of a history, one by one, with how often each stands there."""
+    texts = []
+    for message in messages:
+        content = message["content"]
+        texts += [content or ""] if not isinstance(content, list) else [part.get("text", "") for part in content]
+        texts.append(message.get("reasoning") or "")
+    return sorted(word for text in texts for word in text.replace("System:", "").split())
+
+
+def _calls_and_results(messages: list[Message]) -> list[tuple[int, bool]]:
+    """How many calls each message makes, and whether their results are the messages right behind it."""
+    found = []
+    for index, message in enumerate(messages):
+        if calls := message.get("tool_calls"):
+            behind = messages[index + 1 : index + 1 + len(calls)]
+            found.append(
+                (len(calls), [result.get("tool_call_id") for result in behind] == [call["id"] for call in calls])
+            )
+    assert sum(count for count, _ in found) == sum(message["role"] == "tool" for message in messages)
+    return found
+
+
+@given(_spoken, st.sets(st.sampled_from(sorted(REWRITES))))
+def test_rewrites_together(messages: list[Message], rewrites: set[Any]) -> None:
+    """In any combination no word is lost, results stay behind their calls, and every shape holds in the end."""
+    history = repair(messages)
+    assume(history)
+
+    rewritten = rewrite_history(history, rewrites)
+
+    for rewrite in rewrites:
+        assert REWRITES[rewrite](rewritten) == rewritten, rewrite
+    lost = [word for word in _all_words(history) if word not in " ".join(_all_words(rewritten))]
+    assert lost == []
+    assert "without_tools" in rewrites or _calls_and_results(rewritten) == _calls_and_results(history)
+    roles = [message["role"] for message in rewritten]
+    pairs = set(itertools.pairwise(roles))
+    if "alternating_roles" in rewrites:
+        assert not pairs & {("user", "user"), ("assistant", "assistant"), ("tool", "user")}
+        assert roles[0] == "user" or roles[:2] == ["system", "user"] or roles == ["system"]
+    if "assistant_after_tools" in rewrites:
+        assert ("tool", "user") not in pairs
+    if "user_last" in rewrites:
+        assert roles[-1] in ("user", "tool")
+    if "text_content" in rewrites:
+        images = [message for message in rewritten if not isinstance(message["content"], str)]
+        assert all(message["role"] != "tool" and _IMAGE in message["content"] for message in images)

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.request.messages import object_of, text_of, tidy, without_images
+from adapters.request.messages import (
+    TOOL_IMAGES,
+    content_as_text,
+    is_empty,
+    name_tool_images,
+    object_of,
+    repair_message,
+    text_of,
+    without_empty_parts,
+)
 
 if TYPE_CHECKING:
     from adapters.types import Message
@@ -68,7 +77,7 @@ def _holding_itself() -> dict[str, Any]:
 def test_arguments_become_a_json_object(arguments: Any, expected: str) -> None:
     """Whatever an agent or a model wrote as arguments is sent as a JSON object in a string."""
     assert object_of(arguments) == expected
-    assert tidy(_calling(arguments))["tool_calls"][0]["function"]["arguments"] == expected
+    assert repair_message(_calling(arguments))["tool_calls"][0]["function"]["arguments"] == expected
 
 
 @given(_json_values)
@@ -108,7 +117,7 @@ def test_unreadable_text_never_raises(arguments: str) -> None:
 def test_what_a_tool_returned_becomes_text(content: Any, expected: str) -> None:
     """The content of a tool message is a string that can be sent, whatever the tool returned."""
     assert text_of(content) == expected
-    assert tidy({"role": "tool", "content": content})["content"] == expected
+    assert repair_message({"role": "tool", "content": content})["content"] == expected
 
 
 @pytest.mark.parametrize(
@@ -198,20 +207,20 @@ def test_what_a_tool_returned_becomes_text(content: Any, expected: str) -> None:
     ],
 )
 def test_a_message_has_the_shape_that_servers_read(message: Message, expected: Message) -> None:
-    """A message comes back as its role may be sent, a tidied one as it is, and the given one is not changed."""
+    """A message comes back as its role may be sent, a repaired one as it is, and the given one is not changed."""
     before = copy.deepcopy(message)
 
-    tidied = tidy(message)
+    repaired = repair_message(message)
 
-    assert tidied == expected
-    assert tidy(tidied) is tidied
+    assert repaired == expected
+    assert repair_message(repaired) is repaired
     assert message == before
 
 
 def test_a_message_with_calls_and_no_text_has_no_content() -> None:
     """Beside calls an empty content is None: text-generation-inference drops the calls beside an empty string."""
-    assert tidy({**_calling("{}"), "content": ""})["content"] is None
-    assert tidy({**_calling("{}"), "content": "Let me see."})["content"] == "Let me see."
+    assert repair_message({**_calling("{}"), "content": ""})["content"] is None
+    assert repair_message({**_calling("{}"), "content": "Let me see."})["content"] == "Let me see."
 
 
 def test_a_call_keeps_its_extras_and_gets_its_type() -> None:
@@ -219,10 +228,10 @@ def test_a_call_keeps_its_extras_and_gets_its_type() -> None:
     extra = {"google": {"thought_signature": "c2ln"}}
     call = {"id": "abcDEF123", "function": {"name": "weather"}, "extra_content": extra}
 
-    tidied = tidy({"role": "assistant", "tool_calls": [call]})
+    repaired = repair_message({"role": "assistant", "tool_calls": [call]})
 
     function = {"name": "weather", "arguments": "{}"}
-    assert tidied["tool_calls"] == [
+    assert repaired["tool_calls"] == [
         {"id": "abcDEF123", "type": "function", "function": function, "extra_content": extra}
     ]
     assert call == {"id": "abcDEF123", "function": {"name": "weather"}, "extra_content": extra}
@@ -233,9 +242,9 @@ def test_a_legacy_function_call_becomes_a_tool_call(tool_calls: list[Any] | None
     """``function_call``, OpenAI's form until 2023, is sent as ``tool_calls``."""
     legacy = {"name": "weather", "arguments": '{"city": "Paris"}'}
 
-    tidied = tidy({"role": "assistant", "content": "", "function_call": legacy, "tool_calls": tool_calls})
+    repaired = repair_message({"role": "assistant", "content": "", "function_call": legacy, "tool_calls": tool_calls})
 
-    assert tidied == {
+    assert repaired == {
         "role": "assistant",
         "content": None,
         "tool_calls": [{"type": "function", "function": legacy}],
@@ -251,8 +260,8 @@ def test_result_with_images() -> None:
     result = {"role": "tool", "tool_call_id": "c", "content": [_TEXT, _IMAGE]}
     other = {"role": "tool", "tool_call_id": "c", "content": [_IMAGE, {"temperature": 3}]}
 
-    assert tidy(result) is result
-    assert tidy(other)["content"] == json.dumps([_IMAGE, {"temperature": 3}])
+    assert repair_message(result) is result
+    assert repair_message(other)["content"] == json.dumps([_IMAGE, {"temperature": 3}])
 
 
 @pytest.mark.parametrize(
@@ -264,11 +273,120 @@ def test_result_with_images() -> None:
         pytest.param({"type": "image_url", "image_url": {"url": None}}, "[image]", id="nothing"),
     ],
 )
-def test_images_by_name(part: Any, name: str) -> None:
-    """For a model without vision an image is its name; other messages, and the caller's own, stay."""
-    message = {"role": "user", "content": [_TEXT, part]}
-    plain = {"role": "user", "content": [_TEXT]}
+def test_images_of_tools_by_name(part: Any, name: str) -> None:
+    """For a model without vision an image that a tool returned is its name."""
+    result = {"role": "tool", "tool_call_id": "c", "content": [_TEXT, part]}
+    behind = {"role": "user", "content": [{"type": "text", "text": TOOL_IMAGES}, part]}
 
-    assert without_images(message) == {"role": "user", "content": f"Here:\n{name}"}
-    assert message["content"] == [_TEXT, part]
-    assert without_images(plain) is plain
+    assert name_tool_images(result) == {**result, "content": f"Here:\n{name}"}
+    assert name_tool_images(behind) == {**behind, "content": f"{TOOL_IMAGES}\n{name}"}
+    assert result["content"] == [_TEXT, part]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("Hi.", id="text"),
+        pytest.param([_TEXT], id="parts-without-images"),
+        pytest.param([_TEXT, _IMAGE], id="image-of-the-user"),
+        pytest.param([_IMAGE, {"type": "text", "text": TOOL_IMAGES}], id="image-of-the-user-first"),
+        pytest.param(None, id="nothing"),
+    ],
+)
+def test_images_of_the_user_stay(content: Any) -> None:
+    """An answer that has not seen the user's own image would be invented."""
+    message = {"role": "user", "content": content}
+
+    assert name_tool_images(message) is message
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        pytest.param({"role": "user", "content": "Hi."}, "Hi.", id="text"),
+        pytest.param({"role": "user", "content": [_TEXT, _TEXT]}, "Here:\nHere:", id="parts"),
+        pytest.param({"role": "system", "content": [_CACHED]}, "Rules.", id="marked part"),
+        pytest.param({**_calling("{}"), "content": None}, "", id="calls"),
+        pytest.param({"role": "tool", "content": [_TEXT, _IMAGE]}, "Here:\n[image, image/png]", id="image of a tool"),
+        pytest.param({"role": "user", "content": [_TEXT, _IMAGE]}, [_TEXT, _IMAGE], id="image of the user"),
+    ],
+)
+def test_content_as_text(message: Message, content: Any) -> None:
+    """Everything that text can replace becomes text, and a message that is text is the same object."""
+    rewritten = content_as_text(message)
+
+    assert rewritten == {**message, "content": content}
+    assert content_as_text(rewritten) is rewritten
+
+
+def test_parts_without_text() -> None:
+    """Empty text parts are left out, whatever their marks; a message without any is the same object."""
+    blank, cached = {"type": "text", "text": " "}, {**_CACHED, "text": ""}
+
+    assert without_empty_parts({"role": "user", "content": [blank, _TEXT, cached]}) == {
+        "role": "user",
+        "content": [_TEXT],
+    }
+    assert without_empty_parts({"role": "user", "content": [blank]}) == {"role": "user", "content": ""}
+    for content in ([_TEXT, _IMAGE], "", None):
+        message = {"role": "user", "content": content}
+        assert without_empty_parts(message) is message
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        pytest.param({"role": "user", "content": " \n"}, True, id="white space"),
+        pytest.param({"role": "assistant", "content": None}, True, id="None"),
+        pytest.param({"role": "assistant", "content": []}, True, id="no parts"),
+        pytest.param({"role": "user", "content": [_IMAGE]}, False, id="image"),
+        pytest.param(_calling("{}"), False, id="calls"),
+    ],
+)
+def test_empty_message(message: Message, expected: bool) -> None:
+    """A message is empty if it holds neither words nor other parts nor calls."""
+    assert is_empty(message) is expected
+
+
+@pytest.mark.parametrize("keeps_parts", [False, True])
+@pytest.mark.parametrize(
+    ("content", "is_kept"),
+    [
+        pytest.param([_CACHED], (True, True), id="mark"),
+        pytest.param([_TEXT, _CACHED], (True, True), id="text-and-mark"),
+        pytest.param([_TEXT, _IMAGE], (True, True), id="image"),
+        pytest.param([_TEXT], (False, True), id="texts"),
+        pytest.param([_CACHED, {"row": 1}], (False, False), id="rows"),
+        pytest.param([], (False, False), id="empty"),
+    ],
+)
+def test_parts_of_a_result(content: list[Any], is_kept: tuple[bool, bool], keeps_parts: bool) -> None:
+    """Parts that text cannot replace stay; texts stay parts for a server that is known to take them."""
+    message = {"role": "tool", "tool_call_id": "a", "content": content}
+
+    repaired = repair_message(message, keeps_parts=keeps_parts)
+
+    assert (repaired["content"] is content) == is_kept[keeps_parts]
+    assert is_kept[keeps_parts] or repaired["content"] == text_of(content)
+
+
+_HALF, _REPAIRED = "cut \ud83d", "cut \ufffd"
+
+
+def test_half_characters_in_any_field() -> None:
+    """Half a surrogate pair in a name, an id, reasoning or an unknown field is replaced, else nothing could be sent."""
+    call = {"id": _HALF, "type": "function", "function": {"name": _HALF, "arguments": "{}", "signature": [_HALF]}}
+    message = {
+        "role": "assistant",
+        "content": "Hi.",
+        "tool_calls": [call],
+        "reasoning": _HALF,
+        "extra": {_HALF: {"a": _HALF}},
+    }
+
+    repaired = repair_message(message)
+
+    assert json.loads(json.dumps(repaired).replace("\\ufffd", "\\ud83d")) == message
+    assert json.dumps(repaired, ensure_ascii=False).encode()
+    assert repair_message({"role": "user", "name": _HALF, "content": "Hi."})["name"] == _REPAIRED
+    assert repair_message(repaired) is repaired

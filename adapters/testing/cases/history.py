@@ -1,12 +1,13 @@
-"""The conversation that is sent: mended until every server accepts it."""
+"""The conversation that is sent: repaired for every server, and rewritten for one that insists on a shape."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.testing.answers import answer, reply
-from adapters.testing.case import Success, WireCase
+from adapters.testing.case import Failure, Success, WireCase
 from adapters.testing.cases.common import HISTORY
 
 if TYPE_CHECKING:
@@ -19,25 +20,36 @@ if TYPE_CHECKING:
 _USER, _CALL, _RESULT = HISTORY
 _SYSTEM = {"role": "system", "content": "Be brief."}
 _YES = {"role": "assistant", "content": "Yes?"}
+_STOP = {"role": "user", "content": "Stop."}
+_PART = {"type": "text", "text": "12 degrees"}
+_CACHED = {"type": "text", "text": "Rules.", "cache_control": {"type": "ephemeral"}}
 
 
 def _history(
-    case_id: str, why: str, messages: Sequence[Message], saw: Callable[[list[JsonObject]], object], **fields: Any
+    case_id: str,
+    why: str,
+    messages: Sequence[Message],
+    saw: Callable[[list[JsonObject]], object],
+    *,
+    parts: bool = False,
+    **fields: Any,
 ) -> WireCase:
-    """Make one case about the messages of the only request."""
+    """Make one case about the messages of the only request; the result of a tool may be parts in it, or only text."""
     return WireCase(
         case_id,
         why,
         [answer("Hi there")],
         Success(text="Hi there"),
         messages=messages,
-        saw=lambda seen: _valid(seen.bodies[0]["messages"]) and saw(seen.bodies[0]["messages"]),
+        saw=lambda seen: (
+            _valid(seen.bodies[0]["messages"], (str, list) if parts else str) and saw(seen.bodies[0]["messages"])
+        ),
         **{"ways": ("chat", "chat_stream"), "tools": True, **fields},
     )
 
 
-def _valid(messages: list[JsonObject]) -> bool:
-    """Tell whether a strict server takes this conversation: each call has one result, right after it, in strings."""
+def _valid(messages: list[JsonObject], result_type: type | tuple[type, ...]) -> bool:
+    """Tell whether a strict server takes this conversation: each call has one result of this type, right behind it."""
     fine, rest = True, messages
     while rest:
         message, *rest = rest
@@ -49,7 +61,7 @@ def _valid(messages: list[JsonObject]) -> bool:
             and (calls != [] or isinstance(message.get("content"), (str, list)))
             and sorted(call["id"] for call in calls) == sorted(result.get("tool_call_id", "") for result in results)
             and all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
-            and all(isinstance(result["content"], str) for result in results)
+            and all(isinstance(result["content"], result_type) for result in results)
         )
     return fine
 
@@ -62,6 +74,50 @@ def _without_system(allowed: int) -> Callable[[Seen], bool]:
         and _roles(body["messages"]).count("system") <= allowed
         for body in seen.bodies[1:]
     )
+
+
+def _rewritten(
+    case_id: str,
+    why: str,
+    messages: Sequence[Message],
+    rejection: JsonObject,
+    fits: Callable[[list[JsonObject]], object],
+    status: str = "400 Bad Request",
+    **fields: Any,
+) -> WireCase:
+    """Make one case of a server that rejects the shape of a history: rewritten once, and from then on."""
+    return WireCase(
+        case_id,
+        why,
+        [reply(rejection, status), answer("Hi there")],
+        Success(text="Hi there"),
+        messages=messages,
+        turns=2,
+        requests=3,
+        saw=lambda seen: (
+            not fits(seen.bodies[0]["messages"])
+            and all(fits(body["messages"]) and _keeps_words(messages, body["messages"]) for body in seen.bodies[1:])
+        ),
+        **{"ways": ("chat", "chat_stream"), "tools": True, **fields},
+    )
+
+
+def _keeps_words(given: Sequence[Message], sent: list[JsonObject]) -> bool:
+    """Tell whether every text of a conversation is still in it."""
+    texts = [message["content"] for message in given if isinstance(message["content"], str)]
+    return all(text in json.dumps(sent, ensure_ascii=False) for text in texts)
+
+
+def _alternates(messages: list[JsonObject]) -> bool:
+    """Tell whether users and assistants alternate from a user on, with results behind their calls."""
+    roles = [role for role in _roles(messages) if role != "system"]
+    pairs = {*itertools.pairwise(roles)}
+    return roles[0] == "user" and not pairs & {("user", "user"), ("assistant", "assistant"), ("tool", "user")}
+
+
+def _is_bridged(messages: list[JsonObject]) -> bool:
+    """Tell whether no user message follows a tool's result."""
+    return ("tool", "user") not in {*itertools.pairwise(_roles(messages))}
 
 
 def _roles(messages: list[JsonObject]) -> list[str]:
@@ -203,6 +259,179 @@ CASES: Final = (
             ("openai-o1-no-system", "'messages[0].role' does not support 'system' with this model", 0),
         )
     ],
+    _rewritten(
+        "mistral-user-after-tool",
+        "a user who interrupts while a tool runs makes every later turn fail (avante-corp/avante.nvim#2562)",
+        [_SYSTEM, *HISTORY, _STOP],
+        {
+            "object": "error",
+            "message": "Unexpected role 'user' after role 'tool'",
+            "type": "invalid_request_message_order",
+            "param": None,
+            "code": "3230",
+        },
+        _is_bridged,
+    ),
+    _rewritten(
+        "mistral-user-after-tool-through-openrouter",
+        "the same in metadata.raw",
+        [_SYSTEM, *HISTORY, _STOP],
+        {
+            "error": {
+                "message": "Provider returned error",
+                "code": 400,
+                "metadata": {
+                    "raw": '{"object":"error","message":"Unexpected role \'user\' after role \'tool\'","code":"3230"}',
+                    "provider_name": "Mistral",
+                },
+            }
+        },
+        _is_bridged,
+        kind="openrouter",
+    ),
+    _rewritten(
+        "ministral-two-users",
+        "500 for two user messages, with a trace of the template (lmstudio-ai/lmstudio-bug-tracker#2218)",
+        [_SYSTEM, _USER, _STOP],
+        {
+            "error": {
+                "message": 'Engine protocol predict request returned 500: {"error":{"message":"\\n----\\nWhile'
+                " executing CallExpression at line 46:\\n...raise_exception('After the optional system message, con..."
+                "\\nError: Jinja Exception: After the optional system message, conversation roles must alternate user"
+                ' and assistant roles except for tool calls and results."}}'
+            }
+        },
+        _alternates,
+        "500 Internal Server Error",
+    ),
+    _rewritten(
+        "gemma-greeting",
+        "a template that wants a user first gets one before the greeting of a voice agent",
+        [_SYSTEM, _YES, _USER],
+        {"error": {"message": "Jinja Exception: Conversation roles must alternate user/assistant/user/assistant/..."}},
+        _alternates,
+        "500 Internal Server Error",
+    ),
+    _rewritten(
+        "gemma-everything-at-once",
+        "a late system message, a user who interrupts, and an assistant that speaks twice",
+        [
+            _SYSTEM,
+            _YES,
+            *HISTORY,
+            {**_SYSTEM, "content": "The door opened."},
+            _STOP,
+            _YES,
+            {**_YES, "content": "So?"},
+            _USER,
+        ],
+        {"error": {"message": "Conversation roles must alternate user/assistant/user/assistant/...", "code": 400}},
+        _alternates,
+    ),
+    *[
+        _rewritten(
+            case_id,
+            "an assistant message at the end",
+            [_SYSTEM, _USER, _YES, {**_YES, "content": "I was saying"}],
+            {"error": {"message": message, "type": "invalid_request_error"}},
+            lambda messages: messages[-1]["role"] == "user",
+            status,
+        )
+        for case_id, message, status in (
+            (
+                "claude-no-prefill",
+                "This model does not support assistant message prefill. The conversation must end with a user message.",
+                "400 Bad Request",
+            ),
+            (
+                "llamacpp-two-assistants-at-the-end",
+                "Cannot have 2 or more assistant messages at the end of the list.",
+                "500 Internal Server Error",
+            ),
+            (
+                "llamacpp-prefill-with-thinking",
+                "Assistant response prefill is incompatible with enable_thinking.",
+                "400 Bad Request",
+            ),
+            (
+                "mistral-assistant-last",
+                "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant",
+                "400 Bad Request",
+            ),
+        )
+    ],
+    *[
+        _rewritten(
+            case_id,
+            "no user message at all",
+            messages,
+            {"error": {"message": message}},
+            lambda messages: "user" in _roles(messages),
+        )
+        for case_id, message, messages in (
+            ("qwen-no-user", "Jinja Exception: No user query found in messages.", (_SYSTEM, *HISTORY[1:])),
+            ("anthropic-no-message", "messages: at least one message is required", (_SYSTEM,)),
+        )
+    ],
+    *[
+        _rewritten(
+            case_id,
+            "a call that another model made has no reasoning",
+            [_SYSTEM, *HISTORY],
+            {"error": {"message": message, "type": "invalid_request_error"}},
+            lambda messages: all("reasoning_content" in message for message in messages if "tool_calls" in message),
+            ways=("chat",),
+        )
+        for case_id, message in (
+            (
+                "kimi-no-reasoning",
+                "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+            ),
+            ("deepseek-no-reasoning", "The `reasoning_content` in the thinking mode must be passed back to the API."),
+        )
+    ],
+    WireCase(
+        "history-that-is-refused-forever",
+        "one rejection is one more request, and a server that goes on gets its error reported",
+        [reply({"error": {"message": "Conversation roles must alternate user/assistant"}}, "500 Oops")],
+        Failure("InternalServerError", status_code=500, says=("must alternate",)),
+        messages=[_USER, _STOP],
+        requests=2,
+    ),
+    WireCase(
+        "history-that-has-the-shape",
+        "a rejection that no rewrite can help is not sent again",
+        [reply({"error": {"message": "This model does not support assistant message prefill."}}, "400 Bad Request")],
+        Failure("BadRequestError", status_code=400, retryable=False, says=("prefill",)),
+    ),
+    _history(
+        "history-result-with-cache-control",
+        "a mark on the result of a tool survives",
+        [_USER, _CALL, _result("call00001", [_CACHED])],
+        lambda messages: messages[2]["content"] == [_CACHED],
+        parts=True,
+    ),
+    _history(
+        "openrouter-history-result-parts",
+        "a server that takes parts as the result of a tool gets them as they are",
+        [_USER, _CALL, _result("call00001", [_PART, _PART])],
+        lambda messages: messages[2]["content"] == [_PART, _PART],
+        kind="openrouter",
+        parts=True,
+    ),
+    _rewritten(
+        "deepseek-result-parts",
+        "a server that refuses parts as the result of a tool gets text",
+        [_USER, _CALL, _result("call00001", [_CACHED, _PART])],
+        {
+            "error": {
+                "message": "Failed to deserialize the JSON body: messages[2]: invalid type: sequence, expected a string"
+            }
+        },
+        lambda messages: messages[2]["content"] == "Rules.\n12 degrees",
+        "422 Unprocessable Entity",
+        ways=("chat",),
+    ),
     _history(
         "history-image-parts",
         "parts of a user's message are sent as they are",

@@ -1,9 +1,10 @@
-"""Servers and models without vision: the images of the conversation are named instead, once the server refused them."""
+"""Servers and models without vision: images that tools returned are named once the server has refused them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from adapters.request.messages import TOOL_IMAGES
 from adapters.testing.answers import answer, reply
 from adapters.testing.case import Failure, Success, WireCase
 from adapters.testing.cases.common import SUNNY
@@ -21,7 +22,7 @@ _MESSAGES: Final[tuple[Message, ...]] = (
         "tool_calls": [{"id": "call00001", "type": "function", "function": {"name": "camera", "arguments": "{}"}}],
     },
     {"role": "tool", "tool_call_id": "call00001", "name": "camera", "content": "[image, image/png]"},
-    {"role": "user", "content": [{"type": "text", "text": "The image:"}, _IMAGE]},
+    {"role": "user", "content": [{"type": "text", "text": TOOL_IMAGES}, _IMAGE]},
 )
 
 _REFUSALS: Final = (
@@ -54,7 +55,7 @@ def _named(seen: Seen) -> bool:
     return (
         first[3]["content"][1] == _IMAGE
         and all("image_url" not in str(messages) for messages in others)
-        and all(messages[3]["content"] == "The image:\n[image, image/png]" for messages in others)
+        and all(messages[3]["content"] == f"{TOOL_IMAGES}\n[image, image/png]" for messages in others)
     )
 
 
@@ -74,6 +75,13 @@ def _case(server: str, status: str, message: str) -> WireCase:
 
 CASES: Final = (
     *(_case(*refusal) for refusal in _REFUSALS),
+    WireCase(
+        "images-of-the-user-stay",
+        "the user's own image is never replaced in silence: the error says that the model cannot see it",
+        [reply({"error": {"message": "image input is not supported"}}, "500 Oops"), answer(SUNNY)],
+        Failure("BadRequestError", status_code=500, retryable=False, says=("the model cannot see images",)),
+        messages=[{"role": "user", "content": [{"type": "text", "text": "What is it?"}, _IMAGE]}],
+    ),
     WireCase(
         "vllm-fewer-images",
         "the server accepts images, but not so many",

@@ -78,6 +78,30 @@ CASES: Final = (
         _refusal("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", code="invalid_request_error"),
         8_192,
     ),
+    *_limits(
+        "mlx-max-tokens-above-the-limit",
+        _refusal("max_tokens 50000 exceeds server limit (4096)"),
+        4_096,
+    ),
+    WireCase(
+        "openai-effort-beside-tools",
+        "to leave reasoning_effort out does not help: its own words name the value (danny-avila/LibreChat#14231)",
+        [
+            _refusal(
+                "Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. To use "
+                "function tools, use /v1/responses or set reasoning_effort to 'none'.",
+                param="reasoning_effort",
+            ),
+            answer("Hi there"),
+        ],
+        HI,
+        tools=True,
+        turns=2,
+        requests=3,
+        ways=CHAT,
+        kwargs={"reasoning_effort": "low"},
+        saw=lambda seen: [body["reasoning_effort"] for body in seen.bodies] == ["low", "none", "none"],
+    ),
     WireCase(
         "limit-that-is-refused-too",
         "a server that names another limit each time gets its error reported",

@@ -50,7 +50,7 @@ _BY_CODE: tuple[tuple[str, type[APIError]], ...] = (
 )
 
 _MODALITIES: Final[Mapping[str, str]] = {
-    "image": r"images?|image_url|input_image|vision",
+    "image": r"images?|image_url|input_image|vision|multi-?modal",
     "audio": r"audio|audio_url|input_audio|sound|speech",
     "video": r"videos?|video_url|input_video",
     "file": r"input_file|file inputs?|pdf inputs?",
@@ -62,7 +62,7 @@ _NOT_THE_INPUT = r"(?!,? (?:formats?|types?|sizes?|generation|outputs?|details?)
 _CANNOT_READ = (
     rf"{_NOT}[^.]{{0,30}}?\b(?:support|accept|allow|see|hear)\w*\b[^.]{{0,30}}?\bINPUT\b{_NOT_THE_INPUT}",  # Ollama
     r"\bno endpoints found that support (?:input )?INPUT\b",  # OpenRouter
-    r"\bINPUT\b(?: inputs?| content| parts?)?['\"`]? (?:is|are) (?:un|not |only )supported\b",  # llama.cpp, OpenAI
+    r"\bINPUT\b(?: inputs?| content| parts?)?['\"`]? (?:is|are) (?:un|not |only )(?:supported|enabled)\b",  # llama.cpp
     r"\bmissing data required for INPUT\b",  # Ollama
     r"\bat most 0 INPUT\b",  # vLLM
     r"\bunknown variant ['\"`]INPUT['\"`], expected ['\"`]text\b",  # DeepSeek
@@ -71,8 +71,10 @@ _LACKS_MODALITY = tuple(
     (modality, re.compile("|".join(_CANNOT_READ).replace("INPUT", f"(?:{words})"), re.IGNORECASE))
     for modality, words in _MODALITIES.items()
 )
-_TEXT_ONLY = re.compile(  # vLLM, SGLang
-    r"\bnot (?:a )?(?:multi-?modal|vision)\b|\bmulti-?modal\b[^.]{0,30}\bnot supported", re.IGNORECASE
+_TEXT_ONLY = re.compile(
+    r"\bnot (?:a )?(?:multi-?modal|vision)\b"  # vLLM, SGLang
+    r"|\bonly ['\"`]?text['\"`]? content type|\bunsupported content(?:\[\])?\.?type",  # mlx-lm, older llama.cpp
+    re.IGNORECASE,
 )
 
 _TEMPLATE_ERROR = re.compile(r"\bjinja\b|\braise_exception\b|\bTemplateError\b|\bchat template\b", re.IGNORECASE)
