@@ -17,6 +17,8 @@ from difflib import get_close_matches
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
+from adapters.config.kinds import KINDS
+from adapters.errors import ConfigError
 from adapters.transport.errors.failures import incomplete
 from adapters.transport.provider_transport import ProviderTransport
 
@@ -121,9 +123,14 @@ async def list_models(
         The models in the server's order.
 
     Raises:
-        ConfigError: If the key is missing.
+        ConfigError: If the key is missing, or the kind is ``litellm``, whose routes have no list.
         APIError: If the request failed, or the response is no list of models.
     """
+    if KINDS[config.kind].routed:
+        raise ConfigError(
+            f"{config.name} has no list of models: it uses a route of LiteLLM. Look the name of the model up at"
+            " https://docs.litellm.ai/docs/providers, and write it behind the route, as in anthropic/claude-sonnet-4-5."
+        )
     models = await _all_models(config.resolved(), max_age_s)
     return search_models(models, supports_tools=supports_tools, free=free)
 

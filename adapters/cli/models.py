@@ -62,8 +62,6 @@ def models(
             f"{entry.name} has a single model: the file in model_path, or the demo. Name another provider with -p, or a"
             " server with --base-url."
         )
-    if not entry.base_url:
-        raise ConfigError(f"{entry.name} has no list of models. Name its model as LiteLLM does, such as {entry.model}.")
     offered = asyncio.run(list_models(entry))
     found = _matching(offered, **filters)
     if as_json:

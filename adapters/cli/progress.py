@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.client.provider import LiteLLMProvider
 from adapters.factory import server_of, with_fallbacks
-from adapters.transport import litellm_bridge
-from adapters.transport.endpoint import endpoint_for
 
 if TYPE_CHECKING:
     from adapters.client.call import ProviderCall
@@ -59,7 +57,6 @@ class _ProviderWithPhase(LiteLLMProvider):
     def __init__(self, config: ProviderConfig) -> None:
         self._own_server = server_of(config)
         super().__init__(config, server=self._own_server)
-        self._prefix = endpoint_for(config).prefix
         self._preparing = ""
         self._latest: ProviderCall | None = None
 
@@ -76,7 +73,7 @@ class _ProviderWithPhase(LiteLLMProvider):
         """Load LiteLLM and start the embedded server, if it has one."""
         try:
             self._preparing = "loading"
-            await litellm_bridge.warm_up(self._prefix)
+            await self._transport.load()
             if self._own_server is not None:
                 self._preparing = "starting the server"
                 await self._own_server.start()

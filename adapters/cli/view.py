@@ -109,6 +109,8 @@ class Screen:
         parts = [f"{usage.prompt_tokens} tokens in", f"{usage.completion_tokens} out"] if usage else []
         if usage and usage.cost is not None:
             parts.append(f"cost {usage.cost.normalize():f}")
+        elif response.estimated_cost is not None:
+            parts.append(f"cost about {response.estimated_cost.normalize():f}")
         if self._sent_s - self._created_s >= _NOTICEABLE_S:
             parts.append(f"loading {self._sent_s - self._created_s:.1f} s")
         first_text_s = self._first_text_s or time.perf_counter()  # a provider of another make may send no text

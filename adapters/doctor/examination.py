@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, get_args
 
-from adapters.config import KINDS
+from adapters.config.kinds import KINDS
 from adapters.config.values import is_reference
 from adapters.doctor import verdicts
 from adapters.doctor.address import locate_api
@@ -13,7 +13,7 @@ from adapters.doctor.conversation import GREETING, LONG_TEXT, WEATHER, ask
 from adapters.doctor.finding import Finding, Step
 from adapters.doctor.network import reach
 from adapters.doctor.probe import probing
-from adapters.doctor.servers import UNKNOWN, recognize
+from adapters.doctor.servers import ROUTED, recognize
 from adapters.errors import AdapterError, ConfigError
 from adapters.factory import server_of
 from adapters.request.capabilities import ServerCapabilities
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _COLD_START_S = 60.0  # a server that loads the model at the first request needs this long; it is reported as cold
 _NETWORK: tuple[Step, ...] = ("DNS", "TCP", "TLS")
-_OVER_HTTP: tuple[Step, ...] = ("address", "key accepted", "server", "model")
 _ONLY_IF_REJECTED: Step = "key accepted"
 
 
@@ -61,9 +60,7 @@ async def examine(config: ProviderConfig, report: Report, *, any_model: bool = F
 
 
 def _steps_for(config: ProviderConfig) -> list[Step]:
-    absent: tuple[Step, ...] = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
-    if KINDS[config.kind].routed:
-        absent += _OVER_HTTP if config.base_url else (*_NETWORK, *_OVER_HTTP)
+    absent = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
     return [step for step in get_args(Step) if step not in absent]
 
 
@@ -77,8 +74,10 @@ async def _examine(config: ProviderConfig, report: Report, *, any_model: bool) -
     if key.verdict == "failed" or not is_reached:
         return
     config = config.resolved()
-    if KINDS[config.kind].routed:  # LiteLLM knows the address, and its route need not have a list of models
-        await _conversation(config, UNKNOWN, report)
+    if KINDS[config.kind].routed:
+        for finding in verdicts.routed(config):
+            report(finding)
+        await _conversation(config, ROUTED, report)
         return
     server = server_of(config)
     base_url = config.base_url
@@ -98,7 +97,11 @@ def _key(config: ProviderConfig) -> Finding:
         resolved = config.resolved()
     except ConfigError as error:
         return Finding("key", "failed", _one_line(error), "This provider cannot be used until it is set.")
-    return Finding("key", "passed", "it is set" if resolved.api_key else "none is set, and none is required")
+    if resolved.api_key:
+        return Finding("key", "passed", "it is set")
+    if KINDS[config.kind].routed:
+        return Finding("key", "passed", "none is set; LiteLLM looks for one in the environment")
+    return Finding("key", "passed", "none is set, and none is required")
 
 
 async def _over_http(config: ProviderConfig, base_url: str, report: Report, *, any_model: bool) -> None:

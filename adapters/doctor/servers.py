@@ -119,6 +119,9 @@ SERVERS = (
 UNKNOWN = Server("an OpenAI-compatible server")
 """A server without a known sign."""
 
+ROUTED = Server("a route of LiteLLM", tools_advice="Choose a model that supports tool calls.")
+"""The server behind a route of LiteLLM; it has no list of models that could identify it."""
+
 
 async def recognize(probe: Probe, location: Location) -> tuple[Server, str]:
     """Recognize the server software.

@@ -12,6 +12,7 @@ from adapters.transport.errors.redact import plain, shorten
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.doctor.conversation import CallOutcome
+    from adapters.doctor.finding import Step
     from adapters.doctor.servers import Server
     from adapters.types import Json, LLMResponse
 
@@ -22,6 +23,8 @@ _BUFFERED_S = 0.5  # a text that is complete before may have been generated that
 _BUFFERED_SHARE = 0.05  # of the whole time, between the first and the last piece of a long text
 _TOOL_FIELDS = {"tools", "tool_choice"}
 _EXCERPT_CHARS = 60
+_NETWORK_STEPS: tuple[Step, ...] = ("DNS", "TCP", "TLS")
+_LIST_STEPS: tuple[Step, ...] = ("address", "server", "model")
 _NOTHING_TO_DO = "Nothing: tools are left out of requests that allow text only."
 _BUFFERED_ADVICE = (
     "A proxy buffers the stream. In nginx set proxy_buffering off, and gzip off for text/event-stream; then the first"
@@ -32,6 +35,15 @@ _BUFFERED_ADVICE = (
 def recognized(server: Server, version: str) -> Finding:
     """Which server responds."""
     return Finding("server", "passed", f"{server.name} ({version})" if version else server.name)
+
+
+def routed(config: ProviderConfig) -> list[Finding]:
+    """The steps that a route of LiteLLM does without: LiteLLM knows the address, and there is no list of models."""
+    route = config.model.partition("/")[0]
+    no_address = f"LiteLLM knows the address of {route}"
+    no_list = f"LiteLLM's route {route} has no list of models here"
+    network = [] if config.base_url else [Finding(step, "skipped", no_address) for step in _NETWORK_STEPS]
+    return [*network, *(Finding(step, "skipped", no_list) for step in _LIST_STEPS)]
 
 
 def model_names(models: list[dict[str, Json]]) -> list[str]:

@@ -170,6 +170,16 @@ def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(printed.out)["usage"]["cost"] == 0.0012
 
 
+def test_estimated_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the server reports no cost, an estimate is part of the totals and called one."""
+    response = LLMResponse("Hi.", usage=TokenUsage(20, 4), cost_estimator=lambda _: Decimal("0.00120"))
+    with contextlib.closing(Screen(Progress(ProviderConfig.create("ollama", model="m")))) as screen:
+        screen.begin()
+        screen.show(ResponseDone(response))
+
+    assert capsys.readouterr().err.startswith("20 tokens in, 4 out, cost about 0.0012, ")
+
+
 def test_json_without_usage(config: Path, server: ScriptedServer) -> None:
     """Usage that the server does not report is null in JSON and absent on the screen."""
     server.add("cli", answer("Hi.", usage=None))
@@ -608,14 +618,6 @@ def test_models_of_the_embedded_server(broken_config: Path) -> None:
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: mine has a single model")
-
-
-def test_models_of_a_route(config: Path) -> None:
-    """A route of LiteLLM has no address whose models could be listed."""
-    entries = config.read_text(encoding="utf-8")
-    config.write_text(f"{entries}  claude: {{kind: litellm, model: anthropic/claude, api_key: k}}\n", encoding="utf-8")
-
-    assert run("models", "-p", "claude").stderr.startswith("Error: claude has no list of models.")
 
 
 def test_check_of_the_default(config: Path) -> None:

@@ -242,9 +242,9 @@ async def test_route_of_litellm(server: ScriptedServer) -> None:
     found = await findings_of(config_of(base_url, kind="litellm", model="hosted_vllm/small"))
     unset = await findings_of(ProviderConfig.create("litellm", model="anthropic/m", api_key="os.environ/NOT_SET"))
 
-    assert verdicts_in(found) == {"TLS": "skipped"}
-    assert list(found)[:5] == ["key", "DNS", "TCP", "TLS", "response"]
-    assert list(unset)[:2] == ["key", "response"]
+    assert verdicts_in(found) == dict.fromkeys(("TLS", "address", "server", "model"), "skipped")
+    assert list(found)[:7] == ["key", "DNS", "TCP", "TLS", "address", "server", "model"]
+    assert {finding.detail for finding in unset.values() if finding.verdict == "skipped"} == {"because of key"}
 
 
 async def test_invalid_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
