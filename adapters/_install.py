@@ -1,4 +1,4 @@
-"""How the missing part of an installation is added: told by whatever needs it."""
+"""The command that installs an extra, for the errors of modules that need it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def install_command(extra: str, package: Path = _PACKAGE) -> str:
-    """Write the command that installs an extra where the package came from: the checkout, or the index.
+    """Return the command that installs an extra, from the checkout or from the index.
 
     Args:
-        extra: Its name in ``pyproject.toml``.
-        package: Where the package lies.
+        extra: Name of the extra in ``pyproject.toml``.
+        package: Folder of the package.
     """
     checkout = package.parent
     if (checkout / "pyproject.toml").is_file():

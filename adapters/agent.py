@@ -70,7 +70,7 @@ async def run_turn(  # noqa: PLR0913 - a turn has many limits, all but two of th
 
     Args:
         provider: The provider.
-        messages: The conversation in OpenAI format. Everything that is said, called and returned is appended to it,
+        messages: The conversation in OpenAI format. All text, calls and results are appended to it,
             also if the turn fails or is interrupted: no call is without a result, and interrupted text is there as far
             as it was yielded.
         tools: Tools that the model may call: functions, ``Tool`` values, the tools of ``mcp_tools``, and definitions

@@ -1,4 +1,4 @@
-"""``run_turn`` over a provider that answers from a script: order of events, history, failures, interruption.
+"""``run_turn`` over a scripted provider: order of events, history, failures, interruption.
 
 What a real provider makes of a server's bytes is tested with that provider; here the script is the wire.
 """
@@ -37,7 +37,7 @@ CLOCK_MESSAGE = {"id": "call00002", "type": "function", "function": {"name": "cl
 
 @dataclass(frozen=True)
 class Finish:
-    """Why an answer ended."""
+    """The finish reason of a response."""
 
     reason: str
 
@@ -46,7 +46,7 @@ Step = str | ToolCall | TokenUsage | Finish | BaseException | float
 
 
 class ScriptedProvider(LLMProvider):
-    """Answers each request with the next script; the last one repeats.
+    """Responds to each request with the next script; the last one repeats.
 
     In a script a ``str`` is text, a ``float`` a pause in seconds, an exception is raised, and the rest are the calls,
     the usage and the end of the answer.
@@ -61,7 +61,7 @@ class ScriptedProvider(LLMProvider):
         self.closed = 0
 
     async def chat(self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any) -> LLMResponse:
-        """Not asked by ``run_turn``, which streams."""
+        """Not used by ``run_turn``, which streams."""
         raise NotImplementedError
 
     async def stream_events(
@@ -87,7 +87,7 @@ class ScriptedProvider(LLMProvider):
     def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Any
     ) -> AsyncIterator[str]:
-        """Not asked by ``run_turn``, which wants to know how an answer ended."""
+        """Not used by ``run_turn``, which needs the response at the end."""
         raise NotImplementedError
 
     def _next(self, messages: list[Message], tools: list[ToolSpec] | None, kwargs: dict[str, Any]) -> Sequence[Step]:
@@ -105,7 +105,7 @@ class ScriptedProvider(LLMProvider):
 
 
 async def fixed_tool(name: str, arguments: dict[str, Any]) -> str:
-    """A tool that answers at once with what it was asked."""
+    """A tool that returns its name and argument at once."""
     return f"{name} says {arguments.get('city', 'noon')}"
 
 
@@ -120,7 +120,7 @@ async def collect(
 
 
 def ask() -> list[Message]:
-    """A conversation that waits for its answer."""
+    """A conversation whose last message is the user's."""
     return [{"role": "user", "content": "weather?"}]
 
 
@@ -141,7 +141,7 @@ async def test_plain_answer() -> None:
 
 
 async def test_tool_turn() -> None:
-    """A call is run, its result goes back to the model, and one ResponseDone sums the turn up."""
+    """A call is run, its result goes back to the model, and one ResponseDone summarizes the turn."""
     provider = ScriptedProvider(["One moment.", WEATHER, TokenUsage(10, 4)], ["Sunny.", TokenUsage(20, 3)])
     messages = ask()
 
@@ -176,7 +176,7 @@ async def test_content_of_the_turn_is_what_was_yielded() -> None:
 
 
 async def test_usage_is_unknown_if_one_round_was_not_counted() -> None:
-    """A sum that lacks a round would be a wrong number, so there is none."""
+    """If one response was not counted, the sum is None."""
     events = await collect(ScriptedProvider([WEATHER, TokenUsage(10, 4)], ["Sunny."]), ask())
 
     assert events[-1] == ResponseDone(LLMResponse("Sunny.", usage=None))
@@ -208,7 +208,7 @@ async def test_parallel_calls_run_at_once_and_stay_in_order() -> None:
 
 
 async def test_equal_calls_run_once() -> None:
-    """Calls of a round that differ in nothing but their id are run once, and the result answers each of them."""
+    """Calls of a round that differ in nothing but their id are run once, and each of them gets the result."""
     asked: list[Any] = []
 
     async def tool(name: str, arguments: dict[str, Any]) -> str:
@@ -309,7 +309,7 @@ async def test_failing_tool(error: BaseException, content: str) -> None:
 def test_a_tool_that_ends_the_program(
     error: BaseException, raised: type[BaseException], content: str, *, late: bool
 ) -> None:
-    """The program ends as the tool wants, but first the history is whole."""
+    """The program ends as the tool demands, after the history is complete."""
     messages = ask()
     outcomes: list[BaseException] = []
     limits: list[asyncio.Timeout] = []
@@ -325,7 +325,7 @@ def test_a_tool_that_ends_the_program(
             raise error
 
     async def turn() -> None:
-        """Note what the turn itself raises, and that all is written by then."""
+        """Record what the turn raises, and check that the history is complete by then."""
         try:
             async with asyncio.timeout(None) as limit:
                 limits.append(limit)
@@ -344,7 +344,7 @@ def test_a_tool_that_ends_the_program(
 
 
 async def test_what_a_tool_does_to_its_arguments() -> None:
-    """The history says what the model asked for, whatever the tool made of it."""
+    """The history repeats the model's arguments, also if the tool changes its own."""
 
     async def tool(name: str, arguments: dict[str, Any]) -> str:
         arguments["city"] = object()
@@ -358,7 +358,7 @@ async def test_what_a_tool_does_to_its_arguments() -> None:
 
 
 async def test_a_provider_that_cannot_format_a_result() -> None:
-    """Calls without their results never stand in the history, not even if the provider fails to write one."""
+    """Calls without results are never written to the history, also if the provider fails to format one."""
 
     class Broken(ScriptedProvider):
         def format_tool_result(self, *_args: Any, **_kwargs: Any) -> Message:
@@ -373,7 +373,7 @@ async def test_a_provider_that_cannot_format_a_result() -> None:
 
 
 async def test_result_that_is_not_text() -> None:
-    """What is not a string goes to the model as JSON."""
+    """A result that is not a string goes to the model as JSON."""
 
     async def tool(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"sky": "klar, 21 °C"}
@@ -393,7 +393,7 @@ async def test_result_that_is_not_text() -> None:
     ],
 )
 async def test_a_call_is_demanded_once(choice: object, later: object) -> None:
-    """What demands a call holds for the first request alone; what leaves it to the model holds for all."""
+    """A choice that forces a call holds for the first request only; any other holds for all."""
     provider = ScriptedProvider([WEATHER], [CLOCK], ["Sunny."])
 
     await collect(provider, ask(), tool_choice=choice, seed=7)
@@ -404,7 +404,7 @@ async def test_a_call_is_demanded_once(choice: object, later: object) -> None:
 
 
 async def test_last_round_may_not_call() -> None:
-    """After the allowed rounds the answer is asked for with calls forbidden; its usage counts, its end is known."""
+    """After the allowed rounds, calls are forbidden in one more request, which counts in the sums."""
     last: list[Step] = ["Enough.", TokenUsage(5, 1), Finish("length")]
     provider = ScriptedProvider([WEATHER, TokenUsage(1, 1)], [CLOCK, TokenUsage(1, 1)], last)
     messages = ask()
@@ -418,7 +418,7 @@ async def test_last_round_may_not_call() -> None:
 
 
 async def test_a_provider_that_calls_in_the_last_round() -> None:
-    """A provider that does not know how to forbid calls cannot keep the turn going, and its text is kept."""
+    """Calls of a provider that cannot forbid them are ignored in the last round, and its text is kept."""
     provider, messages = ScriptedProvider(["Hm.", WEATHER]), ask()
 
     events = await collect(provider, messages, max_rounds=1)
@@ -433,7 +433,7 @@ async def test_a_provider_that_calls_in_the_last_round() -> None:
 
 
 async def test_provider_without_streams_of_its_own() -> None:
-    """A provider that has only the two methods of the contract is enough, also if its stream cannot be closed."""
+    """A provider with the two abstract methods is enough, also if its stream has no ``aclose``."""
 
     class Texts:
         def __init__(self) -> None:
@@ -474,7 +474,7 @@ async def test_provider_without_streams_of_its_own() -> None:
     ],
 )
 async def test_failed_request_leaves_a_valid_history(script: list[Step], said: list[Message]) -> None:
-    """An error passes through; what was found and said before it stays in the history."""
+    """An error passes through; results and text before it stay in the history."""
     messages = ask()
 
     with pytest.raises((APIConnectionError, IncompleteResponseError)):
@@ -489,7 +489,7 @@ async def test_failed_request_leaves_a_valid_history(script: list[Step], said: l
 
 
 async def test_closing_during_text() -> None:
-    """Closing the turn closes the request and keeps the text that was heard."""
+    """Closing the turn closes the request and keeps the text that was yielded."""
     provider, messages = ScriptedProvider(["I would ", "say that", WEATHER]), ask()
 
     async with aclosing(run_turn(provider, messages, TOOLS, fixed_tool)) as turn:
@@ -500,7 +500,7 @@ async def test_closing_during_text() -> None:
 
 
 async def test_closing_before_the_answer_is_whole() -> None:
-    """A call that was announced and not yet run leaves no trace in the history."""
+    """A call that was yielded and not yet run is not in the history."""
     messages = ask()
 
     async with aclosing(run_turn(ScriptedProvider([WEATHER, CLOCK]), messages, TOOLS, fixed_tool)) as turn:
@@ -510,7 +510,7 @@ async def test_closing_before_the_answer_is_whole() -> None:
 
 
 async def test_cancelling_while_the_model_is_silent() -> None:
-    """Cancelling the task closes a request that waits, at once."""
+    """Cancelling the task closes a waiting request at once."""
     provider, messages = ScriptedProvider([60.0, "late"]), ask()
     task = asyncio.create_task(collect(provider, messages))
     await asyncio.sleep(0.01)
@@ -523,7 +523,7 @@ async def test_cancelling_while_the_model_is_silent() -> None:
 
 
 async def test_cancelling_running_tools() -> None:
-    """Running tools are cancelled; what finished keeps its result, and every call has one."""
+    """Running tools are cancelled; finished ones keep their results, and every call has one."""
     stopped: list[str] = []
 
     async def tool(name: str, arguments: dict[str, Any]) -> str:
@@ -556,7 +556,7 @@ async def test_cancelling_running_tools() -> None:
 
 
 async def test_cancelling_twice() -> None:
-    """A second cancel does not wait for a tool that clears up slowly, and the history is whole all the same."""
+    """A second cancel does not wait for a tool that cleans up slowly, and the history is complete."""
     release = asyncio.Event()
 
     async def tool(name: str, arguments: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What CAAL's agent does with a provider, done over real HTTP: an upgrade must not break what it relies on.
+"""The calls of CAAL's agent over real HTTP: an upgrade must not break the behavior that it relies on.
 
 The node below behaves as CAAL's does and knows nothing of this library's own types of errors: it asks ``chat`` for
 up to five rounds, streams the rest, tells errors apart by words in their text, speaks every other one, reads the
@@ -57,7 +57,7 @@ class Node:
         }
 
     async def speak(self, tools: list[ToolSpec] | None = None) -> str:
-        """Answer, or speak the error."""
+        """Return the answer or the text of the error, which CAAL speaks."""
         try:
             return "".join([text async for text in self._answer(tools)])
         except Exception as error:  # noqa: BLE001 - CAAL speaks whatever it is
@@ -94,7 +94,7 @@ class Node:
         return response
 
     def _run_tools(self, response: LLMResponse) -> None:
-        """Write the calls, then run each call once, however often it was made."""
+        """Write the calls, then run equal calls once."""
         self.messages.append(self.provider.format_tool_call_message(response.content, response.tool_calls))
         once: dict[str, ToolCall] = {f"{tool.name}{tool.arguments}": tool for tool in reversed(response.tool_calls)}
         for tool in once.values():
@@ -129,7 +129,7 @@ async def open_node(scripted_server: ScriptedServer) -> AsyncIterator[Any]:
 
 
 async def test_tool_turn(open_node: Any, scripted_server: ScriptedServer) -> None:
-    """A call is run, its result is sent with id and name, and the answer of the next ``chat`` is spoken."""
+    """A call is run, its result is sent with id and name, and the text of the next ``chat`` is spoken."""
     node = open_node(CALL, answer("It is sunny.", usage={"prompt_tokens": 20, "completion_tokens": 4}))
 
     spoken = await node.speak(TOOLS)
@@ -148,7 +148,7 @@ async def test_tool_turn(open_node: Any, scripted_server: ScriptedServer) -> Non
 
 
 async def test_stream_after_five_rounds(open_node: Any, scripted_server: ScriptedServer) -> None:
-    """After five rounds of calls the answer is streamed with calls forbidden, and its usage is known."""
+    """After five rounds of calls the answer is streamed with calls forbidden, and has usage."""
     last = answer("It ", "is sunny.", usage={"prompt_tokens": 99, "completion_tokens": 4})
     node = open_node(*[CALL] * 5, last)
 
@@ -162,7 +162,7 @@ async def test_stream_after_five_rounds(open_node: Any, scripted_server: Scripte
 
 
 async def test_stream_without_tools(open_node: Any, scripted_server: ScriptedServer) -> None:
-    """Without tools the answer is streamed by a request that mentions none."""
+    """Without tools the answer is streamed by a request without tools."""
     node = open_node(answer("Hel", "lo."))
 
     spoken = await node.speak()
@@ -173,7 +173,7 @@ async def test_stream_without_tools(open_node: Any, scripted_server: ScriptedSer
 
 
 async def test_usage_that_was_not_sent(open_node: Any) -> None:
-    """After a request whose server did not count, the count of the request before is gone."""
+    """After a response without usage, the usage of the request before is gone."""
     node = open_node(CALL, answer("Sunny.", usage=None))
 
     await node.speak(TOOLS)
@@ -182,7 +182,7 @@ async def test_usage_that_was_not_sent(open_node: Any) -> None:
 
 
 async def test_equal_calls(open_node: Any, scripted_server: ScriptedServer) -> None:
-    """The agent runs equal calls once; the server sees a result for each of them all the same."""
+    """The agent runs equal calls once; the server gets a result for each of them."""
     arguments = '{"city": "Paris"}'
     twins = answer(calls=[call("get_weather", arguments, "call00001"), call("get_weather", arguments, "call00002")])
     node = open_node(twins, answer("Sunny."))
@@ -202,7 +202,7 @@ def groq_failure(**extra: object) -> dict[str, Any]:
 
 
 async def test_failed_call_is_asked_for_again(open_node: Any, scripted_server: ScriptedServer) -> None:
-    """A failed call that cannot be rescued keeps the words by which the agent knows to ask once more."""
+    """The error of a failed call keeps the words by which the agent decides to retry."""
     failure = reply(groq_failure(failed_generation='<function=get_weather{"city": <|'), "400 Bad Request")
     node = open_node(failure, answer("Sunny."))
 
@@ -213,7 +213,7 @@ async def test_failed_call_is_asked_for_again(open_node: Any, scripted_server: S
 
 
 async def test_made_up_tool_is_passed_over(open_node: Any, scripted_server: ScriptedServer) -> None:
-    """A server that misses a tool keeps the words by which the agent knows to answer without."""
+    """The error for an unknown tool keeps the words by which the agent answers without tools."""
     node = open_node(reply({"error": {"message": "Tool lookup not found"}}, "400 Bad Request"), answer("Sorry."))
 
     spoken = await node.speak(TOOLS)
@@ -244,7 +244,7 @@ async def test_made_up_tool_is_passed_over(open_node: Any, scripted_server: Scri
     ],
 )
 async def test_error_is_spoken_once(open_node: Any, scripted_server: ScriptedServer, step: Step) -> None:
-    """An error is not taken for a made-up tool: no second request, a short sentence, and never the key."""
+    """Other errors do not contain these words: no second request, a short sentence, and never the key."""
     node = open_node(step)
 
     spoken = await node.speak(TOOLS)
@@ -267,7 +267,7 @@ async def test_options_that_the_agent_looks_for(open_node: Any) -> None:
 
 @pytest.fixture
 async def open_group(scripted_server: ScriptedServer, litellm_is_loaded: None) -> AsyncIterator[Any]:
-    """Makes a node whose provider comes from CAAL's settings, with another server behind it."""
+    """Makes a node whose provider comes from CAAL's settings, with another server as its fallback."""
     groups: list[LLMProvider] = []
 
     def make(first: list[Step], second: list[Step], **limits: float) -> Node:
@@ -298,7 +298,7 @@ async def open_group(scripted_server: ScriptedServer, litellm_is_loaded: None) -
 async def test_a_mute_server_costs_one_budget(
     open_group: Any, scripted_server: ScriptedServer, limits: dict[str, float]
 ) -> None:
-    """The whole turn is answered by the other server: the call, the tool's result, and the words that are spoken."""
+    """The other server handles the whole turn: the call, the result and the text."""
     node = open_group([("hang",)], [CALL, answer("It is sunny.")], **limits)
 
     spoken = await node.speak(TOOLS)
@@ -312,7 +312,7 @@ async def test_a_mute_server_costs_one_budget(
 
 
 async def test_a_server_that_dies_within_a_turn(open_group: Any, scripted_server: ScriptedServer) -> None:
-    """The call that the first one made goes to the other one with its result, and the turn ends well."""
+    """The call of the first server goes to the other one with its result, and the turn succeeds."""
     node = open_group([CALL, reply({"detail": "no"}, "401 Unauthorized")], [answer("It is ", "sunny.")])
 
     spoken = await node.speak(TOOLS)
@@ -325,7 +325,7 @@ async def test_a_server_that_dies_within_a_turn(open_group: Any, scripted_server
 
 
 async def test_streaming_moves_on_before_the_first_word(open_group: Any) -> None:
-    """Without tools the answer is streamed at once, by whoever is there."""
+    """Without tools the answer is streamed by the server that is reachable."""
     node = open_group([reply({"detail": "no"}, "401 Unauthorized")], [answer("Hel", "lo.")])
 
     assert await node.speak() == "Hello."
@@ -333,7 +333,7 @@ async def test_streaming_moves_on_before_the_first_word(open_group: Any) -> None
 
 
 async def test_a_failed_call_of_a_group_is_asked_for_again(open_group: Any, scripted_server: ScriptedServer) -> None:
-    """When both servers could not read a call, the words by which the agent knows to ask once more are there."""
+    """If both servers could not parse a call, the error keeps the words by which the agent decides to retry."""
     failure = reply(groq_failure(failed_generation='<function=get_weather{"city": <|'), "400 Bad Request")
     node = open_group([failure, answer("Sunny.")], [failure])
 
@@ -342,7 +342,7 @@ async def test_a_failed_call_of_a_group_is_asked_for_again(open_group: Any, scri
 
 
 async def test_when_nobody_answers_it_is_spoken_once(open_group: Any) -> None:
-    """One short sentence about the last one asked, without a key and without words that mean something else."""
+    """One short sentence about the last server, without a key and without words that mean something else."""
     missing = reply({"error": {"message": f"The model `large` was not found for {KEY}"}}, "404 Not Found")
     node = open_group([(0.4, "eof")], [missing], first_token_s=0.2)
 
@@ -355,5 +355,5 @@ async def test_when_nobody_answers_it_is_spoken_once(open_group: Any) -> None:
 
 
 async def test_options_that_the_agent_looks_for_in_a_group(open_group: Any) -> None:
-    """A group shows the options of the provider that answers."""
+    """A group shows the options of the provider that responded."""
     assert open_group([answer("Hi.")], []).options == {"think": None, "temperature": 0.7, "num_ctx": None}

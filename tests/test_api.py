@@ -1,4 +1,4 @@
-"""The public surface: the names, the signatures that agents call, and what importing them costs."""
+"""The public surface: the names, the signatures that agents call, and the cost of importing them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ PROVIDERS = [
 
 
 def test_public_names() -> None:
-    """The public names are these, sorted, and each of them is there."""
+    """The public names are these, sorted, and each of them exists."""
     assert adapters.__all__ == PUBLIC == sorted(PUBLIC)
     assert [name for name in PUBLIC if not hasattr(adapters, name)] == []
 
@@ -81,7 +81,7 @@ def test_star_import_gives_all_names() -> None:
 
 
 def test_version() -> None:
-    """``__version__`` is that of the installed distribution; any other name that is not there is an error."""
+    """``__version__`` is that of the installed distribution; any other unknown name is an error."""
     try:
         expected = version("caal-llm-adapters")
     except PackageNotFoundError:
@@ -122,7 +122,7 @@ def test_module_whose_library_is_missing(name: str) -> None:
 
 
 def test_unknown_name() -> None:
-    """A name that is not there is an AttributeError, as anywhere."""
+    """An unknown name is an AttributeError."""
     with pytest.raises(AttributeError, match="module 'adapters' has no attribute 'create_providers'"):
         _ = adapters.create_providers  # type: ignore[attr-defined]  # the mistake
 
@@ -145,7 +145,7 @@ def test_unknown_name() -> None:
     ],
 )
 def test_contract_of_a_provider(provider: type[adapters.LLMProvider], method: str, parameters: list[str]) -> None:
-    """Every provider takes what CAAL and other agents call it with."""
+    """Every provider accepts the arguments of CAAL and other agents."""
     signature = inspect.signature(getattr(provider, method))
 
     assert [str(parameter).split(":")[0] + _default(parameter) for parameter in signature.parameters.values()] == (
@@ -156,7 +156,7 @@ def test_contract_of_a_provider(provider: type[adapters.LLMProvider], method: st
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("name", ["provider_name", "model", "supports_think", "last_usage", "last_response"])
 def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: str) -> None:
-    """What an agent reads of a provider are properties."""
+    """The attributes that agents read are properties."""
     assert isinstance(getattr(provider, name), property)
 
 
@@ -188,7 +188,7 @@ def test_properties_of_a_provider(provider: type[adapters.LLMProvider], name: st
     ],
 )
 def test_contract_of_a_function(function: object, parameters: list[str]) -> None:
-    """The functions take what agents call them with."""
+    """The functions have these parameters."""
     assert callable(function)
     signature = inspect.signature(function)
 
@@ -208,7 +208,7 @@ def _run(code: str) -> Any:
 
 
 def test_import_is_light() -> None:
-    """Importing the package imports nothing that is slow to load, and the YAML reader only when a file is read."""
+    """Importing the package imports nothing slow; the YAML reader is imported when a file is read."""
     modules = _run("import json, sys, adapters; print(json.dumps(sorted(sys.modules)))")
     heavy = {
         "aiohttp",

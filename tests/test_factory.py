@@ -1,4 +1,4 @@
-"""Providers made by kind, from a row, and from CAAL's settings: what each asks its server for."""
+"""Providers made by kind, from a provider entry, and from CAAL's settings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _server() -> AsyncIterator[ScriptedServer]:
 
 
 async def _ask(provider: LLMProvider, server: ScriptedServer) -> tuple[dict[str, Any], dict[str, str]]:
-    """Give the body and the headers of the request that a provider makes."""
+    """Return the body and the headers of a provider's request."""
     async with provider:
         response = await provider.chat(_HELLO)
     assert response.content == "Hi"
@@ -57,7 +57,7 @@ async def _ask(provider: LLMProvider, server: ScriptedServer) -> tuple[dict[str,
     ],
 )
 async def test_request_of_a_kind(server: ScriptedServer, kind: KindName, options: dict[str, Any]) -> None:
-    """Each kind asks its server for the bare model, with the key if one was given."""
+    """Each kind sends the model without prefix, and the key if one was given."""
     base_url = server.add("case", answer("Hi"))
 
     body, headers = await _ask(create_provider(kind, model="m", base_url=base_url, **options), server)
@@ -72,7 +72,7 @@ _CAAL = {"http-referer": "https://github.com/CoreWorxLab/CAAL", "x-title": "CAAL
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "expected"),
     [
         pytest.param({}, _OURS, id="nothing set"),
         pytest.param({"x-title": "Mine", "X-Team": "voice"}, {**_OURS, "x-title": "Mine", "x-team": "voice"}, id="own"),
@@ -83,21 +83,19 @@ _CAAL = {"http-referer": "https://github.com/CoreWorxLab/CAAL", "x-title": "CAAL
         ),
     ],
 )
-async def test_openrouter_is_told_who_asks(
-    server: ScriptedServer, headers: dict[str, str], told: dict[str, str]
-) -> None:
-    """The attribution headers reach the wire once, with the user's own value in place of ours, and are not CAAL's."""
+async def test_attribution_headers(server: ScriptedServer, headers: dict[str, str], expected: dict[str, str]) -> None:
+    """The attribution headers are sent once, with the user's values over the defaults, which are not CAAL's."""
     base_url = server.add("case", answer("Hi"))
 
     _, sent = await _ask(
         create_provider("openrouter", model="m", api_key="k", base_url=base_url, headers=headers), server
     )
 
-    assert {name: sent[name] for name in told} == told
+    assert {name: sent[name] for name in expected} == expected
 
 
-def test_openrouter_is_told_of_caal_by_caal_alone() -> None:
-    """What is made from CAAL's settings asks in CAAL's name, and what is made otherwise does not."""
+def test_attribution_headers_of_caal() -> None:
+    """Only a provider made from CAAL's settings sends CAAL's attribution headers."""
     caal = create_provider_from_settings({"llm_provider": "openrouter", "openrouter_api_key": "k"})
     groq = create_provider_from_settings({"llm_provider": "groq", "groq_api_key": "k"})
 
@@ -110,7 +108,7 @@ def _headers_of(provider: LiteLLMProvider) -> dict[str, str]:
 
 
 def test_provider_shows_its_options() -> None:
-    """What an agent looks for on a provider is what it was made with; the name may be in any case."""
+    """A provider shows its options as attributes; the kind may be in any case."""
     provider = create_provider(
         " Ollama",  # type: ignore[arg-type]  # type checkers know one spelling
         model="qwen3:8b",
@@ -126,7 +124,7 @@ def test_provider_shows_its_options() -> None:
 
 
 def test_former_keyword() -> None:
-    """``provider_name`` still names the kind, and says so once for each place in the program."""
+    """``provider_name`` still names the kind, with a DeprecationWarning for each place in the program."""
     with pytest.warns(DeprecationWarning, match="provider_name is now called kind") as caught:
         provider = create_provider(provider_name="ollama", model="m")  # type: ignore[call-arg]  # the former keyword
 
@@ -152,8 +150,8 @@ def test_typed_options_are_those_of_the_configuration(options: Any, fields: set[
     assert options.__optional_keys__ == fields
 
 
-def test_context_that_ollama_ignores_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A context that will not be used is told in the log once, with what to do; without one nothing is said."""
+def test_context_that_ollama_ignores_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A context size that Ollama ignores is logged once, with the fix; without one, nothing is logged."""
     create_provider("ollama", model="m", name="kitchen", num_ctx=8192)
     create_provider("ollama", model="m")
     create_provider("local", num_ctx=8192)
@@ -165,7 +163,7 @@ def test_context_that_ollama_ignores_is_told(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_provider_of_a_row(server: ScriptedServer) -> None:
-    """A row makes a provider of its own name; options replace what it says, None leaves it alone."""
+    """An entry makes a provider of its name; options replace its values, and None keeps them."""
     row = ProviderConfig.create(
         "openai_compatible", name="mine", model="m", base_url=server.add("case", answer("Hi")), max_tokens=7
     )
@@ -178,7 +176,7 @@ async def test_provider_of_a_row(server: ScriptedServer) -> None:
 
 
 async def test_a_row_with_fallbacks_is_a_group(server: ScriptedServer, tmp_path: Path) -> None:
-    """The row's own times hold for the group, options are for the row alone, and the next one answers in its place."""
+    """The entry's times hold for the group, options for the entry only, and its fallback responds if it fails."""
     path = tmp_path / "providers.yaml"
     path.write_text(
         f"""\
@@ -203,7 +201,7 @@ providers:
 
 
 def test_secrets_of_a_whole_group_are_told_at_once(tmp_path: Path) -> None:
-    """What is missing for one of its providers is missing for the group; all problems come with their lines."""
+    """A problem of one member is a problem of the group; all are reported with their lines."""
     path = tmp_path / "providers.yaml"
     row = "{kind: groq, model: m, fallbacks: "
     path.write_text(f"default: a\nproviders:\n  a: {row}[b]}}\n  b: {row}[]}}\n", encoding="utf-8")
@@ -220,7 +218,7 @@ def test_secrets_of_a_whole_group_are_told_at_once(tmp_path: Path) -> None:
 async def test_secret_is_looked_up_when_the_provider_is_made(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key named by its variable reaches the wire with the value it had when the provider was made."""
+    """A key from a variable is sent with the value that it had when the provider was made."""
     monkeypatch.setenv("THE_KEY", "k\n")
     provider = create_provider(
         "openai_compatible", model="m", base_url=server.add("case", answer("Hi")), api_key="os.environ/THE_KEY"
@@ -233,12 +231,13 @@ async def test_secret_is_looked_up_when_the_provider_is_made(
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "told"),
+    ("name", "options", "expected"),
     [
         pytest.param(
             "requesty",
             {"model": "m"},
-            "Unknown LLM provider 'requesty'. Supported providers: openai_compatible, openrouter, groq, ollama, local, litellm.",
+            "Unknown LLM provider 'requesty'. Supported providers: openai_compatible, openrouter, groq, ollama, local,"
+            " litellm.",
             id="unknown provider",
         ),
         pytest.param(
@@ -265,17 +264,17 @@ async def test_secret_is_looked_up_when_the_provider_is_made(
         ),
     ],
 )
-def test_mistakes_are_told(name: str, options: dict[str, Any], told: str) -> None:
-    """A provider that cannot work is refused when it is made, as a ValueError that says what to do."""
+def test_invalid_options(name: str, options: dict[str, Any], expected: str) -> None:
+    """Invalid options are a ValueError with the fix when the provider is made."""
     with pytest.raises(ConfigError) as caught:
         create_provider(cast("KindName", name), **options)
 
-    assert str(caught.value) == told
+    assert str(caught.value) == expected
     assert isinstance(caught.value, ValueError)
 
 
 def _config_of(provider: LiteLLMProvider) -> ProviderConfig:
-    """Give the settings of a provider: to see its address on the wire, a server would have to be on that port."""
+    """Return the settings of a provider, because its default address has no server here."""
     return provider._config
 
 
@@ -380,7 +379,7 @@ def _config_of(provider: LiteLLMProvider) -> ProviderConfig:
     ],
 )
 def test_settings_of_caal(settings: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of CAAL's settings reaches the provider, and what is not set has CAAL's default."""
+    """Each of CAAL's settings reaches the provider, and missing ones have CAAL's defaults."""
     config = _config_of(create_provider_from_settings(settings))
 
     key = config.api_key.get_secret_value() if config.api_key else None
@@ -396,7 +395,7 @@ def test_settings_of_caal(settings: dict[str, Any], expected: dict[str, Any], mo
     ],
 )
 def test_settings_fall_back_to_the_environment(kind: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that the settings lack is taken from CAAL's variable for it."""
+    """A missing key is read from CAAL's environment variable."""
     monkeypatch.setenv(variable, "k")
     config = _config_of(create_provider_from_settings({"llm_provider": kind}))
 
@@ -405,24 +404,24 @@ def test_settings_fall_back_to_the_environment(kind: str, variable: str, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         pytest.param({"llm_provider": "requesty"}, "Unknown LLM provider 'requesty'.", id="unknown provider"),
         pytest.param({"llm_provider": "openrouter"}, "openrouter needs an API key.", id="no key"),
         pytest.param({"temperature": "warm"}, "ollama: temperature must be a number", id="wrong type"),
     ],
 )
-def test_wrong_settings_are_told(settings: dict[str, Any], told: str) -> None:
-    """Settings that cannot work are refused with what to do."""
+def test_invalid_settings(settings: dict[str, Any], expected: str) -> None:
+    """Invalid settings are an error with the fix."""
     with pytest.raises(ConfigError) as caught:
         create_provider_from_settings(settings)
 
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(expected)
 
 
 @pytest.mark.integration
 async def test_embedded_server_answers() -> None:
-    """A provider of kind "local" starts its server when it is first asked, with the key and context it was given."""
+    """A provider of kind "local" starts its server with the first request, with the given key and context size."""
     async with create_provider("local", api_key="k", num_ctx=2048) as provider:
         response = await provider.chat(_HELLO)
 

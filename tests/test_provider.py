@@ -1,4 +1,4 @@
-"""``adapters.provider``: the contract's defaults, as a subclass gets them that writes nothing but the two requests."""
+"""``adapters.provider``: the defaults of the contract in a subclass with the two abstract methods only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CALL = ToolCall("abcDEF123", "weather", {"city": "Zürich"})
 
 
 class Minimal(LLMProvider):
-    """A provider as an agent's author would write it: only what is abstract."""
+    """A provider with the abstract members only."""
 
     provider_name = "minimal"
     model = "tiny"
@@ -31,7 +31,7 @@ class Minimal(LLMProvider):
         self.closed = 0
 
     async def chat(self, messages: Any, tools: Any = None, **kwargs: Any) -> LLMResponse:
-        """Note the request and give the answer."""
+        """Record the request and return the response."""
         self.asked = (messages, tools, kwargs)
         if not isinstance(self.answer, LLMResponse):
             raise self.answer or NotImplementedError
@@ -39,23 +39,23 @@ class Minimal(LLMProvider):
         return self.answer
 
     def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
-        """Not asked here."""
+        """Not used here."""
         raise NotImplementedError
 
     async def aclose(self) -> None:
-        """Count it."""
+        """Count the calls."""
         await super().aclose()
         self.closed += 1
 
 
 def test_the_contract_cannot_be_used_by_itself() -> None:
-    """A provider that does not say how to ask is refused."""
+    """The abstract class cannot be instantiated."""
     with pytest.raises(TypeError, match="abstract"):
         LLMProvider()  # type: ignore[abstract]  # the point of the test
 
 
 class Talker(Minimal):
-    """Says some texts and notes how it was asked, that it was closed, and of its answer what it is told to note."""
+    """Streams some texts and records the request, the close, and the given part of its response."""
 
     def __init__(self, *texts: str, noted: LLMResponse | TokenUsage | None = None) -> None:
         super().__init__(LLMResponse("An older answer.", usage=TokenUsage(99, 99)))
@@ -64,7 +64,7 @@ class Talker(Minimal):
         self.stopped = False
 
     async def chat_stream(self, messages: Any, tools: Any = None, **kwargs: Any) -> AsyncIterator[str]:
-        """Say the texts."""
+        """Stream the texts."""
         self.asked = (messages, tools, kwargs)
         try:
             for text in self.texts:
@@ -127,7 +127,7 @@ async def test_an_iterator_that_cannot_be_closed_is_left_alone() -> None:
     ],
 )
 async def test_text_alone_is_asked_for_by_tool_choice(texts: list[str], noted: Any, whole: LLMResponse) -> None:
-    """With tool choice "none" ``chat_stream`` is told as events, and the last one holds what is known of the answer."""
+    """With tool choice "none" ``chat_stream`` is emitted as events, and the last one has the recorded response."""
     provider = Talker(*texts, noted=noted)
     await provider.chat([])
 
@@ -138,7 +138,7 @@ async def test_text_alone_is_asked_for_by_tool_choice(texts: list[str], noted: A
 
 
 async def test_closing_the_events_closes_the_text_below() -> None:
-    """A listener that walks away ends the request behind the text."""
+    """Closing the events closes the stream of text."""
     provider = Talker("one", "two")
 
     async with closing(provider.stream_events([], tool_choice="none")) as events:
@@ -161,7 +161,7 @@ async def test_closing_the_events_closes_the_text_below() -> None:
     ],
 )
 async def test_events_are_made_from_the_whole_answer(response: LLMResponse, parts: list[Any]) -> None:
-    """Without a stream of its own, a provider's ``chat`` is told as events: text, calls, then the whole."""
+    """By default, the response of ``chat`` is emitted as events: text, calls, then the response."""
     provider = Minimal(response)
 
     events = [event async for event in provider.stream_events([{"role": "user"}], [{"type": "function"}], seed=1)]
@@ -171,7 +171,7 @@ async def test_events_are_made_from_the_whole_answer(response: LLMResponse, part
 
 
 async def test_events_fail_as_the_request_does() -> None:
-    """An error of ``chat`` reaches whoever reads the events."""
+    """An error of ``chat`` is raised from the events."""
     error = APIConnectionError("No connection.", provider="minimal", model="tiny")
 
     with pytest.raises(APIConnectionError) as caught:
@@ -181,7 +181,7 @@ async def test_events_fail_as_the_request_does() -> None:
 
 
 async def test_usage_is_that_of_the_latest_request() -> None:
-    """Usage is None before the first answer, and then what the provider noted under the name that CAAL reads."""
+    """Usage is None before the first response, then the value under the name that CAAL reads."""
     provider = Minimal(LLMResponse("Hi.", usage=TokenUsage(3, 4)))
     assert provider.last_usage is None
 
@@ -193,7 +193,7 @@ async def test_usage_is_that_of_the_latest_request() -> None:
 
 
 async def test_optional_parts_have_quiet_defaults() -> None:
-    """A provider need not think, prewarm, or change tools, and is closed at the end of its block."""
+    """The optional members have defaults, and the provider is closed at the end of its block."""
     provider, tools = Minimal(), [{"type": "function"}]
 
     async with provider as entered:
@@ -251,7 +251,7 @@ def test_arguments_are_read_as_an_object(arguments: Any, expected: dict[str, Any
     )
 )
 def test_reading_arguments_never_raises(arguments: Any) -> None:
-    """Whatever a server sent as arguments, the result is an object."""
+    """Any arguments of a server become an object."""
     assert isinstance(Minimal().parse_tool_arguments(arguments), dict)
 
 
@@ -274,7 +274,7 @@ def test_formatted_arguments_are_read_back(arguments: dict[str, Any]) -> None:
     ],
 )
 def test_calls_are_sent_in_openai_format(content: str | None, sent: str | None) -> None:
-    """Calls go back with arguments as readable JSON, and never beside an empty text, for which a server drops them."""
+    """Calls have JSON arguments and, without text, a content of None: with "" a server drops them."""
     message = Minimal().format_tool_call_message(content, [_CALL])
 
     function = {"name": "weather", "arguments": json.dumps({"city": "Zürich"}, ensure_ascii=False)}
@@ -283,7 +283,7 @@ def test_calls_are_sent_in_openai_format(content: str | None, sent: str | None) 
 
 
 def test_a_result_is_sent_with_the_name_of_its_tool() -> None:
-    """A result says which call and which tool it belongs to: Ollama looks it up by name."""
+    """A result has the id of its call and the name of its tool, by which Ollama matches it."""
     assert Minimal().format_tool_result("12 C", "abcDEF123", "weather") == {
         "role": "tool",
         "tool_call_id": "abcDEF123",

@@ -67,7 +67,7 @@ async def sleeps() -> str:
 
 @pytest.mark.parametrize("as_session", [False, True], ids=["client", "session"])
 async def test_turn(scripted_server: ScriptedServer, *, as_session: bool) -> None:
-    """The model is told of the server's tools, and reads what they say; a failed or late one is told as any other."""
+    """The tools of the server are offered, and the model reads their results, failures and timeouts."""
     calls: list[tuple[str, dict[str, Any]]] = [
         ("get_weather", {"city": "Paris"}),
         ("get_weather", {"city": "Atlantis"}),
@@ -101,7 +101,7 @@ async def test_turn(scripted_server: ScriptedServer, *, as_session: bool) -> Non
 
 
 async def test_pages() -> None:
-    """A server that tells its tools page by page is asked for all of them; what has no text is told as JSON."""
+    """All pages of a list of tools are read; a result without text becomes JSON."""
 
     async def list_tools(
         _context: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -158,7 +158,7 @@ def _server_with(*names: str) -> Server[Any]:
     ],
 )
 async def test_names(names: list[str], expected: list[str]) -> None:
-    """Names that models can write differ, are the same each time, and call the tool that they stand for."""
+    """Names that models can write differ, are the same each time, and call the tool of the server."""
     async with Client(_server_with(*names)) as client:
         tools, again = await mcp_tools(client), await mcp_tools(client)
         results = [await tool.function(room="hall") for tool in tools]

@@ -1,4 +1,4 @@
-"""Functions as the model sees them, and the model's arguments as functions get them."""
+"""``adapters.tools.signature``: the schema of a function, and the validation of the model's arguments."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Unit(Enum):
-    """How warmth is counted."""
+    """A unit of temperature."""
 
     CELSIUS = "c"
     FAHRENHEIT = "f"
 
 
 class Place(BaseModel):
-    """Somewhere."""
+    """A place."""
 
     city: str = Field(description="Its name.")
     country: str | None = None
@@ -42,13 +42,13 @@ class Place(BaseModel):
 
 @dataclass
 class Span:
-    """Some days."""
+    """A number of days."""
 
     days: int
 
 
 class Options(TypedDict):
-    """What else."""
+    """Further options."""
 
     wind: bool
 
@@ -113,7 +113,7 @@ def numpy(city: str, unit: Literal["c", "f"] = "c") -> str:
 
 @pytest.mark.parametrize("function", [google, rest, numpy])
 def test_docstrings(function: Callable[..., str]) -> None:
-    """Each way of writing docstrings gives the same schema, and nothing of it but names, types and descriptions."""
+    """Each docstring style gives the same schema, of names, types and descriptions only."""
     signature = read_signature(function, "weather")
 
     assert signature.description == "Current weather in a city.\n\nIt is invented."
@@ -134,7 +134,7 @@ def test_docstrings(function: Callable[..., str]) -> None:
 
 
 def test_without_docstring() -> None:
-    """A function that says nothing of itself and takes nothing can be offered all the same."""
+    """A function without docstring, annotations and parameters can be offered."""
 
     def now():  # type: ignore[no-untyped-def]  # as people write it  # noqa: ANN202 - the same
         return "noon"
@@ -171,7 +171,7 @@ def everything(  # type: ignore[no-untyped-def]  # as people write it  # noqa: D
 
 
 def test_types() -> None:
-    """Models, dataclasses, enums, typed dicts and dates go out as schemas and come back as values."""
+    """Models, dataclasses, enums, typed dicts and dates become schemas, and arguments become values of these types."""
     signature = read_signature(everything, "everything")
 
     in_order, by_name = signature.bind(
@@ -227,7 +227,7 @@ def test_types() -> None:
     ],
 )
 def test_arguments_that_do_not_fit(arguments: dict[str, Any], said: str) -> None:
-    """The model reads in plain words what is wrong, without the library's name and address."""
+    """The error describes the mistake in plain words, without pydantic's name and links."""
     with pytest.raises(CallError) as raised:
         read_signature(google, "weather").bind(arguments, CONTEXT)
 
@@ -235,7 +235,7 @@ def test_arguments_that_do_not_fit(arguments: dict[str, Any], said: str) -> None
 
 
 def test_arguments_that_do_not_fit_inside() -> None:
-    """What is wrong deep inside an argument is told with its place; a validator's own words are told as they are."""
+    """A mistake inside an argument is reported with its path; messages of validators are kept."""
 
     def visit(place: Place, days: Few, note: Annotated[str, Field(max_length=3)]) -> None: ...
 
@@ -249,7 +249,7 @@ def test_arguments_that_do_not_fit_inside() -> None:
 
 
 def test_there_are_no_parameters() -> None:
-    """Who invents a parameter of a tool that has none is told so."""
+    """An argument for a tool without parameters is an error."""
 
     def now() -> None: ...
 
@@ -258,7 +258,7 @@ def test_there_are_no_parameters() -> None:
 
 
 def test_null_for_what_is_left_out() -> None:
-    """Null for a parameter that has a default, and no place for null, means the default; other faults stay faults."""
+    """Null for an optional, not nullable parameter means the default; other mistakes stay errors."""
 
     def light(on: bool, brightness: int = 5, colour: str | None = "red") -> None: ...
 
@@ -273,7 +273,7 @@ def test_null_for_what_is_left_out() -> None:
 
 
 def test_context() -> None:
-    """A parameter annotated with the context is handed it, and is none of the model's business, wherever it stands."""
+    """A parameter annotated with the context gets it, at any position, and is not in the schema."""
 
     def first(ctx: ToolContext[str], city: str) -> None: ...
 
@@ -298,7 +298,7 @@ def test_context() -> None:
 
 
 class Home:
-    """Something with tools."""
+    """A class with methods."""
 
     def lights(self, room: str) -> str:
         """Switch the lights off."""
@@ -310,7 +310,7 @@ class Home:
 
 
 def test_callables() -> None:
-    """Methods, objects and partials are functions too; what a partial has filled in the model cannot change."""
+    """Methods, callable objects and partials work; the model cannot set the arguments of a partial."""
     home = Home()
 
     assert list(read_signature(home.lights, "lights").schema["properties"]) == ["room"]
@@ -323,7 +323,7 @@ def test_callables() -> None:
 
 
 def test_read_once_and_forgotten_with_the_function() -> None:
-    """Reading takes milliseconds, so it is done once for each function or method; it keeps no function alive."""
+    """The signature of a function or method is cached, and the cache keeps no function alive."""
 
     def tool(city: str) -> None: ...
 
@@ -383,7 +383,7 @@ def _contexts(contexts: list[ToolContext[str]]) -> None: ...
     ],
 )
 def test_functions_that_cannot_be_offered(function: Callable[..., None], said: str) -> None:
-    """Their author is told which tool it is, and why."""
+    """The error names the tool and the reason."""
     with pytest.raises(ConfigError) as raised:
         read_signature(function, "it")
 

@@ -1,4 +1,4 @@
-"""Turns with functions as tools: a real provider, a scripted server, and what the model is told."""
+"""Turns with functions as tools: a real provider, a scripted server, and the results that the model reads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def lights_off(room: str) -> None:
 
 
 class Turns:
-    """Asks a provider whose server answers with some calls, then with "Fine."."""
+    """Runs turns over a server that responds with some calls, then with "Fine."."""
 
     def __init__(self, server: ScriptedServer) -> None:
         self._server = server
@@ -64,12 +64,12 @@ class Turns:
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        """What the server was asked."""
+        """The bodies of the requests."""
         return self._server.seen["turn"].bodies
 
     @property
     def results(self) -> list[str]:
-        """What the history says of the tools."""
+        """The results in the history."""
         return [message["content"] for message in self.messages if message["role"] == "tool"]
 
     async def begin(self, calls: list[tuple[str, dict[str, Any]]], *args: Any, **options: Any) -> Any:
@@ -112,7 +112,7 @@ def block() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 async def stubborn() -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """A tool that goes on whoever cancels it, until the test is over."""
+    """A tool that ignores its cancellation until the test is over."""
     release = asyncio.Event()
 
     async def stubborn() -> None:
@@ -125,7 +125,7 @@ async def stubborn() -> AsyncIterator[Callable[[], Awaitable[None]]]:
 
 
 async def test_functions(turns: Turns) -> None:
-    """The model is told of functions as it is of definitions, and reads what they return."""
+    """Functions are offered like definitions, and the model reads their results."""
     events = await turns.run(
         [("get_weather", {"city": "Paris"}), ("lights_off", {"room": "hall"})], [get_weather, lights_off]
     )
@@ -173,7 +173,7 @@ async def test_functions(turns: Turns) -> None:
 
 
 async def test_functions_that_are_not_async_run_at_once(turns: Turns) -> None:
-    """Two of them that wait for each other meet, while the loop goes on; they see the context variables of the turn."""
+    """They run concurrently, do not block the event loop, and see the context variables of the turn."""
     meeting = threading.Barrier(2, timeout=60)
 
     def meet(who: str) -> str:
@@ -187,7 +187,7 @@ async def test_functions_that_are_not_async_run_at_once(turns: Turns) -> None:
 
 
 async def test_what_does_not_fit_goes_back(turns: Turns) -> None:
-    """Wrong arguments and tools that are not there are told to the model, and nothing is run."""
+    """Invalid arguments and unknown tools are reported to the model, and nothing is run."""
 
     def never(count: int) -> None:
         raise AssertionError  # pragma: no cover - it is not run
@@ -228,7 +228,7 @@ async def endless() -> AsyncIterator[int]:
 
 
 def numbers() -> Iterator[bool]:
-    """Say in which thread each number is made."""
+    """Yield whether the main thread runs the generator."""
     for _ in range(2):
         yield threading.current_thread() is threading.main_thread()
 
@@ -239,7 +239,7 @@ async def lazy() -> Iterator[bool]:
 
 
 async def test_iterators_are_read_within_the_time_of_the_tool(turns: Turns, block: Callable[[], None]) -> None:
-    """An iterator runs in a thread, not on the event loop; one that hangs is a tool that hangs."""
+    """An iterator runs in a thread, not on the event loop; one that hangs times out like any tool."""
 
     def hangs() -> Iterator[int]:
         yield 1
@@ -260,7 +260,7 @@ async def test_iterators_are_read_within_the_time_of_the_tool(turns: Turns, bloc
 
 
 async def test_result_that_is_too_long(turns: Turns) -> None:
-    """It is cut, also that of a definition, and the model is told so; a tool may have a limit of its own."""
+    """It is cut with a note for the model, also that of a definition; a ``Tool`` may have its own limit."""
 
     def long() -> str:
         return "x" * 20
@@ -321,14 +321,14 @@ async def test_pictures(turns: Turns, where: Literal["user", "tool", "none"]) ->
 
 
 async def test_no_tools_at_all(turns: Turns) -> None:
-    """A model that calls although nothing was offered is told so."""
+    """A call without any offered tool gets a result that says so."""
     await turns.run([("clock", {})], [])
 
     assert turns.results == ["The tool clock was not run: there is no such tool; there is none at all"]
 
 
 async def test_tools_of_every_kind(turns: Turns) -> None:
-    """Functions, tools with options and definitions with a dispatcher go together; a context is for who asks for it."""
+    """Functions, ``Tool`` values and definitions can be mixed; the context goes to annotated parameters only."""
 
     async def call_tool(name: str, arguments: dict[str, Any]) -> str:
         return f"dispatched {name} {arguments}"
@@ -392,7 +392,7 @@ async def test_tools_of_every_kind(turns: Turns) -> None:
     ],
 )
 async def test_tools_that_cannot_be_offered(turns: Turns, tools: list[Any], said: str) -> None:
-    """Mistakes are told before anything is asked."""
+    """Invalid tools are reported before a request is sent."""
     with pytest.raises(ConfigError) as raised:
         await turns.run([], tools)
 
@@ -401,7 +401,7 @@ async def test_tools_that_cannot_be_offered(turns: Turns, tools: list[Any], said
 
 
 async def test_two_of_a_name_one_of_them_defined(turns: Turns) -> None:
-    """A definition may not hide behind a function either."""
+    """A definition and a function cannot share a name."""
 
     def clock() -> None: ...
 
@@ -425,7 +425,7 @@ async def test_two_of_a_name_one_of_them_defined(turns: Turns) -> None:
     ],
 )
 async def test_errors_of_a_thread(turns: Turns, error: BaseException, said: str) -> None:
-    """What a function raises in its thread is told as that of any other."""
+    """Exceptions of a function in a thread are reported like those of an async one."""
 
     def fail() -> None:
         raise error
@@ -447,7 +447,7 @@ async def test_errors_of_a_thread(turns: Turns, error: BaseException, said: str)
     ],
 )
 async def test_a_thread_that_ends_the_program(turns: Turns, error: BaseException, said: str) -> None:
-    """``SystemExit`` ends the turn where it is awaited, and the history is whole."""
+    """``SystemExit`` ends the turn, after the history is complete."""
 
     def leave() -> None:
         raise error
@@ -464,7 +464,7 @@ async def test_a_tool_that_takes_too_long(
     stubborn: Callable[[], Awaitable[None]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The model is told after the tool's own time; what cannot be stopped is left, and the log says so."""
+    """The result is the timeout of the tool; a tool that cannot be stopped is abandoned with a warning."""
     stopped: list[str] = []
 
     async def sleeps() -> None:
@@ -536,7 +536,7 @@ async def test_a_tool_that_hangs_leaves_few_threads(turns: Turns, block: Callabl
 async def test_interrupting_tools_that_do_not_stop(
     turns: Turns, block: Callable[[], None], stubborn: Callable[[], Awaitable[None]], way: str
 ) -> None:
-    """A person who interrupts is heard at once, whatever the tools do, and the history is whole."""
+    """An interruption waits for no tool, and the history is complete."""
     began = asyncio.Event()
 
     async def begin() -> str:
@@ -569,7 +569,7 @@ async def _drain(events: Any) -> None:
 
 
 async def test_interrupting_while_a_tool_is_given_up(turns: Turns) -> None:
-    """The moment that a tool gets to clear up after its time is no shelter from an interruption either."""
+    """An interruption does not wait for the clean-up of a tool that timed out."""
     late = asyncio.Event()
 
     async def clears_up() -> None:
@@ -589,7 +589,7 @@ async def test_interrupting_while_a_tool_is_given_up(turns: Turns) -> None:
 
 
 def test_a_thread_that_outlives_the_loop(scripted_server: ScriptedServer) -> None:
-    """The end of the loop waits for no thread, and a thread that ends later disturbs nobody."""
+    """The end of the event loop waits for no thread, and a thread that ends later causes no error."""
     release = threading.Event()
     turns = Turns(scripted_server)
 
@@ -606,7 +606,7 @@ def test_a_thread_that_outlives_the_loop(scripted_server: ScriptedServer) -> Non
 
 
 async def test_filler(turns: Turns) -> None:
-    """Tools that take long are announced once a round, with those that still run; then their results come."""
+    """Slow tools are reported once per round, with the names of those that still run, before their results."""
     release = asyncio.Event()
 
     async def slow(number: int) -> int:
@@ -631,7 +631,7 @@ async def test_filler(turns: Turns) -> None:
 
 
 async def test_no_filler_for_quick_tools(turns: Turns) -> None:
-    """Tools that are done in time are not announced."""
+    """Tools that finish in time are not reported."""
     events = await turns.run([("lights_off", {"room": "hall"})] * 2, [lights_off], filler_after_s=60)
 
     assert [event for event in events if isinstance(event, ToolsRunning)] == []

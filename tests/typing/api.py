@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 
 def make_providers() -> list[LLMProvider]:
-    """Make a provider in each way there is."""
+    """Make providers in every way."""
     from_options = create_provider(
         "openai_compatible",
         model="qwen3-8b",
@@ -93,7 +93,7 @@ def make_providers() -> list[LLMProvider]:
 
 
 async def ask(provider: LLMProvider) -> str | None:
-    """Ask once, with a tool, and read all of the answer."""
+    """Call once, with a tool, and read all fields of the response."""
     messages = [{"role": "user", "content": "What is the weather in Paris?"}]
     tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
     assert_type(provider.prepare_tools(tools), list[dict[str, Any]])
@@ -114,13 +114,13 @@ async def ask(provider: LLMProvider) -> str | None:
 
 
 class Weather(BaseModel):
-    """The form of an answer."""
+    """The required form of a response."""
 
     city: str
 
 
 def describe_journey(response: LLMResponse) -> str:
-    """Read what an answer carries beside its words."""
+    """Read the metadata of a response."""
     assert_type(response.refusal, str | None)
     assert_type(response.logprobs, list[dict[str, Any]] | None)
     assert_type(response.native_finish_reason, str | None)
@@ -246,7 +246,7 @@ async def stream(provider: LLMProvider) -> AsyncIterator[str]:
 
 
 def describe(event: StreamEvent) -> str:
-    """Tell the three events apart; a fourth would be a type error."""
+    """Match the three events; a fourth would be a type error."""
     match event:
         case TextDelta(text=text):
             return text
@@ -262,7 +262,7 @@ def get_weather(city: str, unit: Annotated[str, "c or f"] = "c") -> dict[str, An
 
 
 async def lights_off(room: ToolContext[str]) -> None:
-    """A tool that is told where it is."""
+    """A tool with a context."""
     assert_type(room.context, str)
     assert_type(room.tool_call, ToolCall)
 
@@ -296,7 +296,7 @@ async def turn(provider: LLMProvider, client: mcp.Client) -> AsyncIterator[str]:
 
 
 def name_of(event: AgentEvent) -> str:
-    """Tell an event of a turn."""
+    """Name an event of a turn."""
     return type(event).__name__
 
 
@@ -307,7 +307,7 @@ def total(responses: list[LLMResponse]) -> TokenUsage:
 
 
 async def live(provider: LLMProvider) -> tuple[str, str, bool, TokenUsage | None]:
-    """Use a provider from its first breath to its last."""
+    """Use a provider as a context manager, and close it."""
     async with provider as entered:
         await entered.prewarm()
     await provider.aclose()
@@ -315,7 +315,7 @@ async def live(provider: LLMProvider) -> tuple[str, str, bool, TokenUsage | None
 
 
 async def explain(provider: LLMProvider) -> str:
-    """Catch each error of a request by its name, the narrow before the broad."""
+    """Catch each error of a request, the narrow before the broad."""
     try:
         answer = await ask(provider)
     except (AuthenticationError, PaymentRequiredError, PermissionDeniedError, NotFoundError) as error:
@@ -332,7 +332,7 @@ async def explain(provider: LLMProvider) -> str:
 
 
 def explain_the_rest(error: AdapterError) -> str:
-    """Tell an error that belongs to no request apart."""
+    """Catch errors that belong to no request."""
     if isinstance(error, ConfigError):
         return str(assert_type(error.args, tuple[Any, ...]))
     return str(error)
