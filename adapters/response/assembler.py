@@ -24,12 +24,14 @@ from adapters.transport.errors.failures import NO_CALL
 from adapters.types import LLMResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adapters.errors import APIError, UpstreamError
-    from adapters.response.chunks import Chunk
+    from adapters.response.chunks import CallFragment, Chunk
     from adapters.response.finish_reasons import Ending
     from adapters.response.tool_calls import Tools
     from adapters.transport.endpoint import Endpoint
-    from adapters.types import TokenUsage, ToolCall
+    from adapters.types import Json, TokenUsage, ToolCall
 
 _logger = logging.getLogger(__name__)
 
@@ -163,25 +165,21 @@ class ResponseAssembler:
         Raises:
             IncompleteResponseError: If there are more calls than the limit.
         """
-        if chunk.usage or chunk.finish_reason or chunk.native_finish_reason or not self._model:
+        if chunk.usage or chunk.finish_reason or not self._model:
             self._read_envelope(chunk)
         if chunk.is_delta:
             self._has_deltas = True
-        elif self._has_deltas and chunk.is_useful:
-            whole = True
-            self._keep_new(chunk)
-        if chunk.refusal or chunk.logprobs:
-            self._refusal += chunk.refusal
-            self._add_logprobs(chunk)
-        if chunk.reasoning or chunk.details or chunk.blocks:
-            self._add_reasoning(chunk)
-        self._has_choices |= chunk.has_choices
+        elif chunk.has_choices:
+            self._has_choices = True
+            if self._has_deltas and chunk.is_useful:
+                whole = True
+                self._keep_new(chunk)
+        if not chunk.is_only_text:
+            self._read_fields(chunk)
         try:
             text = self._add_text(chunk.text) if chunk.text else ""
             if chunk.calls:
-                self._filter.call_arrived()
-                self._calls = self._calls or CallAssembler(self._tools, max_calls=self._max_calls)
-                self._calls.feed(chunk.calls, whole=whole)
+                self._add_calls(chunk.calls, whole=whole)
         except TooManyCallsError:
             raise self._too_many_calls() from None
         return text
@@ -233,18 +231,22 @@ class ResponseAssembler:
         Raises:
             IncompleteResponseError: If there are more calls than the limit.
         """
+        if self._reasoning is not None:
+            self._reasoning.finish()
         try:
-            if self._reasoning is not None:
-                self._reasoning.finish()
             text = self._filter.feed(self._snapshots.finish()) if self._snapshots else ""
-            is_cut = self.is_cut or not self.is_over
-            text = self._emit(text + self._filter.finish(cut=is_cut) + self._recovered_text)
+            text += self._filter.finish(cut=self.is_cut or not self.is_over) + self._recovered_text
+            if self._filter.reasoning:
+                self._keep_reasoning()
             if self._calls or self._filter.passages or self._recovered:
-                text += self._finish_calls()
+                pseudo_text = self._finish_calls()
+                text = text if text or self._texts else pseudo_text
             elif self._ending == "called":
                 self._lost_call = bool(self._tools)
         except TooManyCallsError:
             raise self._too_many_calls() from None
+        if text:
+            self._texts.append(text)
         return text
 
     def build(self) -> AssembledResponse:
@@ -313,7 +315,13 @@ class ResponseAssembler:
             log_unknown(self._endpoint.provider, finish_reason)
         return ending
 
-    def _add_reasoning(self, chunk: Chunk) -> None:
+    def _read_fields(self, chunk: Chunk) -> None:
+        """Take what a message holds beside its text and its calls."""
+        self._refusal += chunk.refusal
+        if self._wants_logprobs and chunk.logprobs:
+            self._add_logprobs(chunk.logprobs)
+        if not (chunk.reasoning or chunk.details or chunk.blocks):
+            return
         if self._reasoning is None:
             self._reasoning = Reasoning(self._max_reasoning_chars)
         if chunk.reasoning:
@@ -323,12 +331,17 @@ class ResponseAssembler:
         self._reasoning.add_details(chunk.details)
         self._reasoning.add_blocks(chunk.blocks)
 
-    def _add_logprobs(self, chunk: Chunk) -> None:
-        for entry in logprobs_of(chunk.logprobs) if self._wants_logprobs else ():
+    def _add_logprobs(self, logprobs: Json) -> None:
+        for entry in logprobs_of(logprobs):
             self._logprobs_chars += len(json.dumps(entry))
             if self._logprobs_chars > _MAX_LOGPROBS_CHARS:
                 break
             self._logprobs.append(entry)
+
+    def _add_calls(self, fragments: Sequence[CallFragment], *, whole: bool) -> None:
+        self._filter.call_arrived()
+        self._calls = self._calls or CallAssembler(self._tools, max_calls=self._max_calls)
+        self._calls.feed(fragments, whole=whole)
 
     def _keep_new(self, chunk: Chunk) -> None:
         """Remove from a whole message what deltas have brought before."""
@@ -337,28 +350,30 @@ class ResponseAssembler:
             chunk.text = chunk.text[len(text) :] if chunk.text.startswith(text) else ""
             chunk.refusal = chunk.text if chunk.refusal else ""
         if self._reasoning is not None:
-            chunk.reasoning, chunk.details = "", ()
+            chunk.reasoning, chunk.details, chunk.blocks = "", (), ()
         if self._calls is not None:
             chunk.calls = ()
 
     def _add_text(self, text: str) -> str:
         """Take a piece of text that is not empty; return what can be spoken now."""
-        if self._snapshots is None and not (self._pieces and text.startswith(self._pieces[0])):
-            self._pieces.append(text)
-        else:
-            self._snapshots = self._snapshots or SnapshotReader(self._pieces)
+        pieces = self._pieces
+        if self._snapshots is not None or (pieces and text.startswith(pieces[0])):
+            self._snapshots = self._snapshots or SnapshotReader(pieces)
             text = self._snapshots.feed(text)
-        return self._emit(self._filter.feed(text)) if text else ""
-
-    def _emit(self, text: str) -> str:
-        """Keep filtered text, and the reasoning that the filter took out of it."""
+        else:
+            pieces.append(text)
+        text = self._filter.feed(text)
         if self._filter.reasoning:
-            self._reasoning = self._reasoning or Reasoning(self._max_reasoning_chars)
-            self._reasoning.add("".join(self._filter.reasoning))
-            self._filter.reasoning.clear()
+            self._keep_reasoning()
         if text:
             self._texts.append(text)
         return text
+
+    def _keep_reasoning(self) -> None:
+        """Keep the reasoning that the filter took out of the text."""
+        self._reasoning = self._reasoning or Reasoning(self._max_reasoning_chars)
+        self._reasoning.add("".join(self._filter.reasoning))
+        self._filter.reasoning.clear()
 
     def _finish_calls(self) -> str:
         """Collect the calls of all origins; return the text of calls that only carry text."""
@@ -376,7 +391,7 @@ class ResponseAssembler:
         else:
             self._lost_call = self._calls is not None or bool(self._tools)
         self._lost_call = self._lost_call or self._filter.has_unread_call(cut=strict)
-        return "" if self.has_text else self._emit(text)
+        return text
 
     @property
     def _began_call(self) -> bool:
@@ -419,7 +434,7 @@ class ResponseAssembler:
             reason = f"produced reasoning but no answer. {advice}"
         elif self.is_cut:
             reason = "used up max_tokens before its answer began. Please raise it."
-        elif not self._has_choices:
+        elif not (self._has_choices or self._has_deltas):
             reason = "sent nothing that is an answer. Please try again."
         return failures.incomplete(reason, self._endpoint)
 

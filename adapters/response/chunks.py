@@ -67,6 +67,7 @@ class Chunk:
         usage: The count of tokens, or None.
         has_choices: Whether the payload had any choice.
         is_delta: Whether the message is a part of the whole one.
+        is_only_text: Whether there is nothing in the message but text.
     """
 
     envelope: Mapping[str, Json] = _NOTHING
@@ -83,6 +84,7 @@ class Chunk:
     usage: TokenUsage | None = None
     has_choices: bool = False
     is_delta: bool = False
+    is_only_text: bool = True
 
     @property
     def is_useful(self) -> bool:
@@ -151,17 +153,16 @@ def _first_choice(choices: Json) -> dict[str, Json] | None:
 
 
 def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
-    if choice.get("finish_reason") is not None:
-        _read_finish_reasons(chunk, choice)
-    if choice.get("logprobs") is not None:
-        chunk.logprobs = choice["logprobs"]
+    if choice.get("finish_reason") is not None or choice.get("logprobs"):
+        _read_beside_message(chunk, choice)
     message = choice.get("delta")
     if message and isinstance(message, dict):
         chunk.is_delta = True
     else:
         message = choice.get("message")
     if not isinstance(message, dict):
-        chunk.text = text_of(choice.get("text"))
+        if "text" in choice:  # the legacy completions API
+            chunk.text = text_of(choice["text"])
         return
     content = message.get("content")
     if content is not None:
@@ -172,13 +173,17 @@ def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
         _read_beside_text(chunk, message, content)
 
 
-def _read_finish_reasons(chunk: Chunk, choice: dict[str, Any]) -> None:
-    if choice["finish_reason"] not in _NO_FINISH_REASON:
-        chunk.finish_reason = text_or_none(choice["finish_reason"])
+def _read_beside_message(chunk: Chunk, choice: dict[str, Any]) -> None:
+    if choice.get("finish_reason") not in _NO_FINISH_REASON:
+        chunk.finish_reason = text_or_none(choice.get("finish_reason"))
     chunk.native_finish_reason = text_or_none(choice.get("native_finish_reason"))
+    if choice.get("logprobs"):
+        chunk.logprobs = choice["logprobs"]
+        chunk.is_only_text = False
 
 
 def _read_instead_of_text(chunk: Chunk, message: dict[str, Any]) -> None:
+    chunk.is_only_text = False
     chunk.text = chunk.refusal = text_of(message.get("refusal"))
     audio = message.get("audio")
     if not chunk.text and isinstance(audio, dict):
@@ -186,6 +191,7 @@ def _read_instead_of_text(chunk: Chunk, message: dict[str, Any]) -> None:
 
 
 def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> None:
+    chunk.is_only_text = False
     details = message.get("reasoning_details")
     if isinstance(details, list):
         chunk.details = [detail for detail in details if isinstance(detail, dict)]

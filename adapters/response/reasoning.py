@@ -13,7 +13,7 @@ from adapters._unicode import encodable
 from adapters.response.snapshots import SnapshotReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -84,17 +84,6 @@ class Reasoning:
             if field:
                 self._by_field.setdefault(field, []).append(kept)
 
-    def add_blocks(self, blocks: Sequence[dict[str, Any]]) -> None:
-        """Keep whole entries of ``thinking_blocks`` (Anthropic's thinking as LiteLLM has it), with their signatures.
-
-        Their text was added as reasoning, so only the signatures count here.
-        """
-        for block in blocks:
-            self._room_for(
-                sum(len(text) for name, text in block.items() if name != "thinking" and isinstance(text, str))
-            )
-            self._blocks.append(block)
-
     def add_details(self, details: Iterable[dict[str, Any]]) -> None:
         """Add entries of ``reasoning_details``. The pieces of an entry that a stream cut up are joined."""
         for detail in details:
@@ -108,6 +97,17 @@ class Reasoning:
             else:
                 self._join()
                 self._details.append(dict(detail))
+
+    def add_blocks(self, blocks: Iterable[dict[str, Any]]) -> None:
+        """Add entries of ``thinking_blocks`` (Anthropic's thinking as LiteLLM writes it), with their signatures.
+
+        The text of a block comes as reasoning, too, and is not counted twice.
+        """
+        for block in blocks:
+            self._room_for(_added_chars(block, {"thinking": block.get("thinking")}) + _ENTRY_CHARS)
+            if self._is_cut:
+                return
+            self._blocks.append(block)
 
     def _grow(self, entry: dict[str, Any], piece: dict[str, Any]) -> None:
         for name, value in piece.items():
