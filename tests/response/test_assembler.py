@@ -1,4 +1,4 @@
-"""``adapters.response.assembler``: chunks become one answer; nothing empty, cut or garbled passes for a good one."""
+"""``adapters.response.assembler``: chunks become one response; an empty, cut or garbled one is an error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from adapters.transport.errors.upstream import upstream_error
 from adapters.types import LLMResponse, TokenUsage
 from tests.property.strategies import ANYTHING, MARKED_TEXTS, TOOLS
 
-_ORIGIN = Endpoint("The server", "m")
+_ENDPOINT = Endpoint("The server", "m")
 _CALL = '<tool_call>{"name": "get_weather", "arguments": {"city": "Oslo"}}</tool_call>'
 _OSLO = ("get_weather", {"city": "Oslo"})
 
 
-def _answer(**options: bool) -> ResponseAssembler:
-    return ResponseAssembler(_ORIGIN, TOOLS, **{"wants_text": False, "reasoning_first": False, **options})
+def _assembler(**options: bool) -> ResponseAssembler:
+    return ResponseAssembler(_ENDPOINT, TOOLS, **{"wants_text": False, "reasoning_first": False, **options})
 
 
 def _delta(content: Any = None, finish: str | None = None, **message: Any) -> dict[str, Any]:
@@ -39,30 +39,30 @@ def _tool_call(arguments: str, name: str = "get_weather", **fields: Any) -> dict
     return {"index": 0, "id": "a", "function": {"name": name, "arguments": arguments}, **fields}
 
 
-def _fed(answer: ResponseAssembler, *payloads: dict[str, Any], whole: bool = False) -> str:
-    """Feed payloads and flush; return what was said."""
-    return "".join([answer.feed(parse_chunk(payload), whole=whole) for payload in payloads]) + answer.flush()
+def _feed(assembler: ResponseAssembler, *payloads: dict[str, Any], whole: bool = False) -> str:
+    """Feed payloads and flush; return the text."""
+    return "".join([assembler.feed(parse_chunk(payload), whole=whole) for payload in payloads]) + assembler.flush()
 
 
-def _outcome(*payloads: dict[str, Any], **options: bool) -> AssembledResponse:
-    answer = _answer(**options)
-    said = _fed(answer, *payloads)
-    outcome = answer.build()
-    assert said == (outcome.response.content or "")
-    return outcome
+def _assemble(*payloads: dict[str, Any], **options: bool) -> AssembledResponse:
+    assembler = _assembler(**options)
+    returned = _feed(assembler, *payloads)
+    assembled = assembler.build()
+    assert returned == (assembled.response.content or "")
+    return assembled
 
 
 def _calls(response: LLMResponse) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.arguments) for call in response.tool_calls]
 
 
-def test_thinking_is_seen_until_the_first_text() -> None:
-    """Who waits can be told that the model thinks, and no longer when it speaks."""
-    answer = _answer()
-    states = [answer.is_reasoning]
+def test_is_reasoning() -> None:
+    """``is_reasoning`` is true from the first reasoning to the first text."""
+    assembler = _assembler()
+    states = [assembler.is_reasoning]
     for payload in (_delta(reasoning_content="Hm."), _delta("Hello "), _delta("there.")):
-        answer.feed(parse_chunk(payload))
-        states.append(answer.is_reasoning)
+        assembler.feed(parse_chunk(payload))
+        states.append(assembler.is_reasoning)
 
     assert states == [False, True, False, False]
 
@@ -128,37 +128,37 @@ def test_thinking_is_seen_until_the_first_text() -> None:
 def test_good_answer(
     payloads: list[dict[str, Any]], content: str | None, calls: list[Any], reasoning: str | None
 ) -> None:
-    """Text, calls and reasoning are all there, and the content is what was said."""
-    response = _outcome(*payloads).response
+    """Text, calls and reasoning are complete, and the content is the text that was returned."""
+    response = _assemble(*payloads).response
 
     assert (response.content, _calls(response), response.reasoning) == (content, calls, reasoning)
 
 
-def test_what_else_an_answer_tells() -> None:
-    """Model, finish reason and the last token count that is one are kept, and what must come back with a call."""
+def test_metadata() -> None:
+    """Model, finish reason, the last usage that is not zero, and the fields to send back are kept."""
     details = [{"type": "reasoning.text", "index": 0, "text": "a"}, {"type": "reasoning.text", "index": 0, "text": "b"}]
     call = _tool_call("{}", "get_time", extra_content={"signature": "x"})
 
-    outcome = _outcome(
+    assembled = _assemble(
         {"model": "m-1", "usage": {"prompt_tokens": 1, "completion_tokens": 1}} | _delta(reasoning_details=details[:1]),
         _delta(tool_calls=[call], reasoning_details=details[1:]),
         _delta(finish="tool_calls") | {"usage": {"prompt_tokens": 5, "completion_tokens": 7}},
         {"model": "m-2", "choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0}},
     )
 
-    assert outcome.response.usage == TokenUsage(5, 7)
-    assert (outcome.response.model, outcome.response.finish_reason) == ("m-1", "tool_calls")
-    assert outcome.response.tool_calls[0].provider_fields == {
+    assert assembled.response.usage == TokenUsage(5, 7)
+    assert (assembled.response.model, assembled.response.finish_reason) == ("m-1", "tool_calls")
+    assert assembled.response.tool_calls[0].provider_fields == {
         "message": {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "ab"}]},
         "call": {"extra_content": {"signature": "x"}},
     }
 
 
-def test_names_and_refusal_of_an_answer() -> None:
-    """The first id counts; the words of a refusal are spoken and marked; logprobs of all chunks are one list."""
+def test_ids_refusal_and_logprobs() -> None:
+    """The first id counts; a refusal is content and marked; the logprobs of all chunks are one list."""
     first, second = [{"token": "No"}], [{"token": "."}]
 
-    response = _outcome(
+    response = _assemble(
         {"id": "", "provider": "Azure", "choices": []},
         {"id": "gen-1"} | _choice({"refusal": "No"}, logprobs={"content": first}),
         {"id": "gen-2"} | _choice({"refusal": "."}, logprobs={"content": second}),
@@ -166,7 +166,7 @@ def test_names_and_refusal_of_an_answer() -> None:
         wants_logprobs=True,
     ).response
 
-    assert (response.id, response.provider, response.upstream_provider) == ("gen-1", _ORIGIN.provider, "Azure")
+    assert (response.id, response.provider, response.upstream_provider) == ("gen-1", _ENDPOINT.provider, "Azure")
     assert response.content == response.refusal == "No."
     assert response.logprobs == [*first, *second]
     assert response.native_finish_reason == "STOP"
@@ -174,9 +174,10 @@ def test_names_and_refusal_of_an_answer() -> None:
 
 
 def test_logprobs_that_were_not_requested() -> None:
-    """Logprobs are kept only if the caller requested them, for they take much memory."""
+    """Logprobs are kept only if the caller requested them, because they take much memory."""
     assert (
-        _outcome(_choice({"content": "Hi"}, logprobs={"content": [{}]}, finish_reason="stop")).response.logprobs is None
+        _assemble(_choice({"content": "Hi"}, logprobs={"content": [{}]}, finish_reason="stop")).response.logprobs
+        is None
     )
 
 
@@ -185,7 +186,7 @@ def test_logprobs_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.response.assembler._MAX_LOGPROBS_CHARS", 20)
     entry = {"token": "Hi"}
 
-    response = _outcome(
+    response = _assemble(
         _choice({"content": "Hi"}, logprobs={"content": [entry] * 3}, finish_reason="stop"), wants_logprobs=True
     ).response
 
@@ -215,8 +216,8 @@ _LONG = "The light in the kitchen is on, and the one in the hall is not. "
     ],
 )
 def test_text_that_comes_again(pieces: list[str], text: str) -> None:
-    """Text that a server sends again is new once; what a model repeats itself is kept."""
-    assert _outcome(*map(_delta, pieces), _delta(finish="stop")).response.content == text
+    """Text that a server sends again is dropped; text that the model repeats is kept."""
+    assert _assemble(*map(_delta, pieces), _delta(finish="stop")).response.content == text
 
 
 @pytest.mark.parametrize(
@@ -229,14 +230,14 @@ def test_text_that_comes_again(pieces: list[str], text: str) -> None:
         pytest.param([{"refusal": "No"}], {"refusal": "No."}, "No.", id="refusal"),
     ],
 )
-def test_whole_message_behind_deltas(deltas: list[dict[str, Any]], message: dict[str, Any], content: str) -> None:
-    """A message behind deltas repeats them, and brings only what they have not."""
+def test_whole_message_after_deltas(deltas: list[dict[str, Any]], message: dict[str, Any], content: str) -> None:
+    """A message after deltas repeats them, and adds only what they did not have."""
     message = {"role": "assistant", **message, "reasoning": "hm", "tool_calls": [_tool_call("{}", "get_time")]}
     last = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
     calls: list[dict[str, Any]] = [{"reasoning": "hm"}, {"tool_calls": [_tool_call("{}", "get_time")]}]
 
     for before in (deltas, [*deltas, *calls], [*calls, *deltas]):
-        response = _outcome(*map(_choice, before), last).response
+        response = _assemble(*map(_choice, before), last).response
 
         assert (response.content, _calls(response), response.reasoning) == (content, [("get_time", {})], "hm")
 
@@ -245,7 +246,7 @@ def test_messages_in_the_place_of_deltas() -> None:
     """A stream of messages, without any delta, is read like deltas."""
     messages = [{"choices": [{"message": {"content": text}}]} for text in ("Hi ", "there", ".")]
 
-    assert _outcome(*messages, _delta(finish="stop")).response.content == "Hi there."
+    assert _assemble(*messages, _delta(finish="stop")).response.content == "Hi there."
 
 
 def test_halves_of_characters() -> None:
@@ -256,7 +257,7 @@ def test_halves_of_characters() -> None:
     second = _tool_call(f'{{"x{half}": "{half}', other) | {"id": f"i{half}"}
     third = {"index": 0, "function": {"arguments": f'{other}"}}'}}
 
-    response = _outcome(
+    response = _assemble(
         {"id": f"r{half}", "model": f"m{half}", "choices": []},
         _delta(tool_calls=[first], reasoning_details=details[:1]),
         _delta(tool_calls=[second], reasoning_details=details[1:]),
@@ -274,15 +275,15 @@ def test_halves_of_characters() -> None:
     )
 
 
-def test_names_that_are_no_text() -> None:
+def test_ids_that_are_no_text() -> None:
     """An id, model or provider that is blank or of another type is None."""
-    response = _outcome({"id": " ", "model": 7, "provider": {"name": "Azure"}}, _delta("Hi", "stop")).response
+    response = _assemble({"id": " ", "model": 7, "provider": {"name": "Azure"}}, _delta("Hi", "stop")).response
 
     assert (response.id, response.model, response.upstream_provider) == (None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("payloads", "says"),
+    ("payloads", "message"),
     [
         pytest.param([], "sent an empty answer", id="nothing"),
         pytest.param([_delta("Hi")], "broke off in the middle of its answer", id="text"),
@@ -291,13 +292,13 @@ def test_names_that_are_no_text() -> None:
         pytest.param([_delta(reasoning="hm")], "stopped before giving an answer", id="reasoning"),
     ],
 )
-def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> None:
-    """An answer that never said that it is finished is an error, whatever it brought."""
-    answer = _answer()
-    _fed(answer, *payloads)
+def test_response_that_breaks_off(payloads: list[dict[str, Any]], message: str) -> None:
+    """A response without a finish reason or end mark is an error, whatever it holds."""
+    assembler = _assembler()
+    _feed(assembler, *payloads)
 
-    with pytest.raises(IncompleteResponseError, match=f"^The server {says}"):
-        answer.build()
+    with pytest.raises(IncompleteResponseError, match=f"^The server {message}"):
+        assembler.build()
 
 
 @pytest.mark.parametrize(
@@ -318,20 +319,20 @@ def test_answer_that_breaks_off(payloads: list[dict[str, Any]], says: str) -> No
 )
 @pytest.mark.parametrize("wants_text", [False, True])
 def test_answer_that_may_be_empty(payload: dict[str, Any], *, is_silent: bool, wants_text: bool) -> None:
-    """If the caller allows it, an empty answer with a good end is one; any other empty answer stays an error."""
-    answer = _answer(wants_text=wants_text, allow_empty=True)
-    _fed(answer, payload)
-    answer.end()
+    """If the caller allows it, an empty response with a good end is valid; any other is an error."""
+    assembler = _assembler(wants_text=wants_text, allow_empty=True)
+    _feed(assembler, payload)
+    assembler.end()
 
     if is_silent:
-        assert answer.build().response.content is None
+        assert assembler.build().response.content is None
     else:
         with pytest.raises((APIError, CallInsteadOfTextError)):
-            answer.build()
+            assembler.build()
 
 
 @pytest.mark.parametrize(
-    ("payload", "says"),
+    ("payload", "message"),
     [
         pytest.param(_delta(finish="stop"), "sent an empty answer", id="nothing"),
         pytest.param(_delta(" \n", "stop"), "sent an empty answer", id="blank"),
@@ -356,19 +357,19 @@ def test_answer_that_may_be_empty(payload: dict[str, Any], *, is_silent: bool, w
         pytest.param(_delta(tool_calls=[_tool_call("{}", " ")], finish="stop"), "could not use a tool", id="no-name"),
     ],
 )
-def test_answer_without_use(payload: dict[str, Any], says: str) -> None:
-    """An answer that ends with neither text nor call is an error that says what came instead."""
-    answer = _answer()
-    _fed(answer, payload)
-    answer.end()
+def test_useless_response(payload: dict[str, Any], message: str) -> None:
+    """A finished response without text and call is an error that names what came instead."""
+    assembler = _assembler()
+    _feed(assembler, payload)
+    assembler.end()
 
-    with pytest.raises(IncompleteResponseError, match=f"^The server {says}") as raised:
-        answer.build()
+    with pytest.raises(IncompleteResponseError, match=f"^The server {message}") as raised:
+        assembler.build()
     assert raised.value.retryable
 
 
 @pytest.mark.parametrize(
-    ("finish", "native", "says"),
+    ("finish", "native", "message"),
     [
         pytest.param("error", None, "failed in the middle of its answer", id="error"),
         pytest.param("abort", None, "failed in the middle of its answer", id="abort"),
@@ -377,19 +378,19 @@ def test_answer_without_use(payload: dict[str, Any], says: str) -> None:
         pytest.param("function_call_filter: UNEXPECTED_TOOL_CALL", None, "could not use a tool", id="Gemini"),
     ],
 )
-def test_failed_answer(finish: str, native: str | None, says: str) -> None:
-    """A finish reason of failure makes an error of whatever came."""
-    answer = _answer()
-    answer.feed(parse_chunk(_choice({"content": "Hi"}, finish_reason=finish, native_finish_reason=native)))
+def test_failed_response(finish: str, native: str | None, message: str) -> None:
+    """A finish reason of failure makes the response an error, whatever it holds."""
+    assembler = _assembler()
+    assembler.feed(parse_chunk(_choice({"content": "Hi"}, finish_reason=finish, native_finish_reason=native)))
 
-    assert answer.has_failed
-    assert str(answer.failed()).startswith(f"The server {says}")
+    assert assembler.has_failed
+    assert str(assembler.failed()).startswith(f"The server {message}")
 
 
 @pytest.mark.parametrize("native", ["STOP", "MAX_TOKENS", "anything", None])
 def test_native_finish_reason_that_is_no_failure(native: str | None) -> None:
     """Only failures among native finish reasons count."""
-    response = _outcome(_choice({"content": "Hi"}, finish_reason="stop", native_finish_reason=native)).response
+    response = _assemble(_choice({"content": "Hi"}, finish_reason="stop", native_finish_reason=native)).response
 
     assert (response.content, response.finish_reason) == ("Hi", "stop")
 
@@ -399,20 +400,20 @@ def test_unknown_finish_reason_is_logged_once(caplog: pytest.LogCaptureFixture) 
     word = f"surprise {'x' * 200}"
 
     for _ in range(3):
-        assert _outcome(_delta("Hi", word)).response.finish_reason == word
+        assert _assemble(_delta("Hi", word)).response.finish_reason == word
 
     (record,) = caplog.records
     assert "'surprise xxx" in record.message
     assert len(record.message) < 150
 
 
-def test_filtered_answer() -> None:
-    """An answer that a content filter took away whole says so, and is not asked for again."""
-    answer = _answer()
-    _fed(answer, _delta(finish="content_filter"))
+def test_filtered_response() -> None:
+    """A response that a content filter removed is an error that is not retryable."""
+    assembler = _assembler()
+    _feed(assembler, _delta(finish="content_filter"))
 
     with pytest.raises(ContentFilterError) as raised:
-        answer.build()
+        assembler.build()
     assert not raised.value.retryable
 
 
@@ -425,18 +426,18 @@ def test_filtered_answer() -> None:
         pytest.param([_delta(tool_calls=[_tool_call("{")])], id="call-that-breaks-off"),
     ],
 )
-def test_call_where_text_was_wanted(payloads: list[dict[str, Any]]) -> None:
-    """Where text was wanted, nothing but a call is a signal to ask in another way."""
-    answer = _answer(wants_text=True)
-    _fed(answer, *payloads)
+def test_call_instead_of_text(payloads: list[dict[str, Any]]) -> None:
+    """If calls are forbidden, a response with nothing but a call is an error of its own."""
+    assembler = _assembler(wants_text=True)
+    _feed(assembler, *payloads)
 
     with pytest.raises(CallInsteadOfTextError):
-        answer.build()
+        assembler.build()
 
 
-def test_call_beside_the_text_that_was_wanted() -> None:
-    """Where text was wanted and came, a call beside it is dropped."""
-    response = _outcome(_delta(f"Hi {_CALL}"), _delta(finish="stop"), wants_text=True).response
+def test_call_beside_text() -> None:
+    """If calls are forbidden, a call beside text is dropped."""
+    response = _assemble(_delta(f"Hi {_CALL}"), _delta(finish="stop"), wants_text=True).response
 
     assert (response.content, response.tool_calls) == ("Hi ", [])
 
@@ -450,13 +451,13 @@ def test_call_beside_the_text_that_was_wanted() -> None:
     ],
 )
 def test_leaked_call_that_is_lost(text: str, finish: str) -> None:
-    """A call in the text that cannot be read is an error, unless only text was requested."""
-    answer, text_answer = _answer(), _answer(wants_text=True)
+    """A call in the text that cannot be read is an error, unless calls are forbidden."""
+    assembler, text_assembler = _assembler(), _assembler(wants_text=True)
 
-    assert [_fed(each, _delta(text, finish)) for each in (answer, text_answer)] == ["Fine.\n", "Fine.\n"]
+    assert [_feed(one, _delta(text, finish)) for one in (assembler, text_assembler)] == ["Fine.\n", "Fine.\n"]
     with pytest.raises(IncompleteResponseError, match="Failed to call a function"):
-        answer.build()
-    assert text_answer.build().response.content == "Fine.\n"
+        assembler.build()
+    assert text_assembler.build().response.content == "Fine.\n"
 
 
 def test_text_in_the_chunk_of_a_call() -> None:
@@ -467,44 +468,44 @@ def test_text_in_the_chunk_of_a_call() -> None:
         _delta(finish="tool_calls"),
     ]
 
-    response = _outcome(*chunks).response
+    response = _assemble(*chunks).response
 
     assert (response.content, _calls(response)) == ("Hi  there", [_OSLO])
 
 
 def test_turn_that_was_over_before_the_cut() -> None:
-    """An answer that went on with an invented turn is whole, although that turn was cut."""
-    response = _outcome(_delta(f"Hi\n{_CALL}<|im_end|><|im_start|>user\nSo", "length")).response
+    """A response that went on with an invented turn is whole, although that turn was cut."""
+    response = _assemble(_delta(f"Hi\n{_CALL}<|im_end|><|im_start|>user\nSo", "length")).response
 
     assert (response.content, _calls(response)) == ("Hi\n", [_OSLO])
 
 
-def test_server_whose_answers_begin_with_reasoning() -> None:
-    """Unmarked reasoning is held back where it is expected, and the answer tells whether it came."""
-    answer = _answer(reasoning_first=True)
+def test_unmarked_reasoning() -> None:
+    """Unmarked reasoning is held back if it is expected, and the result says whether it came."""
+    assembler = _assembler(reasoning_first=True)
 
-    said = [answer.feed(parse_chunk(_delta(text))) for text in ("hm", "</think>", "Hi")]
-    answer.feed(parse_chunk(_delta(finish="stop")))
+    returned = [assembler.feed(parse_chunk(_delta(text))) for text in ("hm", "</think>", "Hi")]
+    assembler.feed(parse_chunk(_delta(finish="stop")))
 
-    assert [*said, answer.flush()] == ["", "", "Hi", ""]
-    assert answer.build().began_with_reasoning
-    assert answer.build().response.reasoning == "hm"
-
-
-def test_server_that_now_keeps_reasoning_apart() -> None:
-    """Reasoning in a field of its own frees text that was held back for fear of more."""
-    answer = _answer(reasoning_first=True)
-
-    said = [answer.feed(parse_chunk(_delta(text, reasoning="hm"))) for text in ("Hi", " there")]
-    answer.end()
-
-    assert [*said, answer.flush()] == ["Hi", " there", ""]
-    assert not answer.build().began_with_reasoning
+    assert [*returned, assembler.flush()] == ["", "", "Hi", ""]
+    assert assembler.build().began_with_reasoning
+    assert assembler.build().response.reasoning == "hm"
 
 
-def test_state_of_an_answer() -> None:
-    """It is over with a finish reason or the server's end mark, and spoke once it gave out text."""
-    finished, ended = _answer(), _answer()
+def test_reasoning_in_a_field_instead_of_unmarked() -> None:
+    """Reasoning in a field ends the wait for unmarked reasoning."""
+    assembler = _assembler(reasoning_first=True)
+
+    returned = [assembler.feed(parse_chunk(_delta(text, reasoning="hm"))) for text in ("Hi", " there")]
+    assembler.end()
+
+    assert [*returned, assembler.flush()] == ["Hi", " there", ""]
+    assert not assembler.build().began_with_reasoning
+
+
+def test_state() -> None:
+    """A finish reason or an end mark finishes a response; ``has_text`` is true after the first text."""
+    finished, ended = _assembler(), _assembler()
     before = (finished.is_over, finished.has_text)
 
     finished.feed(parse_chunk(_delta("Hi", "stop")))
@@ -526,13 +527,13 @@ def _failed(generation: str | None, code: str | None = "tool_use_failed") -> Ups
         pytest.param("maybe", "maybe", [], id="text"),
     ],
 )
-def test_rescued_answer(generation: str, content: str | None, calls: list[Any]) -> None:
-    """What a server could not read as a call is the answer, if it can be read as a call or is plain text."""
-    answer = _answer()
+def test_recovered_response(generation: str, content: str | None, calls: list[Any]) -> None:
+    """A failed generation is the response if it can be read as a call, or is plain text."""
+    assembler = _assembler()
 
-    assert answer.recover(_failed(generation, None))
-    assert answer.flush() == (content or "")
-    assert (answer.build().response.content, _calls(answer.build().response)) == (content, calls)
+    assert assembler.recover(_failed(generation, None))
+    assert assembler.flush() == (content or "")
+    assert (assembler.build().response.content, _calls(assembler.build().response)) == (content, calls)
 
 
 @pytest.mark.parametrize(
@@ -544,16 +545,16 @@ def test_rescued_answer(generation: str, content: str | None, calls: list[Any]) 
         pytest.param(_failed("<tool_call>x y"), id="garbled"),
     ],
 )
-def test_failure_without_an_answer(failure: UpstreamError) -> None:
-    """Where a failure holds no answer, it stays one."""
-    assert not _answer().recover(failure)
+def test_failure_without_a_response(failure: UpstreamError) -> None:
+    """A failure without a usable generation stays a failure."""
+    assert not _assembler().recover(failure)
 
 
-def test_rescue_behind_text() -> None:
-    """Behind text that was spoken, a call is rescued and more text is not."""
-    with_call, with_text = _answer(), _answer()
-    for answer in (with_call, with_text):
-        answer.feed(parse_chunk(_delta("Hm. ")))
+def test_recovery_after_text() -> None:
+    """After text, a call is recovered and more text is not."""
+    with_call, with_text = _assembler(), _assembler()
+    for assembler in (with_call, with_text):
+        assembler.feed(parse_chunk(_delta("Hm. ")))
 
     assert with_call.recover(_failed(_CALL))
     assert not with_text.recover(_failed("maybe"))
@@ -561,40 +562,24 @@ def test_rescue_behind_text() -> None:
 
 
 @pytest.mark.parametrize("generation", [_CALL, None, '{"name": "open_door"}'])
-def test_rescue_where_text_was_wanted(generation: str | None) -> None:
-    """Where text was wanted and the model insisted on a call, it is asked in another way; spoken text is enough."""
-    silent, has_text = _answer(wants_text=True), _answer(wants_text=True)
-    has_text.feed(parse_chunk(_delta("Hm.")))
+def test_recovery_of_a_forbidden_call(generation: str | None) -> None:
+    """If calls are forbidden, a failed call is an error of its own, and harmless after text."""
+    without_text, with_text = _assembler(wants_text=True), _assembler(wants_text=True)
+    with_text.feed(parse_chunk(_delta("Hm.")))
 
     with pytest.raises(CallInsteadOfTextError):
-        silent.recover(_failed(generation))
-    assert has_text.recover(_failed(generation))
-    assert has_text.flush() == ""
-    assert has_text.build().response.content == "Hm."
+        without_text.recover(_failed(generation))
+    assert with_text.recover(_failed(generation))
+    assert with_text.flush() == ""
+    assert with_text.build().response.content == "Hm."
 
 
-def test_rescued_text_where_text_was_wanted() -> None:
-    """A server that took plain text for a call is overruled."""
-    answer = _answer(wants_text=True)
+def test_recovery_of_text() -> None:
+    """Plain text that the server took for a call is the response."""
+    assembler = _assembler(wants_text=True)
 
-    assert answer.recover(_failed("maybe"))
-    assert answer.flush() == "maybe"
-
-
-@pytest.mark.parametrize(
-    ("native", "says"),
-    [
-        pytest.param("MALFORMED_FUNCTION_CALL", "could not use a tool: Failed to call a function", id="gemini"),
-        pytest.param("ERROR", "failed in the middle of its answer", id="any-other"),
-        pytest.param(None, "failed in the middle of its answer", id="none"),
-    ],
-)
-def test_finish_reason_error(native: str | None, says: str) -> None:
-    """The word of the provider behind the server tells a call that failed from any other failure."""
-    answer = _answer()
-    answer.feed(parse_chunk({"choices": [{"delta": {}, "finish_reason": "error", "native_finish_reason": native}]}))
-
-    assert str(answer.failed()).startswith(f"The server {says}")
+    assert assembler.recover(_failed("maybe"))
+    assert assembler.flush() == "maybe"
 
 
 _PAYLOADS = st.one_of(
@@ -609,20 +594,20 @@ _PAYLOADS = st.one_of(
 
 @given(st.lists(_PAYLOADS, max_size=6), st.booleans(), st.booleans(), st.booleans(), st.booleans())
 def test_any_chunks(payloads: list[Any], wants_text: bool, reasoning_first: bool, whole: bool, ends: bool) -> None:
-    """Any chunks make a useful answer, whose content is what was said, or an error of ours."""
-    answer = _answer(wants_text=wants_text, reasoning_first=reasoning_first)
-    said = _fed(answer, *payloads, whole=whole)
+    """Any chunks make a useful response, whose content is the text that was returned, or an ``APIError``."""
+    assembler = _assembler(wants_text=wants_text, reasoning_first=reasoning_first)
+    returned = _feed(assembler, *payloads, whole=whole)
     if ends:
-        answer.end()
+        assembler.end()
 
     try:
-        response = answer.build().response
+        response = assembler.build().response
     except CallInsteadOfTextError:
-        good = wants_text and not said
+        good = wants_text and not returned
     except APIError:
         good = True
     else:
-        good = (response.content or "") == said and bool(said or response.tool_calls) and answer.is_over
+        good = (response.content or "") == returned and bool(returned or response.tool_calls) and assembler.is_over
         good &= not (wants_text and response.tool_calls)
         good &= all(json.loads(json.dumps(call.arguments)) == call.arguments for call in response.tool_calls)
         good &= len({call.id for call in response.tool_calls}) == len(response.tool_calls)
@@ -645,29 +630,29 @@ _MANY_IN_ONE = "[TOOL_CALLS][" + ", ".join(['{"name": "get_time", "arguments": {
     ],
 )
 def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
-    """More calls than an answer may hold are refused, however they come; error and log say which limit it was."""
-    answer = ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False, max_calls=2)
+    """More calls than the limit are an error, however they come; error and log name the limit."""
+    assembler = ResponseAssembler(_ENDPOINT, TOOLS, wants_text=False, reasoning_first=False, max_calls=2)
 
     with pytest.raises(IncompleteResponseError, match=r"more than 2 tool calls in one answer \(limit calls\)"):
-        _fed(answer, *payloads, _delta(finish="tool_calls"))
+        _feed(assembler, *payloads, _delta(finish="tool_calls"))
 
-    told = [record.getMessage() for record in caplog.records if record.name == "adapters.response.assembler"]
-    assert told == [f"{_ORIGIN.provider} made more tool calls than limits.calls (2)."]
+    messages = [record.getMessage() for record in caplog.records if record.name == "adapters.response.assembler"]
+    assert messages == [f"{_ENDPOINT.provider} made more tool calls than limits.calls (2)."]
 
 
-def test_rescue_of_too_many_calls() -> None:
-    """What a server could not read has the same limit."""
+def test_recovery_of_too_many_calls() -> None:
+    """A failed generation has the same limit."""
     with pytest.raises(IncompleteResponseError, match="limit calls"):
-        _answer().recover(_failed(_TIME * 129))
+        _assembler().recover(_failed(_TIME * 129))
 
 
-def test_reasoning_that_nobody_can_read() -> None:
-    """Encrypted reasoning has no words, and comes back with the calls all the same."""
+def test_encrypted_reasoning() -> None:
+    """Encrypted reasoning has no text, and is sent back with the calls."""
     secret = {"type": "reasoning.encrypted", "data": "x"}
 
-    outcome = _outcome(
+    assembled = _assemble(
         _delta(reasoning_details=[secret], tool_calls=[_tool_call('{"city": "Oslo"}')]), _delta(finish="tool_calls")
     )
 
-    assert outcome.response.reasoning is None
-    assert outcome.response.tool_calls[0].provider_fields == {"message": {"reasoning_details": [secret]}}
+    assert assembled.response.reasoning is None
+    assert assembled.response.tool_calls[0].provider_fields == {"message": {"reasoning_details": [secret]}}

@@ -1,4 +1,4 @@
-"""``transport.chunks``: one payload of any server, read into one shape; what cannot be used is left out."""
+"""``adapters.response.chunks``: payloads of all servers become one type; what cannot be used is left out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adapters.types import TokenUsage
 
 
 def choice(**fields: Any) -> dict[str, Any]:
-    """A payload with one choice."""
+    """Build a payload with one choice."""
     return {"choices": [{"index": 0, **fields}]}
 
 
 def delta(**fields: Any) -> dict[str, Any]:
-    """A payload with one delta."""
+    """Build a payload with one delta."""
     return choice(delta=fields)
 
 
@@ -63,7 +63,7 @@ def delta(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_text(payload: Any, text: str) -> None:
-    """The text of choice 0 is found in a delta, in a message and in a legacy completion, and nowhere else."""
+    """The text of choice 0 is read from a delta, a message and a legacy completion, and from nothing else."""
     assert parse_chunk(payload).text == text
 
 
@@ -87,7 +87,7 @@ def test_text(payload: Any, text: str) -> None:
     ],
 )
 def test_content_in_parts(content: Any, text: str) -> None:
-    """Parts are joined; reasoning, pictures and what lies too deep are left out."""
+    """Parts are joined; reasoning, images and deep nesting are left out."""
     assert text_of(content) == text
 
 
@@ -116,7 +116,7 @@ def test_content_in_parts(content: Any, text: str) -> None:
     ],
 )
 def test_reasoning(message: dict[str, Any], reasoning: str) -> None:
-    """Reasoning is found under all its names, once."""
+    """Reasoning is read from all its fields, once."""
     assert parse_chunk(delta(**message)).reasoning == reasoning
 
 
@@ -177,7 +177,7 @@ def test_reasoning(message: dict[str, Any], reasoning: str) -> None:
     ],
 )
 def test_calls(message: dict[str, Any], expected: list[CallFragment]) -> None:
-    """Calls and parts of calls are read in every wrapping, and fields of a provider's own are kept."""
+    """Calls and parts of calls are read in every wrapping, and the provider's own fields are kept."""
     assert list(parse_chunk(delta(**message)).calls) == expected
 
 
@@ -207,7 +207,7 @@ _FAULT = {"message": "No."}
     ],
 )
 def test_usage(payload: dict[str, Any], usage: TokenUsage | None) -> None:
-    """Tokens are read wherever servers count them; zeros and nonsense are no count."""
+    """Usage is read from every place; zeros and invalid values are no usage."""
     assert parse_chunk(payload).usage == usage
 
 
@@ -238,7 +238,7 @@ def test_usage(payload: dict[str, Any], usage: TokenUsage | None) -> None:
     ],
 )
 def test_details_of_the_usage(usage: dict[str, Any], beside: dict[str, Any], expected: TokenUsage) -> None:
-    """Cached tokens, reasoning and cost are read in each spelling; what is not said is None, and zero is zero."""
+    """Cached tokens, reasoning tokens and cost are read under each name; missing is None, and zero is zero."""
     assert parse_chunk({"usage": {"prompt_tokens": 3, "completion_tokens": 4, **usage}, **beside}).usage == expected
 
 
@@ -252,7 +252,7 @@ def test_details_of_the_usage(usage: dict[str, Any], beside: dict[str, Any], exp
     ],
 )
 def test_logprobs(logprobs: Any, expected: list[Any]) -> None:
-    """OpenAI's entries are kept as they are; other shapes are left out."""
+    """OpenAI's entries are kept as they are; other types are left out."""
     assert logprobs_of(parse_chunk(choice(logprobs=logprobs)).logprobs) == expected
 
 
@@ -283,7 +283,7 @@ def test_the_rest_of_a_chunk() -> None:
     ],
 )
 def test_what_brings_an_answer_forward(payload: dict[str, Any], useful: bool) -> None:
-    """A role, a count or a finish is no progress."""
+    """A role, a usage or a finish reason is not useful."""
     assert parse_chunk(payload).is_useful is useful
 
 
@@ -299,7 +299,7 @@ def test_what_brings_an_answer_forward(payload: dict[str, Any], useful: bool) ->
     ],
 )
 def test_field_of_reasoning(message: dict[str, Any], name: str) -> None:
-    """The field that holds the reasoning as it is can be told, because some servers want it back under its name."""
+    """The field of the reasoning is named, because some servers require it back under its name."""
     assert parse_chunk(delta(**message)).reasoning_field == name
 
 
@@ -319,7 +319,7 @@ _ANY = st.recursive(
 
 @given(_ANY, _ANY)
 def test_any_json_is_a_chunk(payload: Any, message: Any) -> None:
-    """Whatever JSON a server sends, it is read without an exception, and what is text is text."""
+    """Any JSON is read without an exception, and text fields are text."""
     for chunk in (parse_chunk(payload), parse_chunk(choice(delta=message)), parse_chunk(choice(message=message))):
         assert isinstance(chunk.text, str)
         assert isinstance(chunk.reasoning, str)

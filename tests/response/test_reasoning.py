@@ -1,4 +1,4 @@
-"""``adapters.response.reasoning``: what was thought is kept, up to a limit, and told as the server wants it back."""
+"""``adapters.response.reasoning``: reasoning is kept up to a limit, with the fields to send back."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from adapters.response.reasoning import Reasoning
 def test_pieces_of_one_detail_become_one_again(
     pieces: list[list[dict[str, Any]]], merged: list[dict[str, Any]]
 ) -> None:
-    """What a stream cut up is sent back whole, however often one asks."""
+    """Details that a stream cut up are joined, and reading them twice changes nothing."""
     reasoning = Reasoning()
     for piece in pieces:
         reasoning.add_details(piece)
@@ -58,7 +58,7 @@ def test_pieces_of_one_detail_become_one_again(
 
 
 def test_value_that_takes_the_place_of_text() -> None:
-    """A field of a detail that is no text in the end is what came last."""
+    """The last value of a field wins if it, or one before it, is no text."""
     reasoning = Reasoning()
     for text in ("a", "b", ["c"], "d"):
         reasoning.add_details([{"type": "t", "index": 0, "text": text}])
@@ -66,8 +66,8 @@ def test_value_that_takes_the_place_of_text() -> None:
     assert reasoning.provider_fields == {"reasoning_details": [{"type": "t", "index": 0, "text": "d"}]}
 
 
-def test_field_that_comes_back() -> None:
-    """Reasoning comes back under the name of its field, as it came; what stood between marks does not."""
+def test_field_that_is_sent_back() -> None:
+    """Reasoning is sent back under the name of its field; reasoning from the text is not."""
     reasoning = Reasoning()
     reasoning.add_piece(" so", "reasoning_content")
     reasoning.add("hm")
@@ -85,7 +85,7 @@ def test_field_that_comes_back() -> None:
     ],
 )
 def test_reasoning_that_comes_again(pieces: list[str], text: str) -> None:
-    """Reasoning that a server repeats in each piece is kept once."""
+    """Reasoning that a server sends again is kept once."""
     reasoning = Reasoning()
     for piece in pieces:
         reasoning.add_piece(piece, "reasoning")
@@ -95,7 +95,7 @@ def test_reasoning_that_comes_again(pieces: list[str], text: str) -> None:
 
 
 def test_halves_of_characters() -> None:
-    """The halves of a character that two pieces bring are joined; one that stays alone is replaced."""
+    """The halves of a character in two pieces are joined; a single half is replaced."""
     reasoning = Reasoning()
     for piece in ("a\ud83d", "\ude00", "b\ud83d"):
         reasoning.add_piece(piece)
@@ -104,7 +104,7 @@ def test_halves_of_characters() -> None:
 
 
 def test_details_that_are_no_text() -> None:
-    """Values that are no text count as the JSON in which they came."""
+    """Values that are no text count with the size of their JSON."""
     reasoning = Reasoning(1_000)
 
     for _ in range(3):
@@ -115,8 +115,8 @@ def test_details_that_are_no_text() -> None:
     assert reasoning.provider_fields == {}
 
 
-def test_details_come_back_instead_of_a_field() -> None:
-    """Details hold all that a field says, and more."""
+def test_details_are_sent_back_instead_of_a_field() -> None:
+    """Details hold what a field holds, and more."""
     reasoning = Reasoning()
     reasoning.add_piece("so", "reasoning")
     reasoning.add_details([{"text": "so"}])
@@ -125,7 +125,7 @@ def test_details_come_back_instead_of_a_field() -> None:
 
 
 def test_reasoning_without_end(caplog: pytest.LogCaptureFixture) -> None:
-    """Beyond the limit nothing is kept, which is logged once, and nothing that is cut comes back."""
+    """Beyond the limit nothing is kept, which is logged once, and nothing is sent back."""
     reasoning = Reasoning(10)
 
     with caplog.at_level(logging.INFO):
@@ -141,7 +141,7 @@ def test_reasoning_without_end(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("fields", [{"index": 0}, {}], ids=["one-entry", "many-entries"])
 def test_details_without_end(fields: dict[str, Any]) -> None:
-    """Details are limited too, by their text and by their number."""
+    """Details are limited by their text and by their number."""
     reasoning = Reasoning(1_000)
 
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""``adapters.response.tool_calls``: fragments of calls, as each server sends them, put together to whole calls."""
+"""``adapters.response.tool_calls``: fragments of calls, as servers send them, become whole calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import re
-import time
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.response.chunks import CallFragment
 from adapters.response.tool_calls import CallAssembler, clean_name, without_pseudo_tools
 from adapters.types import ToolCall
+from tests.patience import growth
 from tests.property.strategies import ANYTHING, JSON_OBJECTS, TOOLS, cuts, pieces_of
 
 _MADE_ID = re.compile(r"[A-Za-z0-9]{9}")
@@ -29,7 +29,7 @@ def _part(
 
 
 def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tuple[str, str, dict[str, Any]]]:
-    """Put fragments together that come one a chunk; made ids are written as ``*``."""
+    """Assemble fragments that come one per chunk; generated ids become ``*``."""
     assembler = CallAssembler(TOOLS)
     for fragment in fragments:
         assembler.feed([fragment])
@@ -290,12 +290,12 @@ def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tupl
     ],
 )
 def test_fragments_of_a_stream(fragments: list[CallFragment], calls: list[tuple[str, str, dict[str, Any]]]) -> None:
-    """However a server cuts up its calls, each becomes one call with an id of its own."""
+    """However a server cuts up its calls, each becomes one call with a unique id."""
     assert _assembled(fragments) == calls
 
 
 def test_calls_of_a_whole_answer() -> None:
-    """In an answer that is not streamed each entry is a call, whatever its index and id."""
+    """In a response that is not streamed, each entry is a call, whatever its index and id."""
     assembler = CallAssembler(TOOLS)
 
     assembler.feed(
@@ -323,8 +323,8 @@ def test_calls_of_a_whole_answer() -> None:
         pytest.param(_part(0, "a", "get_weather", "{'city': 'Oslo'}"), False, id="python"),
     ],
 )
-def test_call_of_a_cut_answer(fragment: CallFragment, *, survives: bool) -> None:
-    """Of an answer that was cut, only calls that are surely whole are handed on; none is repaired."""
+def test_call_of_a_cut_response(fragment: CallFragment, *, survives: bool) -> None:
+    """A cut response has only the calls that are surely whole; none is repaired."""
     assert bool(_assembled([fragment], cut=True)) is survives
 
 
@@ -351,7 +351,7 @@ _OTHER = '{"title": "x"}'
     ],
 )
 def test_arguments_that_belong_to_no_call(fragments: list[CallFragment], *, lost: bool) -> None:
-    """Beside arguments that belong elsewhere, a call without arguments may have lost its own."""
+    """Beside arguments of no call, a call without arguments may have lost its own."""
     assembler = CallAssembler(TOOLS)
     for fragment in fragments:
         assembler.feed([fragment])
@@ -379,7 +379,7 @@ def test_arguments_that_belong_to_no_call(fragments: list[CallFragment], *, lost
     ],
 )
 def test_wrapped_arguments(name: str, written: dict[str, Any], arguments: dict[str, Any]) -> None:
-    """Arguments that are wrapped once more are unwrapped, if the tool's schema says so."""
+    """Wrapped arguments are unwrapped if the schema of the tool says so."""
     assembler = CallAssembler({**TOOLS, "run": {"name": {}}, "apply": {"arguments": {}}})
 
     assembler.feed([_part(0, "a", name, json.dumps(written))])
@@ -389,7 +389,7 @@ def test_wrapped_arguments(name: str, written: dict[str, Any], arguments: dict[s
 
 
 def test_unreadable_arguments() -> None:
-    """A call whose arguments cannot be read has none, and says why."""
+    """A call whose arguments cannot be read has none, and its error says why."""
     assembler = CallAssembler()
 
     assembler.feed([_part(0, "a", "f", "[1]")])
@@ -400,7 +400,7 @@ def test_unreadable_arguments() -> None:
 
 
 def test_provider_fields() -> None:
-    """Fields of the provider's own are kept, those of later fragments too."""
+    """The provider's own fields of all fragments are kept."""
     assembler = CallAssembler()
 
     assembler.feed([_part(0, "a", "f", extra_content={"x": 1}), _part(0, other=2)])
@@ -409,7 +409,7 @@ def test_provider_fields() -> None:
 
 
 def test_provider_fields_without_end(caplog: pytest.LogCaptureFixture) -> None:
-    """Fields of the provider's own that are too large are dropped as a whole, and the call is not."""
+    """Provider fields above the limit are all dropped; the call is kept."""
     assembler = CallAssembler()
 
     with caplog.at_level(logging.INFO):
@@ -422,7 +422,7 @@ def test_provider_fields_without_end(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_has_calls() -> None:
-    """Any fragment counts, also one that becomes no call."""
+    """Any fragment counts, even if it becomes no call."""
     assembler = CallAssembler()
     before = assembler.has_calls
 
@@ -453,7 +453,7 @@ def test_has_calls() -> None:
     ],
 )
 def test_clean_name(written: str, name: str) -> None:
-    """What models put around a name is taken off; a name that was offered stays as it is."""
+    """Namespaces, marks and counters around a name are removed; an offered name is kept as it is."""
     assert clean_name(written, {"get_time", "home.lights", "tools.x:1"}) == name
 
 
@@ -467,15 +467,15 @@ def test_clean_name(written: str, name: str) -> None:
         pytest.param("open_file", {"path": "x"}, "", id="any-other-tool"),
     ],
 )
-def test_a_tool_that_means_text_becomes_text(name: str, arguments: dict[str, Any], said: str) -> None:
-    """A pseudo tool that nobody offered and that carries a sentence is that sentence."""
+def test_pseudo_tool(name: str, arguments: dict[str, Any], said: str) -> None:
+    """A call of a pseudo tool that was not offered becomes its text."""
     call = ToolCall("call00001", name, arguments)
 
     assert without_pseudo_tools([call], TOOLS) == ([] if said else [call], said)
 
 
-def test_an_offered_tool_is_never_a_pseudo_tool() -> None:
-    """An agent may have a tool with the name answer."""
+def test_offered_tool_is_no_pseudo_tool() -> None:
+    """A tool with the name of a pseudo tool can be offered."""
     call = ToolCall("call00001", "answer", {"message": "It rains."})
 
     assert without_pseudo_tools([call], {"answer": {}}) == ([call], "")
@@ -497,7 +497,7 @@ _FRAGMENTS = st.builds(
 
 @given(st.lists(_FRAGMENTS, max_size=8), st.booleans(), st.booleans())
 def test_any_fragments(fragments: list[CallFragment], whole: bool, cut: bool) -> None:
-    """Putting together never raises; each call has a name, an object that is JSON, and an id of its own."""
+    """Assembling never raises; each call has a name, JSON arguments and a unique id."""
     assembler = CallAssembler(TOOLS)
 
     assembler.feed(fragments, whole=whole)
@@ -510,7 +510,7 @@ def test_any_fragments(fragments: list[CallFragment], whole: bool, cut: bool) ->
 
 @given(st.data(), st.lists(st.tuples(st.sampled_from(sorted(TOOLS)), JSON_OBJECTS), min_size=1, max_size=3))
 def test_calls_cut_anywhere(data: st.DataObject, calls: list[tuple[str, dict[str, Any]]]) -> None:
-    """Calls whose arguments are cut anywhere and come interleaved are the same calls again."""
+    """Calls whose arguments are cut anywhere and come interleaved are assembled."""
     queues = []
     for index, (name, arguments) in enumerate(calls):
         text = json.dumps(arguments)
@@ -534,7 +534,7 @@ _STYLES = [
     *itertools.product(("late",), ("its own", "from 1"), ("first", "each", "last", "middle", "cut")),
     *itertools.product(("none",), ("its own", "from 1"), ("first", "each", "last", "middle", "cut")),
 ]
-"""Where the id, the index and the name of a call stand, for servers whose calls can be told apart."""
+"""The places of id, index and name that allow to assemble calls exactly."""
 
 
 def _rows(name: str, pieces: list[str], where: str, at: int) -> list[tuple[str | None, str]]:
@@ -554,7 +554,7 @@ def _rows(name: str, pieces: list[str], where: str, at: int) -> list[tuple[str |
 
 @given(st.data(), st.sampled_from(_STYLES), st.lists(st.sampled_from(_PARAMETERS), min_size=1, max_size=3))
 def test_pieces_in_every_style(data: st.DataObject, style: tuple[str, str, str], calls: list[dict[str, Any]]) -> None:
-    """Wherever a server puts id, index and name, one call after the other is the same call again."""
+    """Calls that come one after the other are assembled, wherever their id, index and name are."""
     ids, indexes, names = style
     fragments: list[CallFragment] = []
     for place, arguments in enumerate(calls):
@@ -578,15 +578,16 @@ def test_pieces_in_every_style(data: st.DataObject, style: tuple[str, str, str],
     assert [arguments for _, _, arguments in _assembled(fragments)] == calls
 
 
+def _repeat_name(words: int) -> None:
+    text = json.dumps({"text": "word " * words})
+    fragments = [_part(0, None, "play", piece) for piece in pieces_of(text, range(4, len(text), 4))]
+
+    assert _assembled(fragments) == [("*", "play", json.loads(text))]
+
+
 def test_long_call_whose_name_is_repeated() -> None:
-    """A server that repeats the name in each of very many pieces does not make reading slow."""
-    text = json.dumps({"text": "word " * 20_000})
-    began_s = time.process_time()
-
-    calls = _assembled([_part(0, None, "play", piece) for piece in pieces_of(text, range(4, len(text), 4))])
-
-    assert calls == [("*", "play", json.loads(text))]
-    assert time.process_time() - began_s < 20  # a hang, not a benchmark
+    """The cost of a call whose name comes with each piece grows with its length, and not with the square."""
+    assert growth(lambda: _repeat_name(1_000), lambda: _repeat_name(4_000), 10) <= 10
 
 
 @pytest.mark.parametrize(
@@ -609,5 +610,5 @@ def test_long_call_whose_name_is_repeated() -> None:
     ],
 )
 def test_same_name_again(fragments: list[CallFragment], calls: list[tuple[str, str, dict[str, Any]]]) -> None:
-    """The same name begins a new call behind a whole one, and goes on with one that is not."""
+    """The same name begins a new call after a whole one, and continues one that is not whole."""
     assert _assembled(fragments) == calls
