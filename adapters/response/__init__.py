@@ -1,1 +1,1 @@
-"""Back: from payloads to text that may be spoken, calls that may be run, and the whole answer."""
+"""Turn payloads into text, tool calls, reasoning, usage, and one ``LLMResponse``."""

@@ -1,4 +1,4 @@
-"""Calls that are cut off, calls in an answer that breaks, and calls where none were allowed."""
+"""Calls that are cut off, calls in a response that breaks off, and calls although they are forbidden."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def _begin(
 
 
 def _length(case_id: str, why: str, calls: list[Any], expect: Success | Failure) -> WireCase:
-    """Make one case of calls in an answer that was cut by max_tokens."""
+    """Make one case of calls in a response that was cut by max_tokens."""
     return WireCase(case_id, why, [answer(calls=calls, finish="length")], expect, ways=CALLING, tools=True)
 
 
 _WHOLE = _begin(OSLO)
 
 CASES: Final = (
-    _length("length-cuts-arguments", "half a call is never handed on", [call("get_weather", _HALF)], GARBLED),
+    _length("length-cuts-arguments", "a call that is cut never runs", [call("get_weather", _HALF)], GARBLED),
     _length(
         "length-cuts-before-arguments",
-        "a call without its arguments is half a call",
+        "a call without its arguments is cut",
         [call("get_weather", "")],
         GARBLED,
     ),
     _length(
         "length-after-whole-call",
-        "the call was whole when the answer was cut",
+        "the call was whole when the response was cut",
         [call("get_weather", OSLO)],
         Success(calls=(WEATHER,), finish_reason="length"),
     ),
@@ -61,7 +61,7 @@ CASES: Final = (
     ),
     WireCase(
         "length-cuts-call-after-text",
-        "the call that the text announces is lost; the text alone is no answer",
+        "the call after the text is lost: the text alone is no good response",
         [answer("Let me look.", calls=[call("get_weather", _HALF)], finish="length")],
         Failure(
             "IncompleteResponseError",
@@ -90,7 +90,7 @@ CASES: Final = (
     ),
     WireCase(
         "balancer-cuts-call-after-text",
-        "text, half a call, and the end of the body",
+        "text, a part of a call, and the end of the body",
         [stream(said("Let me look."), _begin(_HALF), done=False)],
         Failure("IncompleteResponseError", after="Let me look.", retryable=True),
         ways=STREAM_EVENTS,
@@ -135,7 +135,7 @@ CASES: Final = (
     ),
     WireCase(
         "vllm-calls-despite-none",
-        "tool_choice 'none', and a call and nothing else: asked once more without tools",
+        "tool_choice 'none', and nothing but a call: the request is sent again without tools",
         [stream(_WHOLE, CALLED), answer(SUNNY)],
         Success(text=SUNNY),
         ways=CHAT_STREAM,
@@ -145,7 +145,7 @@ CASES: Final = (
     ),
     WireCase(
         "vllm-calls-despite-none-remembered",
-        "the second turn does not pay for it again",
+        "the second turn is sent without tools at once",
         [stream(_WHOLE, CALLED), answer(SUNNY)],
         Success(text=SUNNY),
         ways=CHAT_STREAM,
@@ -156,7 +156,7 @@ CASES: Final = (
     ),
     WireCase(
         "vllm-calls-despite-none-after-text",
-        "there is text: the call is dropped and nothing is asked again",
+        "there is text: the call is dropped, and nothing is sent again",
         [stream(said(SUNNY), _WHOLE, CALLED)],
         Success(text=SUNNY),
         ways=CHAT_STREAM,
@@ -173,7 +173,7 @@ CASES: Final = (
     ),
     WireCase(
         "model-only-ever-calls",
-        "the model calls although nothing can be called: there is no answer",
+        "the model calls a tool although the request has none: an error",
         [Answer(reply({}), stream(_WHOLE, CALLED))],
         Failure("IncompleteResponseError", says=("Failed to call a function",)),
         ways=CHAT_STREAM,

@@ -1,4 +1,4 @@
-"""How answers end: whole, cut, empty. A cut or empty answer is never a success."""
+"""How responses end: whole, broken off, empty. A response that breaks off or is empty is an error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOGIN = b"<!DOCTYPE html><html><head><title>Guest network</title></head><body>P
 
 
 def _empty(content: object, finish: str | None = "stop", **message: object) -> Answer:
-    """Script an answer that has this and nothing else."""
+    """Script a response with this content and nothing else."""
     fields = {"content": content, **message}
     return Answer(reply(completion(fields, finish)), stream(chunk(fields), chunk({}, finish)))
 
@@ -82,7 +82,7 @@ CASES: Final = (
     ),
     WireCase(
         "ollama-empty-chunk-on-failure",
-        "a crashed runner shows as an empty chunk and the end of the body",
+        "a crashed runner sends an empty chunk and ends the body",
         [stream(said("Hel"), {**said(""), "model": ""}, done=False)],
         Failure("IncompleteResponseError", after="Hel", retryable=True),
         ways=STREAMS,
@@ -126,7 +126,7 @@ CASES: Final = (
     *[
         WireCase(
             f"model-says-{name}",
-            f"content is {content!r} and there is no call: nothing to speak",
+            f"content is {content!r} and there is no call: the response is empty",
             [_empty(content)],
             _NOTHING,
         )
@@ -135,31 +135,31 @@ CASES: Final = (
     WireCase("model-cut-before-first-word", "finish reason length and no text", [_empty("", "length")], _NOTHING),
     WireCase(
         "clone-no-content-at-all",
-        "the message has a role alone",
+        "the message has only a role",
         [Answer(reply(completion({})), stream(chunk({}), STOP))],
         _NOTHING,
     ),
     WireCase(
         "model-cut-by-max-tokens",
-        "text that was cut by max_tokens is an answer",
+        "text that was cut by max_tokens is valid; the finish reason says that it is cut",
         [answer("Once upon", " a", finish="length")],
         Success(text="Once upon a", finish_reason="length"),
     ),
     WireCase(
         "azure-content-filter-empty",
-        "moderation stopped the whole answer",
+        "a content filter removed the whole response",
         [_empty("", "content_filter")],
         Failure("ContentFilterError", retryable=False),
     ),
     WireCase(
         "azure-content-filter-after-text",
-        "moderation stopped the answer after some text",
+        "a content filter stopped the response after some text",
         [answer("Well,", finish="content_filter")],
         Success(text="Well,", finish_reason="content_filter"),
     ),
     WireCase(
         "openai-refusal",
-        "a refusal is an answer",
+        "a refusal is content",
         [answer(refusal="I can't help with that.")],
         Success(text="I can't help with that."),
     ),
@@ -181,14 +181,14 @@ CASES: Final = (
     ],
     WireCase(
         "ollama-finish-null",
-        "the finish reason of a plain answer is null",
+        "the finish reason of a response in plain JSON is null",
         [reply(completion({"content": "Hi there"}, None))],
         HI,
         ways=CHAT,
     ),
     WireCase(
         "empty-then-answer",
-        "an answer with nothing in it is asked for again",
+        "an empty response is retried",
         [_empty(""), answer("Hi there")],
         HI,
         options={"retry": {"attempts": 2, "initial_wait_s": 0.01}},

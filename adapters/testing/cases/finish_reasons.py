@@ -55,7 +55,7 @@ CASES: Final = (
             ),
             WireCase(
                 _case_id(server, word, "in-json"),
-                f"the server gave up with {word!r}; nothing was spoken, so it is asked again",
+                f"the server gave up with {word!r}; no text was returned yet, so the request is retried",
                 [reply(completion({"content": _HALF}, word)), answer("Hi there")],
                 HI,
                 ways=CHAT,
@@ -78,13 +78,13 @@ CASES: Final = (
         for case in (
             WireCase(
                 _case_id(server, word, "after-text"),
-                f"{word!r} cuts as 'length' does: the text is an answer",
+                f"{word!r} is a length limit like 'length': the text is valid",
                 [answer("Once upon", " a", finish=word)],
                 Success(text="Once upon a", finish_reason=word),
             ),
             WireCase(
                 _case_id(server, word, "before-text"),
-                f"{word!r} before the first word is an error, and asked again",
+                f"{word!r} before the first text is an error that is retried",
                 [answer(finish=word, reasoning="Hm."), answer("Hi there")],
                 HI,
                 options=TWO_TRIES,
@@ -111,7 +111,7 @@ CASES: Final = (
     ],
     WireCase(
         "zai-sensitive-in-call",
-        "a content filter cuts a call: the filter is the reason, and the call does not run",
+        "a content filter cuts a call: the error names the filter, and the call does not run",
         [answer("Well,", calls=[call("get_weather", '{"city": "Os')], finish="sensitive")],
         Failure("ContentFilterError", after="Well,", retryable=False),
         ways=STREAM_EVENTS,
@@ -132,7 +132,7 @@ CASES: Final = (
     ],
     WireCase(
         "openrouter-native-malformed-call",
-        "OpenRouter makes 'stop' of a word that it does not know; the word of the model's provider counts",
+        "OpenRouter maps a reason that it does not know to 'stop'; the native one counts",
         [
             stream(
                 said("Let me look."),
@@ -171,13 +171,13 @@ CASES: Final = (
     ],
     WireCase(
         "glm-tool-calls-without-call-or-tools",
-        "the finish reason is 'tool_calls' where no tool was offered: there is nothing that could be lost",
+        "the finish reason is 'tool_calls' although no tool was offered: no call can be lost",
         [answer(SUNNY, finish="tool_calls")],
         Success(text=SUNNY),
     ),
     WireCase(
         "glm-tool-calls-without-call-where-text-was-wanted",
-        "the finish reason is 'tool_calls' where calls are forbidden: the text is an answer",
+        "the finish reason is 'tool_calls' although calls are forbidden: the text is valid",
         [answer(SUNNY, finish="tool_calls")],
         Success(text=SUNNY),
         ways=CHAT_STREAM,
@@ -211,7 +211,7 @@ CASES: Final = (
     *[
         WireCase(
             f"dashscope-finish-{word.lower()}-text",
-            f"the finish reason of every chunk is the text {word!r}, which is none",
+            f"the finish reason of every chunk is the text {word!r}, which means null",
             [stream(chunk({"content": "Hi"}, word), chunk({"content": " there"}, word), chunk({}, "stop"))],
             Success(text="Hi there", finish_reason="stop"),
             ways=STREAMS,

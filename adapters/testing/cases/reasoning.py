@@ -1,4 +1,4 @@
-"""What a model thinks before it answers: kept out of the text, in every spelling, wherever it is cut."""
+"""Reasoning: kept out of the text, in each spelling, wherever a stream cuts it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FIELDS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def _tag(name: str, opening: str, closing: str) -> Iterator[WireCase]:
-    """Yield the cases of one spelling: whole, letter by letter, and without an answer."""
+    """Yield the cases of one spelling: whole, letter by letter, and without text after it."""
     text = f"{opening}secret{closing}\n\nHi there"
     yield WireCase(f"{name}-tags", "the block is whole", [answer(text)], _HI)
     yield WireCase(f"{name}-tags-in-letters", "the block comes letter by letter", [answer(*text)], _HI, ways=STREAMS)
@@ -65,7 +65,7 @@ def _details(text: str) -> dict[str, Any]:
 CASES: Final = (
     *[case for tag in _TAGS for case in _tag(*tag)],
     *[
-        WireCase(name, "reasoning has a field of its own", [answer("Hi", " there", **fields)], _HI, kind="openrouter")
+        WireCase(name, "reasoning comes in a field", [answer("Hi", " there", **fields)], _HI, kind="openrouter")
         for name, fields in _FIELDS
     ],
     WireCase(
@@ -85,14 +85,14 @@ CASES: Final = (
     WireCase("lookalike-harmony", "a vertical bar is no channel", [answer(*"a <| b")], Success(text="a <| b")),
     WireCase(
         "deepseek-template-ate-opening-tag",
-        "the block has no opening tag: all before its end is reasoning",
+        "the block has no opening tag: everything before its end is reasoning",
         [answer("secret\n</think>\n\nHi there")],
         _HI,
         ways=CHAT,
     ),
     WireCase(
         "deepseek-template-ate-opening-tag-third-turn",
-        "a stream cannot unsay what it has spoken; two such answers in a row show that this server always begins so",
+        "emitted text cannot be withdrawn; after two such responses, the next one is held back until the reasoning ends",
         [answer("sec", "ret\n</thi", "nk>\n\nHi", " there")],
         Success(text="Hi there"),
         ways=STREAMS,
@@ -101,13 +101,13 @@ CASES: Final = (
     ),
     WireCase(
         "model-only-thinks-in-tags",
-        "the block is whole and nothing comes after it",
+        "the block is whole, and nothing comes after it",
         [answer("<think>secret</think>")],
         _ONLY_REASONING,
     ),
     WireCase(
         "vllm-parser-calls-all-of-it-reasoning",
-        "a parser takes the whole answer for reasoning",
+        "a parser takes the whole response for reasoning",
         [answer(reasoning="secret", content=None)],
         _ONLY_REASONING,
     ),
@@ -130,7 +130,7 @@ CASES: Final = (
     ),
     WireCase(
         "mlx-reasoning-then-white-space",
-        "line ends between reasoning and text",
+        "white space between reasoning and text",
         [answer("\n\n", "Hi there", reasoning="\nsecret\n")],
         _HI,
     ),
@@ -144,14 +144,14 @@ CASES: Final = (
     ),
     WireCase(
         "groq-reasoning-object",
-        "reasoning that is an object stops nothing",
+        "reasoning that is an object does no harm",
         [answer("Hi there", reasoning={"text": "secret"})],
         Success(text="Hi there"),
         kind="groq",
     ),
     WireCase(
         "openrouter-reasoning-encrypted",
-        "encrypted reasoning is not spoken and not claimed",
+        "encrypted reasoning is neither text nor reasoning",
         [answer("Hi there", reasoning_details=[{"type": "reasoning.encrypted", "data": "c2VjcmV0"}])],
         Success(text="Hi there", reasoning=None),
         kind="openrouter",

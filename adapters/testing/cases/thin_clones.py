@@ -1,4 +1,4 @@
-"""Chunks and completions that leave things out, send null for them, or send more than was asked."""
+"""Chunks and completions with fields that are missing, null, unusual or repeated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KINDS = ("openai_compatible", "openrouter")
 
 
 def _thin(choice: dict[str, Any] | None = None, **envelope: object) -> Answer:
-    """Script "Hi there" in envelopes that hold only what is given here."""
+    """Script "Hi there" in envelopes with only these fields."""
     choice = choice or {}
     plain = {**envelope, "choices": [{**choice, "message": {"content": "Hi there"}, "finish_reason": "stop"}]}
     deltas: Sequence[dict[str, Any]] = ({"content": "Hi"}, {"content": " there"})
@@ -81,7 +81,7 @@ CASES: Final = (
     *[
         WireCase(
             f"{name}-{kind.replace('_', '-')}",
-            f"a chunk {why} is no reason to stop",
+            f"a chunk {why} does not end the response",
             [stream(said("Hi"), odd, said(" there"), STOP)],
             HI,
             ways=STREAMS,
@@ -108,7 +108,7 @@ CASES: Final = (
     ),
     WireCase(
         "gateway-two-choices",
-        "a gateway sends two choices where one was asked: only the first is the answer",
+        "a gateway sends two choices although one was requested: only the first is the response",
         [
             Answer(
                 reply(
@@ -154,7 +154,7 @@ CASES: Final = (
     ),
     WireCase(
         "mistral-content-parts",
-        "content is a list of parts; a thinking part is not spoken",
+        "content is a list of parts; a thinking part is reasoning",
         [
             answer(
                 content=[
@@ -174,19 +174,19 @@ CASES: Final = (
     ),
     *[
         WireCase(
-            f"{server}-special-token", f"{token} at the end of the text is not spoken", [answer("Hi there", token)], HI
+            f"{server}-special-token", f"{token} at the end of the text is removed", [answer("Hi there", token)], HI
         )
         for server, token in (("qwen", "<|im_end|>"), ("mistral", "</s>"), ("llama", "<|eot_id|>"))
     ],
     WireCase(
         "deepseek-leading-white-space",
-        "white space before the first word is not spoken, white space after the last is kept",
+        "white space before the first word is removed, white space after the last one is kept",
         [answer("\n\n", "  ", "Hi there", "\n")],
         Success(text="Hi there\n"),
     ),
     WireCase(
         "openai-audio-transcript",
-        "a model that speaks: the text stands in audio.transcript, content is null",
+        "an audio model: the text is in audio.transcript, and content is null",
         [
             Answer(
                 reply(completion({"content": None, "audio": {"id": "a", "data": "", "transcript": "Hi there"}})),
@@ -197,7 +197,7 @@ CASES: Final = (
     ),
     WireCase(
         "clone-whole-message-last",
-        "the last chunk holds the whole message, and no delta: it says nothing new",
+        "the last chunk holds the whole message, and no delta: it adds nothing",
         [stream(said("Hi"), said(" there"), _message({"content": "Hi there"}))],
         HI,
         ways=STREAMS,
@@ -245,7 +245,7 @@ CASES: Final = (
     ),
     WireCase(
         "model-says-it-twice",
-        "a short delta that repeats all of the text is the model's own",
+        "a short delta that repeats all of the text is a repetition of the model",
         [stream(said("No. "), said("No. "), said("No. No. Never."), STOP)],
         Success(text="No. No. No. No. Never."),
         ways=STREAMS,
@@ -273,7 +273,7 @@ CASES: Final = (
     ],
     WireCase(
         "openrouter-completion-nested-in-provider",
-        "the whole completion stands in 'provider' and choices is null",
+        "the whole completion is in 'provider', and choices is null",
         [
             reply(
                 {

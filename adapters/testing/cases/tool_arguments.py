@@ -1,4 +1,4 @@
-"""The arguments of tool calls, as models and servers garble them; the same for both shapes."""
+"""The arguments of tool calls, as models and servers write them; the same for streams and plain JSON."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ CASES: Final = (
     ),
     _arguments(
         "model-arguments-go-on-behind",
-        "a bracket too many in the middle: what follows is not dropped in silence",
+        "a bracket too many in the middle: the keys after it are not dropped in silence",
         '{"city": "Oslo"}, "days": 3}',
         {},
         error=True,
     ),
     _arguments(
         "mlx-arguments-marked-as-malformed",
-        "the server says itself that they are malformed",
+        "the server marks the arguments as malformed",
         '<malformed_json_arguments>{"name": "get_weather", "arguments": 1}\n</parameter>\n</function>',
         {},
         error=True,

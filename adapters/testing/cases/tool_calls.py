@@ -1,4 +1,4 @@
-"""Whole tool calls: their ids and names, and what stands around them; the same for both shapes."""
+"""Whole tool calls: their ids, names and surroundings; the same for streams and plain JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _calls(
 
 
 def _made_well(outcome: Outcome) -> bool:
-    """Tell whether each id is one that Mistral accepts, too."""
+    """Whether each id is one that Mistral accepts, too."""
     return all(re.fullmatch("[A-Za-z0-9]{9}", one.id) for one in outcome.calls or [])
 
 
@@ -65,7 +65,7 @@ CASES: Final = (
     ),
     _calls(
         "openai-unknown-tool",
-        "a tool that was not offered is the agent's to refuse",
+        "a call of a tool that was not offered is passed on; the agent refuses it",
         [call("open_door", '{"door": 1}')],
         ("open_door", {"door": 1}),
     ),
@@ -94,7 +94,7 @@ CASES: Final = (
     ),
     _calls(
         "kimi-id-kept",
-        "an id that the server knows again is kept",
+        "an id that the server recognizes is kept",
         [call("get_weather", OSLO, "functions.get_weather:0")],
         WEATHER,
         holds=_ids("functions.get_weather:0"),
@@ -144,7 +144,7 @@ CASES: Final = (
     ),
     WireCase(
         "mlx-blank-text-between-calls",
-        "a line end beside the calls is no text",
+        "white space beside the calls is no text",
         [answer("\n", calls=[call("get_weather", OSLO), call("lights_off", "{}", "b")])],
         Success(calls=(WEATHER, LIGHTS)),
         ways=CALLING,

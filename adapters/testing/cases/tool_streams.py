@@ -1,4 +1,4 @@
-"""Tool calls that a stream sends in pieces, in the wrong order, and twice."""
+"""Tool calls that a stream sends in pieces, in an unusual order, or twice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ CASES: Final = (
     ),
     _pieces(
         "ollama-index-zero",
-        "every parallel call has index 0, and an id of its own",
+        "every parallel call has index 0, and a new id",
         _begin(OSLO),
         _begin("{}", 0, "b", "lights_off"),
         _begin('{"city": "Rome"}', 0, "c"),
@@ -82,7 +82,7 @@ CASES: Final = (
     ),
     _pieces(
         "gemini-index-and-id-missing",
-        "neither index nor id tells two calls apart",
+        "two calls have neither index nor id",
         called({"type": "function", "function": {"name": "get_weather", "arguments": OSLO}}),
         called({"type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}),
         calls=(WEATHER, _ROME),
@@ -96,7 +96,7 @@ CASES: Final = (
     ),
     _pieces(
         "mistral-index-from-one",
-        "indices start at 1 and leave holes",
+        "indexes start at 1 and have gaps",
         _begin(OSLO, 1),
         _begin("{}", 3, "b", "lights_off"),
         calls=(WEATHER, LIGHTS),
@@ -126,7 +126,7 @@ CASES: Final = (
     ),
     _pieces(
         "localai-call-twice",
-        "a call is sent twice with one id, at two indices",
+        "a call is sent twice with one id, at two indexes",
         _begin(OSLO, 0, "x"),
         _begin(OSLO, 1, "x"),
     ),
@@ -156,7 +156,7 @@ CASES: Final = (
     ),
     _pieces(
         "deepseek-index-jumps",
-        "the second call begins at the first one's index, its arguments have an index of their own",
+        "the second call begins at the index of the first one; its arguments have the next index",
         _begin(OSLO, 0, "a"),
         _begin("", 0, "b"),
         more('{"city": ', 1),
@@ -171,7 +171,7 @@ CASES: Final = (
     ),
     _pieces(
         "vercel-name-after-arguments",
-        "the name comes behind the arguments",
+        "the name comes after the arguments",
         _begin('{"city": ', 0, name=None),
         more('"Oslo"}'),
         called({"index": 0, "function": {"name": "get_weather"}}),
@@ -188,7 +188,7 @@ CASES: Final = (
     ),
     WireCase(
         "clone-arguments-without-call",
-        "arguments find no call, and a call has none: it must not run without them",
+        "arguments match no call, and a call has none: it must not run without them",
         [stream(_begin("", 0, "a"), _begin(OSLO, 1, "b"), more('{"city": "Rome"}', 2), CALLED)],
         GARBLED,
         ways=STREAM_EVENTS,
@@ -229,7 +229,7 @@ CASES: Final = (
     ),
     WireCase(
         "proxy-ignores-stream-with-call",
-        "plain JSON with a call where a stream was asked",
+        "plain JSON with a call instead of a stream",
         [reply(completion({"tool_calls": [call("get_weather", OSLO)]}, "tool_calls"))],
         Success(calls=(WEATHER,)),
         ways=STREAM_EVENTS,

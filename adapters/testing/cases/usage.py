@@ -1,4 +1,4 @@
-"""Where the count of tokens hides, and what is no count."""
+"""Where servers put the usage, and values that are no usage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _usage(case_id: str, why: str, usage: object, expected: tuple[int, int] | No
 
 
 def _priced(case_id: str, why: str, details: dict[str, object], expected: TokenUsage) -> WireCase:
-    """Make the case of what stands beside the counts; a stream of text alone hands out no answer that could show it."""
+    """Make the case of further usage fields. ``chat_stream`` returns no response that has them."""
 
     def holds(outcome: Outcome) -> bool:
         return outcome.response is not None and outcome.response.usage == expected
@@ -61,7 +61,7 @@ CASES: Final = (
     ),
     WireCase(
         "groq-usage-in-x-groq",
-        "usage stands in x_groq",
+        "usage is in x_groq",
         [stream(said("Hi there"), {**STOP, "x_groq": {"id": "req_1", "usage": _NINE}})],
         Success(text="Hi there", usage=(9, 2)),
         ways=STREAMS,
@@ -74,49 +74,49 @@ CASES: Final = (
     _usage("clone-usage-garbage", "usage that is no object", "many", None),
     _priced(
         "openai-usage-details",
-        "cached and reasoning tokens stand in objects of their own",
+        "cached and reasoning tokens are in nested objects",
         {"prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 1}},
         TokenUsage(9, 2, cached_tokens=4, reasoning_tokens=1),
     ),
     _priced(
         "litellm-usage-details-null",
-        "the objects are there and say nothing: nothing is claimed",
+        "the nested objects are empty: nothing is reported",
         {"prompt_tokens_details": {"cached_tokens": None}, "completion_tokens_details": None, "cost": None},
         TokenUsage(9, 2),
     ),
     _priced(
         "openai-usage-nothing-cached",
-        "zero is a count here, unlike silence",
+        "zero is a value, unlike a missing field",
         {"prompt_tokens_details": {"cached_tokens": 0}, "completion_tokens_details": {"reasoning_tokens": 0}},
         TokenUsage(9, 2, cached_tokens=0, reasoning_tokens=0),
     ),
     _priced(
         "deepseek-usage-cache-hits",
-        "cached tokens are counted as hits, beside the misses",
+        "cached tokens are reported as hits and misses",
         {"prompt_cache_hit_tokens": 6, "prompt_cache_miss_tokens": 3},
         TokenUsage(9, 2, cached_tokens=6),
     ),
     _priced(
         "moonshot-usage-cached-beside",
-        "cached tokens stand beside the others",
+        "cached tokens are not nested",
         {"cached_tokens": 5},
         TokenUsage(9, 2, cached_tokens=5),
     ),
     _priced(
         "openrouter-usage-cost",
-        "the price is no binary fraction",
+        "the cost is no binary fraction",
         {"cost": 0.1, "is_byok": False},
         TokenUsage(9, 2, cost=Decimal("0.1")),
     ),
     _priced(
         "openrouter-usage-cost-tiny",
-        "the price is written with an exponent",
+        "the cost is written with an exponent",
         {"cost": 4.2e-06},
         TokenUsage(9, 2, cost=Decimal("0.0000042")),
     ),
     WireCase(
         "turn-without-usage-forgets",
-        "the count of an earlier turn is not the count of this one",
+        "the usage of an earlier turn is not the usage of this one",
         [answer("Hi there"), answer("Hi there", usage=None)],
         Success(text="Hi there", usage=None),
         turns=2,
