@@ -92,7 +92,7 @@ CASES: Final = (
     ),
     WireCase(
         "deepseek-template-ate-opening-tag-third-turn",
-        "emitted text cannot be withdrawn; after two such responses, the next one is held back until the reasoning ends",
+        "emitted text cannot be withdrawn; after two such responses, the next is held back until reasoning ends",
         [answer("sec", "ret\n</thi", "nk>\n\nHi", " there")],
         Success(text="Hi there"),
         ways=STREAMS,
