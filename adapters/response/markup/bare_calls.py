@@ -20,6 +20,7 @@ from adapters.response.markup.leaked_call_parser import (
     LeakedCall,
     read_bare_calls,
 )
+from adapters.response.markup.markers import mark_at, may_become_mark
 from adapters.response.tool_calls import clean_name
 
 if TYPE_CHECKING:
@@ -46,9 +47,9 @@ _NAMED = re.compile(rf"[\"'](?:{'|'.join(NAME_KEYS)})[\"']\s*:\s*[\"']([\w.\-]+)
 _CALLED = re.compile(r"(?:\[\s*|```[\w-]*\s*(?:print\()?)([A-Za-z_]\w*)\(")
 _END_OF_OBJECT = re.compile(r"[ \t,;]*")
 _END_OF_FENCE = re.compile(r"\s*")
-_BEHIND_OBJECT = "\r\n{[<"
-_BEHIND_FENCE = "{[<`"
-_PUNCTUATION = ".:!?)]}\"'`"
+_BEHIND_OBJECT = "\r\n{["
+_BEHIND_FENCE = "{[`"
+_PUNCTUATION = ".:!?)]}\"'`<*"
 _MOST_NAME_CHARS = 200
 _LONGEST_CHARS = 20_000  # no tool call is as long; a document in JSON may be
 _MOST_LOOKALIKES = 50  # of calls, in one answer: more are a document too
@@ -112,10 +113,10 @@ class BareCallDetector:
         if verdict.kind == "call":
             end = (_END_OF_FENCE if is_fence else _END_OF_OBJECT).match(text, start + verdict.length)
             assert end is not None  # noqa: S101 - it matches the empty string at least
-            following = text[end.end() : end.end() + 1]
-            if not following and not is_over:
+            is_open = end.end() == len(text) or may_become_mark(text, end.end())
+            if is_open and not is_over:
                 verdict = _WAIT
-            elif _is_example(following, is_fence=is_fence, in_sentence=in_sentence):
+            elif _is_example(text, end.end(), is_fence=is_fence, in_sentence=in_sentence):
                 verdict = Verdict("text", verdict.length)
         if verdict.kind == "wait" and is_over:
             verdict = self._unclosed(text[start:])
@@ -221,8 +222,11 @@ class BareCallDetector:
         return head.end() == len(code) < _MOST_NAME_CHARS
 
 
-def _is_example(following: str, *, is_fence: bool, in_sentence: bool) -> bool:
-    """Whether the character behind a call shows that the call is an example, because the text goes on about it."""
+def _is_example(text: str, end: int, *, is_fence: bool, in_sentence: bool) -> bool:
+    """Whether a call that ends at a place is an example, because the text goes on about it."""
+    following = text[end : end + 1]
+    if not following or mark_at(text, end) is not None:
+        return False
     if is_fence:
         return following not in _BEHIND_FENCE
     if following in _BEHIND_OBJECT:

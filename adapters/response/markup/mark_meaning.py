@@ -101,14 +101,16 @@ class MarkJudge:
             return self._reasoning(end)
         if mark.role == "stray_end":
             return self._stray_end(end)
-        return self._removable(end, is_word_at_line_end=self.talks_of_marks and not is_special_token(opener))
+        before = self._output.line.last[:1]
+        is_about_mark = self.talks_of_marks or before.isalnum() or before in (",", ":")
+        return self._removable(end, is_word_at_line_end=is_about_mark and not is_special_token(opener))
 
     def judge_header(self, opener: str, header: TurnHeader) -> Meaning:
         """Judge the mark at the position, which begins a turn."""
         quoted = self._quoted(header.end)
         if quoted is not Meaning.MARK:
             return quoted
-        if not is_special_token(opener) and opener[0] == "[" and self._output.gap is not Gap.TURN:
+        if opener.lower().endswith("[inst]") and self._output.gap is not Gap.TURN:
             return Meaning.WORD
         if self._output.is_in_sentence and header.kind == "none" and _BEFORE_WORD.match(self._output.line.last[-1]):
             return Meaning.WORD

@@ -54,7 +54,8 @@ _GPT_OSS_REASONING = {
 
 _TURN_ENDS = (
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|eot|>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|return|>",
-    "<|call|>", "<|end_of_turn_token|>", "<|end_of_turn|>", "<end_of_turn>", "<turn|>", "</s>", "[|endofturn|]",
+    "<|call|>", "<|end_of_turn_token|>", "<|end_of_turn|>", "<end_of_turn>", "<turn|>", "<eos>", "</s>",
+    "[|endofturn|]",
     "<｜end▁of▁sentence｜>",  # noqa: RUF001 - DeepSeek's marks really are full width
 )  # fmt: skip
 
@@ -112,6 +113,8 @@ _HEADERS_WITH_ROLE = {
     "[|assistant|]": "assistant",  # EXAONE
     "[|user|]": "user",
     "[inst]": "user",  # Llama 2, Mistral
+    "<s>[inst]": "user",
+    "<s> [inst]": "user",
 }
 
 _NOISE = (

@@ -266,11 +266,12 @@ class MarkupScanner:
         run = _RUN.match(buffer.text, buffer.position)
         if run is not None and run.end() == len(buffer.text) and self._ending is None:
             return False
-        in_quotation = self._judge.in_quotation()
-        if in_quotation is None:
-            return False
         length = len(run.group()) if run is not None else 1
-        if in_quotation or self._output.line.talks_of_marks:
+        line = self._output.line
+        is_text = line.code or line.talks_of_marks or self._judge.in_quotation()
+        if is_text is None:
+            return False
+        if is_text:
             self._output.emit(buffer.take(length))
             return True
         return self._meet_bare_call(length)
@@ -329,19 +330,19 @@ class MarkupScanner:
 
     def _close_call(self) -> None:
         """Read the calls in a region whose closing mark has come."""
-        region = self._region
-        self._state = State.TEXT
-        gap = self._gap_behind(region)
-        passage = region.opener + region.body + region.closer
+        region, gap = self._region, self._gap_behind(self._region)
+        passage, is_blank = region.opener + region.body + region.closer, not region.body.strip()
         calls = tuple(read_leaked_calls(passage, self._tools))
         is_about_marks = region.in_sentence or self._judge.talks_of_marks
-        if calls or not is_about_marks or not region.body.strip() or looks_like_call(region.body, self._tools):
-            self._add_passage(passage, calls, is_whole=True, is_blank=not region.body.strip())
+        self._state = State.TEXT
+        if calls or is_blank or not is_about_marks or looks_like_call(region.body, self._tools):
+            self._add_passage(passage, calls, is_whole=True, is_blank=is_blank)
             self._output.open_gap(gap)
-            return
-        is_turn_end = gap is Gap.TURN
-        self._emit_mark(region.opener + region.body + ("" if is_turn_end else region.closer))
-        self._buffer.give_back(region.closer if is_turn_end else "")
+        elif gap is Gap.TURN:
+            self._emit_mark(region.opener + region.body)
+            self._buffer.give_back(region.closer)
+        else:
+            self._emit_mark(passage)
 
     def _close_unclosed_region(self) -> None:
         """Read a region whose closing mark has not come and will not come."""

@@ -75,6 +75,7 @@ def test_passage_without_a_call(text: str, emitted: str) -> None:
         pytest.param(f"[TOOL_CALLS][{CALL}]\nOne moment.", "One moment.", id="mistral"),
         pytest.param('[TOOL_CALLS]get_weather[ARGS]{"city": "Oslo"} One moment.', "One moment.", id="mistral-name"),
         pytest.param(f"Hi.\n<tool_call>{CALL}\nOne {{moment}}.", "Hi.\n\nOne {moment}.", id="hermes"),
+        pytest.param(f"<tool_call>{CALL}\nOne {{moment.", "One {moment.", id="open-bracket"),
         pytest.param(f"<tool_call>{CALL}}}\n", "", id="litter"),
         pytest.param(f"<|python_tag|>{CALL}; {CALL}\nSo.", "So.", id="two-calls"),
         pytest.param("<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n", "", id="tags"),

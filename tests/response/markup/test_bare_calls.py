@@ -51,7 +51,8 @@ def test_call(text: str) -> None:
     for pieces in ([text], list(text)):
         assert _judged(pieces) == ("wait", 1, len(text))
         assert _judged(pieces, ends=True) == ("call", len(text), len(text))
-        assert _judged([*pieces, "<"])[:2] == ("call", len(text))
+        assert _judged([*pieces, "{"])[:2] == ("call", len(text))
+        assert _judged([*pieces, "<"])[:2] == ("wait", 1)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,9 @@ def test_beginning(text: str) -> None:
         pytest.param(" to it.", True, "text", 2, id="words"),
         pytest.param(" To it.", True, "text", 2, id="another-sentence-on-the-line"),
         pytest.param(".", True, "text", 1, id="full-stop"),
+        pytest.param("</tool_call>", True, "call", 12, id="mark"),
+        pytest.param("</code>", True, "text", 3, id="tag"),
+        pytest.param("</code>", False, "text", 3, id="tag-behind-a-line-start"),
         pytest.param("`", True, "text", 1, id="backtick"),
         pytest.param(" is it.", False, "text", 2, id="words-behind-a-line-start"),
         pytest.param(": so", False, "text", 1, id="colon-behind-a-line-start"),
@@ -164,6 +168,8 @@ def test_text_behind_a_call(behind: str, kind: str, needed: int, *, in_sentence:
     [
         pytest.param(f"{_FENCED}\n\nIt", False, "text", id="text-on-a-later-line"),
         pytest.param(f"{_FENCED}\n```", False, "call", id="another-fence"),
+        pytest.param(f"{_FENCED}<|im_end|>", False, "call", id="mark"),
+        pytest.param(f"{_FENCED}\n<b>", False, "text", id="tag"),
         pytest.param(f"{_FENCED}\n", False, "wait", id="line-break"),
         pytest.param(_FENCED, True, "wait", id="fence-behind-a-sentence"),
         pytest.param(f"```{_CALL}```", True, "text", id="code-span-in-a-sentence"),
