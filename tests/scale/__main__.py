@@ -26,11 +26,11 @@ _AT_THE_LIMIT = {
 }
 
 
-async def measure(seconds: float) -> tuple[Counter[str], Counter[str]]:
+async def measure(seconds: float, agents_each: int) -> tuple[Counter[str], Counter[str]]:
     """Start everything, put load on it and break it; return the outcomes under load, and at a limit."""
     at_the_limit = Counter[str]()
     async with cluster() as running:
-        workers = [_worker(number, seconds, running.variables) for number in range(_WORKERS)]
+        workers = [_worker(number, seconds, agents_each, running.variables) for number in range(_WORKERS)]
         at_work = asyncio.gather(*workers)
         await asyncio.sleep(seconds / 2)
         running.kill_a_server()
@@ -40,9 +40,9 @@ async def measure(seconds: float) -> tuple[Counter[str], Counter[str]]:
     return under_load, at_the_limit
 
 
-async def _worker(number: int, seconds: float, variables: Mapping[str, str]) -> Counter[str]:
+async def _worker(number: int, seconds: float, agents_each: int, variables: Mapping[str, str]) -> Counter[str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.scale.agents", str(number), str(seconds)),
+        *(sys.executable, "-m", "tests.scale.agents", str(number), str(seconds), str(agents_each)),
         env={**os.environ, **variables},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -59,8 +59,12 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m tests.scale", description=__doc__)
     parser.add_argument("--seconds", type=float, default=30, help="how long the load lasts [default: 30]")
+    parser.add_argument(
+        "--agents", type=int, default=4, help="agents in each of four processes; fewer on a slow machine [default: 4]"
+    )
+    options = parser.parse_args()
     try:
-        under_load, at_the_limit = asyncio.run(measure(parser.parse_args().seconds))
+        under_load, at_the_limit = asyncio.run(measure(options.seconds, options.agents))
     except FileNotFoundError as error:
         sys.exit(str(error))
     for what, number in sorted((under_load + at_the_limit).items()):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 LIMIT = 5
 """Requests a minute to the limited model that ``config/litellm-proxy.yaml`` allows."""
 
-_AGENTS = 4
 _ROOM_S = 30.0  # for the calls at the limit
 _TIME_TOOL = {
     "type": "function",
@@ -97,17 +96,17 @@ async def _next_minute() -> None:
         await asyncio.sleep(left_s)
 
 
-async def work(number: int, seconds: float) -> Counter[str]:
+async def work(number: int, seconds: float, agents: int) -> Counter[str]:
     """Run the agents of one process against one of the proxies."""
     counts: Counter[str] = Counter()
     entry = load_config(CONFIG / "agent-behind-proxy.yaml").provider("voice" if number % 2 else "voice-2")
     async with create_provider(entry) as provider:
         await provider.prewarm()
         until_s = time.monotonic() + seconds
-        numbers = (iter(range(number * 1000 + agent, 10**9, _AGENTS)) for agent in range(_AGENTS))
+        numbers = (iter(range(number * 1000 + agent, 10**9, agents)) for agent in range(agents))
         await asyncio.gather(*(converse(provider, hours, until_s, counts) for hours in numbers))
     return counts
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(work(int(sys.argv[1]), float(sys.argv[2])))))
+    sys.stdout.write(json.dumps(asyncio.run(work(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])))))
