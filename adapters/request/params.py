@@ -241,6 +241,12 @@ def _check_list(name: str, value: Json, example: str) -> None:
     if not isinstance(value, list | tuple) or not all(map(_is_dict, value)):
         hint = " Functions are for run_turn." if name == "tools" else ""
         raise ConfigError(f"{name} must be a list of {name}, such as [{example}].{hint}")
+    if name == "messages" and not all(map(_has_role, value)):
+        raise ConfigError(f'Each message must have a "role", as in {example}.')
+
+
+def _has_role(message: Message) -> bool:
+    return "role" in message
 
 
 def _is_dict(item: Json) -> bool:

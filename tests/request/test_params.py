@@ -224,6 +224,14 @@ def test_messages_and_tools_of_another_type(arguments: dict[str, Any], hint: str
     assert "Hi" not in str(caught.value)
 
 
+def test_message_without_a_role() -> None:
+    """A misspelled ``role`` is found before anything is sent; the error shows nothing of the message."""
+    with pytest.raises(ConfigError, match=r'^Each message must have a "role", as in \{"role": "user"') as caught:
+        parse_params(CallArguments([*_MESSAGES, {"rol": "user", "content": "Hi"}], None, {}), stream=False)
+
+    assert "Hi" not in str(caught.value)
+
+
 def test_functions_are_for_run_turn() -> None:
     """Functions in place of definitions are refused, with where they belong."""
     with pytest.raises(ConfigError, match=r"^tools must be a list of tools, .*\. Functions are for run_turn\.$"):
