@@ -114,6 +114,8 @@ async def _call_litellm(
     # After the warm-up the import is done, and `await` of a finished load would only cost function calls.
     litellm = _litellm if _litellm is not None else await load()
     mark_call()
+    if litellm.model_fallbacks:
+        hide_model_fallbacks(litellm)
     model = "-" if _ROUTING_SUBSTRINGS.search(endpoint.model) else endpoint.model
     is_openrouter = endpoint.prefix == "openrouter/"  # LiteLLM wants another class of client there
     with contextlib.suppress(StopLiteLLM):
@@ -143,6 +145,31 @@ def mark_call() -> None:
 
 
 _litellm: ModuleType | None = None
+
+
+def hide_model_fallbacks(litellm: ModuleType) -> None:
+    """Make ``litellm.model_fallbacks`` read as None inside the adapter's own calls.
+
+    The program may set it for its own calls, and no argument of a call overrides it: LiteLLM would send the request
+    again and again to itself, and never to the server. For the rest of the program nothing changes: a module may have
+    properties through its class.
+
+    Args:
+        litellm: The module, whose ``model_fallbacks`` is set.
+    """
+
+    class Shielded(type(litellm)):  # type: ignore[misc]  # a class made for one module
+        """The class of the module with one property more."""
+
+        @property
+        def model_fallbacks(self) -> Json:
+            return None if _in_adapters_call.get() else self.__dict__["model_fallbacks"]
+
+        @model_fallbacks.setter
+        def model_fallbacks(self, value: Json) -> None:
+            self.__dict__["model_fallbacks"] = value
+
+    litellm.__class__ = Shielded
 
 
 async def load() -> ModuleType:

@@ -334,6 +334,8 @@ async def _translate(
 ) -> Any:  # noqa: ANN401 - as above
     litellm = await litellm_bridge.load()
     litellm_bridge.mark_call()
+    if litellm.model_fallbacks:
+        litellm_bridge.hide_model_fallbacks(litellm)
     _set_up_custom_providers()
     fields: dict[str, Any] = {
         "timeout": litellm_bridge.CALL_TIMEOUT_S,
