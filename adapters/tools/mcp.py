@@ -100,7 +100,7 @@ def _names_for_models(names: Iterable[str], prefix: str) -> dict[str, str]:
     uses = Counter(plain.values())
     return {
         name: short
-        if len(short) <= _MAX_NAME_CHARS and (uses[short] == 1 or short == lead + name)
+        if name and len(short) <= _MAX_NAME_CHARS and (uses[short] == 1 or short == lead + name)
         else _marked(short, name)
         for name, short in plain.items()
     }

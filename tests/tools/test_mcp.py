@@ -7,7 +7,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import mcp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp import Client, types
 from mcp.server import Server
 from mcp.server.mcpserver import Image, MCPServer
@@ -17,7 +20,7 @@ from adapters.agent import run_turn
 from adapters.errors import ConfigError
 from adapters.factory import create_provider
 from adapters.testing.answers import answer, call
-from adapters.tools.mcp import mcp_tools
+from adapters.tools.mcp import mcp_tools, tools_of
 
 if TYPE_CHECKING:
     from mcp.server import ServerRequestContext
@@ -211,3 +214,17 @@ async def test_long_result_of_a_server(scripted_server: ScriptedServer) -> None:
 
     assert len(messages[2]["content"]) < 100_200
     assert messages[2]["content"].endswith("these are the first 100000 of 5000000 characters.]")
+
+
+@given(st.lists(st.text(max_size=70) | st.text("a._/", max_size=4), unique=True), st.text("ab_-", max_size=20))
+def test_any_names(names: list[str], prefix: str) -> None:
+    """Whatever the names of a server are, those for the model differ, and are names that it can write."""
+    tools = tools_of(
+        [types.Tool(name=name, input_schema={}) for name in names],
+        mcp.ClientSession.__new__(mcp.ClientSession),
+        timeout_s=None,
+        prefix=prefix,
+    )
+
+    assert len({tool.name for tool in tools}) == len(names)
+    assert all(re.fullmatch("[A-Za-z0-9_-]{1,64}", tool.name or "") for tool in tools)
