@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from adapters.types import TokenUsage
 
-Reason = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger", "schema_mismatch"]
-"""What the client must know of a failure beyond its class: the time limit that was exceeded, or the wrong schema."""
+Reason = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger", "schema_mismatch", "closed"]
+"""What the client must know of a failure beyond its class: the time limit that was exceeded, a schema that does not
+match, or that the provider was closed."""
 
 
 class UpstreamError(Exception):

@@ -5,6 +5,7 @@ Agents call it or subclass it; ``LiteLLMProvider`` and ``FallbackProvider`` impl
 
 from __future__ import annotations
 
+import gc
 import json
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
@@ -51,6 +52,12 @@ async def closing(stream: AsyncIterator[_Item]) -> AsyncIterator[AsyncIterator[_
     finally:
         if aclose := getattr(stream, "aclose", None):
             await aclose()
+
+
+def freeze_objects() -> None:
+    """Exempt all objects that exist now from garbage collection (``gc.freeze``), less those that are garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def stream_without_end(provider: LLMProvider) -> IncompleteResponseError:

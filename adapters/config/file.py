@@ -1,8 +1,9 @@
-"""A whole file of providers: where it is, and what it must hold."""
+"""A whole file of providers: where it is, and its content."""
 
 from __future__ import annotations
 
 import os
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,13 +38,13 @@ class Config(Section):
     _source: Source = PrivateAttr()
 
     def model_post_init(self, context: Source | None, /) -> None:
-        """Remember the file; pydantic hands on the context that validation was given."""
+        """Keep the place of the settings, which is the context of the validation."""
         self._source = context or Source("configuration")
         for row in self.providers.values():
             row.with_others(self.providers)
 
     def provider(self, name: str | None = None) -> ProviderConfig:
-        """Give the settings of one provider.
+        """Return the settings of one provider.
 
         Args:
             name: Its name in the file; None for the default.
@@ -93,7 +94,7 @@ def read_config(document: Document) -> tuple[Config | None, list[Problem]]:
     """Read the providers of a file.
 
     Returns:
-        The providers, or None if they cannot be used at all, and what is wrong.
+        The providers, or None if they cannot be used at all; and the problems.
     """
     problems = document.problems + _problems_between_rows(document.data)
     if isinstance(document.data, dict) and _PROXY_KEY in document.data:
@@ -116,7 +117,7 @@ def find_file(path: str | Path | None) -> Path:
 
 
 def _problems_between_rows(data: Json) -> list[Problem]:
-    """Find what no single value shows; the rest is told by the models."""
+    """Find the problems that no single value shows; the models find the others."""
     rows = data.get("providers") if isinstance(data, dict) else None
     if not isinstance(rows, dict) or not rows:
         return []
@@ -129,7 +130,10 @@ def _problems_between_rows(data: Json) -> list[Problem]:
     if isinstance(default, str) and default not in rows:
         problems.append(Problem(("default",), f"names no provider; {suggest(default, rows)}"))
     names = {name: _fallbacks_of(row) for name, row in rows.items()}
-    return problems + [problem for name in rows for problem in _problems_of_fallbacks(name, names)]
+    paths_back = _paths_back(names)
+    return problems + [
+        problem for name in rows for problem in _problems_of_fallbacks(name, names, paths_back.get(name, {}))
+    ]
 
 
 def _fallbacks_of(row: Json) -> list[str]:
@@ -137,30 +141,44 @@ def _fallbacks_of(row: Json) -> list[str]:
     return [name for name in fallbacks if isinstance(name, str)] if isinstance(fallbacks, list) else []
 
 
-def _problems_of_fallbacks(name: str, names: Mapping[str, list[str]]) -> Iterator[Problem]:
-    """Find fallbacks of one provider that are unknown or there twice, and ways from it back to itself."""
+def _problems_of_fallbacks(
+    name: str, names: Mapping[str, list[str]], paths_back: Mapping[str, list[str]]
+) -> Iterator[Problem]:
+    """Find the fallbacks of one provider that are unknown, repeated, or lead back to it."""
     path = ("providers", name, "fallbacks")
-    fallbacks = names[name]
-    for index, other in enumerate(fallbacks):
+    seen = set()
+    for index, other in enumerate(names[name]):
         if other not in names:
             yield Problem((*path, str(index)), f"names no provider; {suggest(other, names)}")
-        elif other in fallbacks[:index]:
+        elif other in seen:
             yield Problem((*path, str(index)), "is there twice; remove one")
-        elif way := _way(other, name, names):
-            leads = " -> ".join([name, *way])
+        elif other in paths_back:
+            leads = " -> ".join([name, *paths_back[other]])
             yield Problem((*path, str(index)), f"leads back to its own provider ({leads}); remove one of these")
+        seen.add(other)
 
 
-def _way(start: str, end: str, names: Mapping[str, list[str]]) -> list[str]:
-    """The shortest way along fallbacks from one provider to another; empty if there is none."""
-    ways, seen = [[start]], {start}
-    for way in ways:  # it grows meanwhile
-        if way[-1] == end:
-            return way
-        following = [name for name in names.get(way[-1], []) if name not in seen]
-        seen.update(following)
-        ways += [[*way, name] for name in following]
-    return []
+def _paths_back(names: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """Find for each provider the shortest paths along fallbacks that lead back to it, by their first provider."""
+    try:
+        TopologicalSorter(names).prepare()
+    except CycleError:
+        return {name: _paths_to(name, names) for name in names}
+    return {}
+
+
+def _paths_to(end: str, names: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for name, fallbacks in names.items():
+        for fallback in fallbacks:
+            users.setdefault(fallback, []).append(name)
+    paths, queue = {end: [end]}, [end]
+    for name in queue:  # it grows meanwhile
+        for user in users.get(name, ()):
+            if user not in paths:
+                paths[user] = [user, *paths[name]]
+                queue.append(user)
+    return paths
 
 
 def _keys_beside(path: KeyPath) -> list[str]:

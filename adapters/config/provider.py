@@ -208,13 +208,18 @@ class ProviderConfig(Section):
         Raises:
             ConfigError: If a fallback is not known: only ``load_config`` and ``Config`` know several providers.
         """
+        found: dict[str, ProviderConfig] = {}
+        self._add_chain(found)
+        return list(found.values())
+
+    def _add_chain(self, found: dict[str, ProviderConfig]) -> None:
         if len(self._others) < len(self.fallbacks):
             text = "names providers of a file that was not loaded; use load_config, or a FallbackProvider"
             raise self._source.error([Problem(("fallbacks",), text)])
-        found = {self.name: self}
+        found[self.name] = self
         for other in self._others:
-            found |= {row.name: row for row in other.chain() if row.name not in found}
-        return list(found.values())
+            if other.name not in found:
+                other._add_chain(found)  # noqa: SLF001 - of the same class
 
     def with_others(self, rows: Mapping[str, ProviderConfig]) -> None:
         """Keep the providers that ``fallbacks`` names; ``chain`` reports those that are missing.

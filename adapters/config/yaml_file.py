@@ -1,11 +1,10 @@
-"""Reads a YAML file, with the line of each key; the only import of yaml.
-
-What the keys mean is the business of ``adapters.config``.
-"""
+"""Read a YAML file, with the line of each key; the only module that imports yaml."""
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,6 +14,7 @@ from adapters.config.problems import Problem, Source
 from adapters.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from adapters.config.problems import KeyPath
@@ -23,7 +23,11 @@ _TEXT_TAG = "tag:yaml.org,2002:str"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _DATE_TAG = "tag:yaml.org,2002:timestamp"
 
-# The words of the YAML library are for its authors, and some of them repeat the text of the file.
+_LARGEST_FILE_BYTES = 1_000_000
+_MOST_VALUES = 100_000  # in a file, with aliases written out
+_CHARACTERS_OF_A_VALUE = 100  # a longer text counts as several values
+
+# The messages of the YAML library are technical, and some repeat the text of the file.
 _HINTS = {
     r"'\t'": "a tab stands where spaces must; indent with spaces",
     "cannot start any token": "a value starts with a character that YAML keeps for itself; put the value in quotes",
@@ -44,9 +48,9 @@ class Document:
     """One YAML file.
 
     Attributes:
-        data: Its content; each key is text, whatever YAML would make of ``yes:`` or ``404:``.
+        data: Its content; each key is text, also ``yes:`` and ``404:``.
         source: The file and the line of each key.
-        problems: The keys that are there twice.
+        problems: The keys that occur twice.
     """
 
     data: Any
@@ -64,20 +68,15 @@ def read_yaml(path: Path) -> Document:
         Its content.
 
     Raises:
-        ConfigError: If it is not there, or is not YAML.
+        ConfigError: If it does not exist, is no YAML, or is too large, with its aliases written out.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file; correct the path, or the variable ADAPTERS_CONFIG") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: the file is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: the file cannot be read ({error.strerror}); check its rights") from None
+    text = _read_text(path)
     try:
         document = _parse(text, str(path))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}:{_line(error, text)}: {_hint(error)}") from None
+    except ConfigError:
+        raise
     except (AttributeError, LookupError, ValueError):  # what the library raises for `!!int text` and the like
         raise ConfigError(f"{path}: a value does not fit its tag; remove the tags that start with !!") from None
     except RecursionError:
@@ -87,18 +86,60 @@ def read_yaml(path: Path) -> Document:
     return document
 
 
+def _read_text(path: Path) -> str:
+    """Read a file, but no device or named pipe, which may have no end or never begin."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise ConfigError(f"{path}: this is a device or a pipe; name a file")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; correct the path, or the variable ADAPTERS_CONFIG") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the file cannot be read ({error.strerror}); check its rights") from None
+    if len(content) > _LARGEST_FILE_BYTES:
+        raise ConfigError(f"{path}: the file is larger than 1 MB; name one that holds providers")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the file is not UTF-8; save it as UTF-8") from None
+
+
 def _parse(text: str, label: str) -> Document | None:
     loader = yaml.SafeLoader(text)
     node = loader.get_single_node()
     if node is None:
         return None
+    if _expanded_size(node, {}) > _MOST_VALUES:
+        raise ConfigError(f"{label}: the aliases (*name) stand for more than {_MOST_VALUES} values; remove some")
     notes = _Notes()
     notes.walk(node, ())
     return Document(loader.construct_document(node), Source(label, notes.lines), notes.problems)
 
 
+def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Count the values of a node with each alias written out; a few aliases of aliases can stand for billions.
+
+    Args:
+        node: The node.
+        sizes: The sizes of the nodes that were counted before, by identity; it grows.
+    """
+    if id(node) not in sizes:
+        sizes[id(node)] = 0  # for a node that holds itself
+        parts: Iterable[yaml.Node] = ()
+        own = 1
+        if isinstance(node, yaml.MappingNode):
+            parts = chain.from_iterable(node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        else:
+            own += len(node.value) // _CHARACTERS_OF_A_VALUE
+        sizes[id(node)] = own + sum(_expanded_size(part, sizes) for part in parts)
+    return sizes[id(node)]
+
+
 class _Notes:
-    """The line of each key, and the keys that are there twice. Taking them makes keys and dates text."""
+    """The line of each key, and the keys that occur twice. Walking a node also makes its keys and dates text."""
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {(): 1}
@@ -106,8 +147,8 @@ class _Notes:
         self._seen: set[int] = set()
 
     def walk(self, node: yaml.Node, path: KeyPath) -> None:
-        """Note what a node and all below it hold."""
-        if id(node) in self._seen:  # an alias: the line of the key that has it is the one to name
+        """Note the keys in a node and below it."""
+        if id(node) in self._seen:  # an alias: errors name the line of the key with the alias
             return
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
@@ -134,7 +175,7 @@ class _Notes:
 def _line(error: yaml.YAMLError, text: str) -> int:
     if not isinstance(error, yaml.MarkedYAMLError):
         return text.count("\n", 0, getattr(error, "position", 0)) + 1
-    # The problem of a quote that is never closed is met at the end of the file; its beginning is what helps.
+    # A quote that is never closed is a problem at the end of the file, but the place to correct is its beginning.
     begins = error.context_mark if isinstance(error, ScannerError) else None
     return int(getattr(begins or error.problem_mark, "line", 0)) + 1
 

@@ -168,4 +168,4 @@ def is_provider_fault(error: APIError) -> bool:
     """Whether the provider itself is to blame for an error, and not the request or one garbled answer."""
     if isinstance(error, AllProvidersFailedError):  # of a group; one provider that is available is enough
         return all(is_provider_fault(failure) for failure in error.errors)
-    return not isinstance(error, BadRequestError | IncompleteResponseError)
+    return not isinstance(error, BadRequestError | IncompleteResponseError) and error._reason != "closed"

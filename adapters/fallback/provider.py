@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.errors import AllProvidersFailedError, APIError, ConfigError, kind_of
 from adapters.fallback.cooldown import LONGEST_COOLDOWN_S, Cooldowns
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
-from adapters.provider import LLMProvider, texts_of, whole_answer, with_response_format
+from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer, with_response_format
 from adapters.request.params import CallArguments, parse_seconds
 from adapters.types import FallbackReason, ResponseDone
 
@@ -212,9 +212,15 @@ class FallbackProvider(LLMProvider):
         del messages, tools, options  # as in ``chat``
         return self._events(GroupRequest.parse(arguments, on_first_token=on_first_token))
 
-    async def prewarm(self) -> None:
-        """Prewarm all providers at once; a provider that cannot be reached enters cooldown, with a line in the log."""
+    async def prewarm(self, *, freeze_gc: bool = False) -> None:
+        """Prewarm all providers at once; a provider that cannot be reached enters cooldown, with a line in the log.
+
+        Args:
+            freeze_gc: As for ``LiteLLMProvider.prewarm``.
+        """
         await self._prewarm_all()
+        if freeze_gc:
+            freeze_objects()
 
     async def _prewarm(self) -> None:
         errors = await self._prewarm_all()

@@ -52,6 +52,13 @@ class LocalServer:
         self._lock = threading.Lock()
         self._process: ServerProcess | None = None
 
+    def __getstate__(self) -> ServerSettings:
+        """Copies and pickles are servers that have not been started."""
+        return self._settings
+
+    def __setstate__(self, settings: ServerSettings) -> None:
+        self._settings, self._lock, self._process = settings, threading.Lock(), None
+
     @property
     def model(self) -> str:
         """Name of the model in the server's list."""

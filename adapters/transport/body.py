@@ -122,7 +122,7 @@ class ResponseBody:
             try:
                 data = await self._response.read()
             except TransportError as error:
-                self.error = self._broken(error)
+                self.error = lost_connection(error, self._deadlines, self._endpoint)
                 break
             self._read_bytes += len(data)
             payloads = decoder.feed(data) if data else decoder.finish()
@@ -147,11 +147,6 @@ class ResponseBody:
         self._deadlines.release()
         self._response.release()
 
-    def _broken(self, error: TransportError) -> APIError:
-        if (exceeded := self._deadlines.exceeded) is not None:
-            return failures.caused(failures.late(exceeded, self._endpoint), exceeded)
-        return failures.caused(failures.disconnected(self._endpoint, error), error)
-
     def _failed(self, fault: Fault) -> APIError:
         if fault.kind == "too_long":
             return failures.too_long("event_bytes", self._limits.event_bytes, self._endpoint)
@@ -162,6 +157,21 @@ class ResponseBody:
         failure = upstream_error(fault.value, secrets=self._endpoint.secrets)
         describe = failures.rejected if fault.kind == "error" else failures.no_answer
         return failures.caused(describe(failure, self._endpoint), failure)
+
+
+def lost_connection(error: TransportError, deadlines: Deadlines, endpoint: Endpoint) -> APIError:
+    """Return the error for a connection that was lost, or that a deadline or the end of the provider has closed.
+
+    Args:
+        error: How it was lost.
+        deadlines: The clock of the attempt.
+        endpoint: The other end.
+    """
+    if deadlines.is_closed:
+        return failures.caused(failures.closed(endpoint), error)
+    if (exceeded := deadlines.exceeded) is not None:
+        return failures.caused(failures.late(exceeded, endpoint), exceeded)
+    return failures.caused(failures.disconnected(endpoint, error), error)
 
 
 class PayloadDecoder:

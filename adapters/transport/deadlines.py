@@ -37,6 +37,10 @@ class DeadlineExceeded(TimeoutError):  # noqa: N818 - it becomes an APITimeoutEr
         self.seconds = seconds
 
 
+class CallClosedError(Exception):
+    """The provider was closed while the server was waited for."""
+
+
 class Deadlines:
     """The clock of one attempt.
 
@@ -54,7 +58,9 @@ class Deadlines:
         on_first_token: Called when the first useful data arrives, or None.
 
     Attributes:
+        began_s: When the call began, without the pauses.
         exceeded: The limit that ended the guarded operation, or None.
+        is_closed: Whether ``close`` has ended the attempt.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class Deadlines:
         self._timeouts = timeouts
         self._streamed = streamed
         self._total_s = timeouts.total_s if total_s is None else total_s
-        self._began_s = now_s if began_s is None else began_s
+        self.began_s = now_s if began_s is None else began_s
         self._retry_s = retry_s
         self._on_request_sent = on_request_sent
         self._on_first_token = on_first_token
@@ -82,23 +88,39 @@ class Deadlines:
         self._is_complete = False
         self._abort: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._scope: asyncio.Timeout | None = None
         self.exceeded: DeadlineExceeded | None = None
+        self.is_closed = False
 
     async def wait(self, awaitable: Awaitable[T]) -> T:
         """Await a slow operation.
 
         Raises:
             DeadlineExceeded: If the nearest limit is reached first.
+            CallClosedError: If ``close`` is called first.
         """
         left_s, limit, seconds = self._nearest()
-        scope = asyncio.timeout(left_s)
+        scope = asyncio.timeout(0.0 if self.is_closed else left_s)
         try:
             async with scope:
+                self._scope = scope
                 return await awaitable
         except TimeoutError:
             if not scope.expired():
                 raise
+            if self.is_closed:
+                raise CallClosedError from None
             raise DeadlineExceeded(limit, seconds) from None
+        finally:
+            self._scope = None
+
+    def close(self) -> None:
+        """End what is awaited or guarded now, and fail what is awaited later: the provider was closed."""
+        self.is_closed = True
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(0.0)
+        if self._abort is not None:
+            self._abort()
 
     def request_sent(self) -> None:
         """Note that the request is about to leave: the limits on silence start."""
@@ -131,7 +153,7 @@ class Deadlines:
         if self._paused_since_s is not None:
             paused_s = time.monotonic() - self._paused_since_s
             self._paused_since_s = None
-            self._began_s += paused_s
+            self.began_s += paused_s
             if self._silent_since_s is not None:
                 self._silent_since_s += paused_s
         if self._abort is not None and self._timer is None:
@@ -179,7 +201,7 @@ class Deadlines:
     def _nearest(self) -> tuple[float, Limit, float]:
         """Find the limit that ends first: the seconds left of it, its name and its length."""
         now_s = time.monotonic()
-        in_call_s = now_s - self._began_s
+        in_call_s = now_s - self.began_s
         limits: list[tuple[float, Limit, float]] = [(self._total_s - in_call_s, "total_s", self._total_s)]
         if self._retry_s is not None and not self._has_token:
             limits.append((self._retry_s - in_call_s, "deadline_s", self._retry_s))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import weakref
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -180,7 +182,8 @@ class Response:
 class HTTPSession:
     """The connections of one provider, for the event loop that runs while it is made.
 
-    Use ``await HTTPSession.open(…)``. It is closed by ``aclose``, at the end of its event loop, or when it is garbage.
+    Use ``await HTTPSession.open(…)``. It is closed by ``aclose``; by its event loop, when that shuts down its
+    asynchronous generators, as ``asyncio.run`` does; or when it is garbage, also as a part of a reference cycle.
 
     Args:
         session: aiohttp's session.
@@ -200,6 +203,9 @@ class HTTPSession:
         self._draining = draining
         self._closer = closer
         self._proxy = proxy
+        # What it refers to is not garbage together with this object. Otherwise the garbage collector would finalize
+        # aiohttp's session first, which logs an error for a session that is still open.
+        weakref.finalize(self, _close_garbage, session, closer, asyncio.get_running_loop())
 
     @classmethod
     async def open(cls, base_url: str, connect_s: float, tls: TLSConfig | None = None) -> HTTPSession:
@@ -236,6 +242,8 @@ class HTTPSession:
         Raises:
             TransportError: If there is none.
         """
+        if self._session.closed:
+            raise TransportError
         data = io.BytesIO(content) if content is not None and len(content) > _LARGE_BODY_BYTES else content
         try:
             response = await self._session.request(
@@ -259,16 +267,42 @@ def _retrieve(closed: asyncio.Future[None]) -> None:
 
 
 async def _closer(session: aiohttp.ClientSession, draining: set[aiohttp.ClientResponse]) -> AsyncGenerator[None, None]:
-    """Close a session when this generator is closed.
-
-    An event loop closes its open generators when it ends, and those that are garbage.
-    """
+    """Close a session when this generator is closed, which an event loop does when it ends."""
     try:
         yield
     finally:
         for response in draining:
             response.close()
         await session.close()
+
+
+def _close_garbage(
+    session: aiohttp.ClientSession, closer: AsyncGenerator[None, None], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Close a session that was dropped, in whatever thread the garbage collector runs.
+
+    Args:
+        session: The session, which may be closed already.
+        closer: Closes it.
+        loop: Its event loop, which may have stopped or ended.
+    """
+    if loop.is_running():
+        loop.call_soon_threadsafe(_start_closing, closer)
+        return
+    # Nothing can be awaited, and ``close`` would leave a task to the loop. This is the part of it that does not wait.
+    if session.connector is not None:
+        session.connector.__exit__(None, None, None)
+    with suppress(StopIteration):
+        closer.aclose().__await__().send(None)
+
+
+def _start_closing(closer: AsyncGenerator[None, None]) -> None:
+    task = asyncio.ensure_future(closer.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()  # the event loop keeps only a weak reference
 
 
 @cache

@@ -25,7 +25,7 @@ from adapters.transport.capture import CapturedExchange, FakeOpenAIClient, StopL
 from adapters.transport.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
     from types import ModuleType
 
     from adapters.types import Json
@@ -38,10 +38,11 @@ CALL_TIMEOUT_S = 6000.0  # LiteLLM requires a number; our own deadlines are far 
 MESSAGES = [{"role": "user", "content": "-"}]
 """The messages argument of each call. The real conversation is a field of the body, so that LiteLLM neither walks
 through all of it (4 ms at 400 messages) nor can log it."""
-_ROUTING_SUBSTRINGS = re.compile("replicate|clarifai|ft:|responses/")
+_ROUTING_SUBSTRINGS = re.compile("replicate|clarifai|ft:")
 """Parts of a model's name for which LiteLLM changes the server or the form of the request, whatever the prefix says.
 LiteLLM gets a neutral name instead; the real name is a field of the body."""
 
+_RARE_COLLECTIONS = 100_000  # new objects before a collection, while LiteLLM is imported
 _STREAM_HEADERS = {"Accept-Encoding": "identity"}
 """A proxy that compresses a stream collects it first: the answer arrives at its end and all at once, and a cancel does
 not reach the server."""
@@ -185,12 +186,19 @@ async def warm_up(route: str, first_call: Callable[[str], Coroutine[Any, Any, No
     loop it would block everything else for a quarter of a second.
     """
     await load()
+    call = first_call or _first_call
     try:
-        await background.run_once(f"warm-up of {route}", lambda: asyncio.run((first_call or _first_call)(route)))
+        await background.run_once(f"warm-up of {route}", lambda: asyncio.run(_without_debug_logs(call(route))))
     except Exception as error:  # noqa: BLE001 - it only saves time; the request itself reports what is wrong
         logger.info("Warming up LiteLLM's route %s failed: %s", route, type(error).__name__)
     else:
         warm_routes.add(route)
+
+
+async def _without_debug_logs(call: Coroutine[Any, Any, None]) -> None:
+    """Await a call that blocks its event loop, which asyncio would log with PYTHONASYNCIODEBUG=1."""
+    asyncio.get_running_loop().slow_callback_duration = math.inf
+    await call
 
 
 def start_warm_up(route: str, first_call: Callable[[str], Coroutine[Any, Any, None]] | None = None) -> None:
@@ -202,8 +210,6 @@ async def _first_call(prefix: str) -> None:
     async def send(*_: object) -> None:
         """Send nothing and return nothing."""
 
-    # With PYTHONASYNCIODEBUG=1 asyncio would log that this loop is blocked, which is why it is not the caller's.
-    asyncio.get_running_loop().slow_callback_duration = math.inf
     endpoint = Endpoint("warm-up", "warm-up", prefix, "http://warm-up.invalid/v1")
     for stream in (False, True):
         await acompletion(CapturedExchange(send, endpoint), endpoint, {"max_tokens": 1}, stream=stream)
@@ -225,24 +231,32 @@ def _import_litellm() -> ModuleType:
     _in_adapters_call.set(True)
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).addFilter(_is_not_ours)
-    # The switch is for the whole process, for a second or two. It pays (LiteLLM 1.109, Python 3.11, four runs):
-    # with the collector on, seven full collections walk through up to 400,000 new objects, the longest stops every
-    # thread for 150 ms, and loading takes a quarter longer; with it off, the import stops them for 24 ms at most; with
-    # a threshold of 100,000 for 35 ms. Without freeze() each full collection for as long as the process lives takes
-    # 160 ms (LiteLLM 1.102: 120 ms), with it 5 ms.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _rare_collections():
         import litellm
-    finally:
-        if collecting:
-            gc.freeze()
-            gc.enable()
     module: ModuleType = litellm
     for switch, value in (("suppress_debug_info", True), ("telemetry", False)):
         setattr(module, switch, value)
     _litellm = module
     return module
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let the garbage collector start less often, in the whole process.
+
+    The import makes 400,000 objects, none of them garbage. At the usual threshold seven full collections walk through
+    them, the longest stops every thread for 150 ms, and the import takes a quarter longer; with this one it stops them
+    for 35 ms at most (LiteLLM 1.109, Python 3.11).
+    """
+    usual = gc.get_threshold()
+    rare = (max(usual[0], _RARE_COLLECTIONS), *usual[1:])
+    if usual[0]:  # 0: the program has switched it off
+        gc.set_threshold(*rare)
+    try:
+        yield
+    finally:
+        if gc.get_threshold() == rare:
+            gc.set_threshold(*usual)
 
 
 @cache

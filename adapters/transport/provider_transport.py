@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.config.kinds import KINDS
-from adapters.errors import IncompleteResponseError
+from adapters.errors import APIError, IncompleteResponseError
 from adapters.transport import litellm_bridge, translation
-from adapters.transport.body import Body, ResponseBody, read_error_body
+from adapters.transport.body import Body, ResponseBody, lost_connection, read_error_body
 from adapters.transport.capture import CapturedExchange
-from adapters.transport.deadlines import DeadlineExceeded, Deadlines
+from adapters.transport.deadlines import CallClosedError, DeadlineExceeded, Deadlines
 from adapters.transport.endpoint import Endpoint, endpoint_for
 from adapters.transport.errors import failures
 from adapters.transport.errors.upstream import upstream_error
@@ -28,7 +33,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from adapters.config import ProviderConfig
-    from adapters.errors import APIError
     from adapters.local import LocalServer
     from adapters.transport.http import Response
     from adapters.types import Json
@@ -47,8 +51,32 @@ _NO_JSON = "sent no JSON. Please check base_url."
 _ERROR_BODY_S = 1.0  # an error is sent at once; what trickles in after that is not waited for
 
 
+@dataclass(eq=False, slots=True)
+class _LoopState:
+    """What a provider has on one event loop.
+
+    Attributes:
+        opened: The session and where it goes, or None.
+        attempts: The clocks of the attempts that were made here; those that are over are garbage.
+        closed_at_s: When the provider was closed last, on the monotonic clock.
+    """
+
+    opened: tuple[HTTPSession, Endpoint] | None = None
+    attempts: weakref.WeakSet[Deadlines] = field(default_factory=weakref.WeakSet)
+    closed_at_s: float = -math.inf
+
+    def end_attempts(self) -> None:
+        """Fail the attempts that are under way, and those that their calls would still make."""
+        self.closed_at_s = time.monotonic()
+        for deadlines in list(self.attempts):
+            deadlines.close()
+
+
 class ProviderTransport:
     """Sends requests to one provider.
+
+    ``aclose`` ends all calls that began before it, with an error and without another request. A call that begins
+    after it opens a new connection and starts the embedded server again.
 
     Args:
         config: The provider, with its secrets looked up.
@@ -61,11 +89,15 @@ class ProviderTransport:
     def __init__(self, config: ProviderConfig, server: LocalServer | None = None) -> None:
         self._config = config
         self._server = server
-        self._sessions: dict[asyncio.AbstractEventLoop, tuple[HTTPSession, Endpoint]] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopState] = {}
         self.endpoint = endpoint_for(config)
         self._is_routed = KINDS[config.kind].routed
         self._is_unwired = False  # whether LiteLLM's route was found to ignore our client
         self._first_call = partial(translation.first_call, self.endpoint, config.litellm) if self._is_routed else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have no connections."""
+        return {**vars(self), "_loops": {}}
 
     def begin_loading(self) -> None:
         """Start to load in a thread what the first request would wait for."""
@@ -102,19 +134,16 @@ class ProviderTransport:
         exchange = CapturedExchange(session.send, endpoint, headers)
         problem = ""
         try:
-            await deadlines.wait(litellm_bridge.acompletion(exchange, endpoint, body, stream=stream))
-        except asyncio.CancelledError:
+            await self._wait(deadlines, litellm_bridge.acompletion(exchange, endpoint, body, stream=stream))
+        except (asyncio.CancelledError, APIError):
             exchange.close()
             raise
-        except DeadlineExceeded as exceeded:
-            exchange.close()
-            raise failures.late(exceeded, endpoint) from exceeded
         except Exception as error:  # noqa: BLE001 - LiteLLM raises anything; what counts is the exchange
             problem = type(error).__name__  # the exception itself holds the prompt and the key
         if exchange.response is not None:
             return await self._body_of(exchange.response, deadlines, endpoint)
         if exchange.error is not None:
-            raise failures.disconnected(endpoint, exchange.error) from exchange.error
+            raise lost_connection(exchange.error, deadlines, endpoint)
         cause = TypeError(problem)
         raise failures.unbuildable(_CHECK_REQUEST, endpoint) from cause
 
@@ -134,17 +163,14 @@ class ProviderTransport:
         result = None
         try:
             call = translation.translate(exchange, endpoint, body, self._config.litellm, stream=stream)
-            result = await deadlines.wait(call)
-        except asyncio.CancelledError:
+            result = await self._wait(deadlines, call)
+        except (asyncio.CancelledError, APIError):
             exchange.close()
             raise
-        except DeadlineExceeded as exceeded:
-            exchange.close()
-            raise failures.late(exceeded, endpoint) from exceeded
         except Exception as error:  # noqa: BLE001 - LiteLLM raises anything
             failure = translation.read_failure(error, endpoint)
         if exchange.error is not None:
-            raise failures.disconnected(endpoint, exchange.error) from exchange.error
+            raise lost_connection(exchange.error, deadlines, endpoint)
         if exchange.response is not None and not exchange.is_translated:
             return await self._body_of(exchange.response, deadlines, endpoint)
         if result is None:
@@ -195,7 +221,8 @@ class ProviderTransport:
         Raises:
             APIError: If the server cannot be reached or, for a probe, would refuse a request as well.
         """
-        await self._open(is_cold=True)  # without a limit: a large local model loads for minutes
+        loop_state, began_s = self._loop_state(), time.monotonic()
+        await self._open(loop_state, began_s, is_cold=True)  # without a limit: a large local model loads for minutes
         if self._is_routed:
             return b""  # each route has another address, and another list of models or none
         deadlines = Deadlines(self._config.timeouts, streamed=True)
@@ -203,16 +230,27 @@ class ProviderTransport:
         response = await self._get("/models", deadlines)
         if is_probe and (response.status in _REFUSALS or response.status >= _FIRST_SERVER_FAILURE):
             await self._body_of(response, deadlines, self.endpoint)  # raises
-        listed = await self._wait(deadlines, response.read_up_to(_LONGEST_LIST_BYTES))
+        try:
+            listed = await self._wait(deadlines, response.read_up_to(_LONGEST_LIST_BYTES))
+        except BaseException:
+            response.close()
+            raise
         response.release()
         return listed if response.status < _FIRST_FAILURE and len(listed) < _LONGEST_LIST_BYTES else b""
 
     async def aclose(self) -> None:
-        """Close this loop's session and stop the embedded server; another request opens both anew."""
-        session, _ = self._sessions.pop(asyncio.get_running_loop(), (None, None))
+        """Close this loop's session and stop the embedded server, which ends the calls on all loops."""
+        loop_state = self._loop_state()
+        opened, loop_state.opened = loop_state.opened, None
+        loop_state.end_attempts()
+        if self._server is not None:
+            for loop, other in list(self._loops.items()):
+                if other is not loop_state:
+                    with suppress(RuntimeError):  # the loop has ended
+                        loop.call_soon_threadsafe(other.end_attempts)
         try:
-            if session is not None:
-                await session.aclose()
+            if opened is not None:
+                await opened[0].aclose()
         finally:
             if self._server is not None:
                 await self._server.stop()
@@ -226,35 +264,57 @@ class ProviderTransport:
 
     async def _connect(self, deadlines: Deadlines, *, through_litellm: bool) -> tuple[HTTPSession, Endpoint]:
         """Return this loop's session and the address to send to; only the first request has anything to wait for."""
-        opened = self._sessions.get(asyncio.get_running_loop())
+        loop_state = self._loops.get(asyncio.get_running_loop()) or self._loop_state()
+        loop_state.attempts.add(deadlines)
+        opened = loop_state.opened
         is_cold = through_litellm and self.endpoint.route not in litellm_bridge.warm_routes
-        if opened is None or is_cold or self._server is not None:
-            opened = await self._wait(deadlines, self._open(is_cold=is_cold))
+        is_closed = deadlines.began_s < loop_state.closed_at_s
+        if opened is None or is_cold or is_closed or self._server is not None:
+            opened = await self._wait(deadlines, self._open(loop_state, deadlines.began_s, is_cold=is_cold))
         return opened
 
-    async def _open(self, *, is_cold: bool) -> tuple[HTTPSession, Endpoint]:
-        """Load LiteLLM, start the embedded server and make the session, as far as they are missing."""
+    def _loop_state(self) -> _LoopState:
+        """Return the state of the running loop, and forget the loops that have ended."""
+        for loop in list(self._loops):
+            if loop.is_closed():
+                self._loops.pop(loop, None)
+        return self._loops.setdefault(asyncio.get_running_loop(), _LoopState())
+
+    async def _open(self, loop_state: _LoopState, began_s: float, *, is_cold: bool) -> tuple[HTTPSession, Endpoint]:
+        """Load LiteLLM, start the embedded server and make the session, as far as they are missing.
+
+        Raises:
+            APIConnectionError: If the provider was closed since the call began: nothing is started or opened then.
+        """
         if is_cold:
             await litellm_bridge.warm_up(self.endpoint.route, self._first_call)
-        # An embedded server has another address each time it starts.
-        base_url = await self._server.start() if self._server is not None else self.endpoint.base_url
-        loop = asyncio.get_running_loop()
-        opened = former = self._sessions.get(loop)
+        self._check_open(loop_state, began_s)
+        base_url = self.endpoint.base_url
+        if self._server is not None:
+            try:
+                base_url = await self._server.start()  # another address each time it starts
+            finally:
+                self._check_open(loop_state, began_s)
+        opened = former = loop_state.opened
         if opened is None or opened[1].base_url != base_url:
-            for ended in [ended for ended in list(self._sessions) if ended.is_closed()]:
-                self._sessions.pop(ended, None)
             # ``open`` never yields to the loop, so that concurrent first calls share one session.
             session = await HTTPSession.open(base_url or _ANYWHERE, self._config.timeouts.connect_s, self._config.tls)
-            opened = self._sessions[loop] = session, self.endpoint.at(base_url)
+            opened = loop_state.opened = session, self.endpoint.at(base_url)
             if former is not None:
                 await former[0].aclose()
         return opened
 
+    def _check_open(self, loop_state: _LoopState, began_s: float) -> None:
+        if began_s < loop_state.closed_at_s:
+            raise failures.closed(self.endpoint) from None
+
     async def _wait(self, deadlines: Deadlines, awaitable: Awaitable[T]) -> T:
         try:
             return await deadlines.wait(awaitable)
+        except CallClosedError:
+            raise failures.closed(self.endpoint) from None
         except TransportError as error:
-            raise failures.disconnected(self.endpoint, error) from error
+            raise lost_connection(error, deadlines, self.endpoint) from error
         except DeadlineExceeded as exceeded:
             raise failures.late(exceeded, self.endpoint) from exceeded
 

@@ -29,6 +29,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from adapters.transport import litellm_bridge
+from adapters.transport.body import lost_connection
 from adapters.transport.capture import CapturedExchange, FakeOpenAIClient, StopLiteLLM
 from adapters.transport.endpoint import NO_KEY, Endpoint
 from adapters.transport.errors import failures
@@ -171,7 +172,8 @@ class TranslatedBody:
             self.error = self._broken()
             return []
         except Exception as error:  # noqa: BLE001 - LiteLLM raises anything; the exception holds the prompt
-            self.error = self._broken() if self._deadlines.exceeded else read_failure(error, self._endpoint)
+            is_ours = self._deadlines.exceeded is not None or self._deadlines.is_closed
+            self.error = self._broken() if is_ours else read_failure(error, self._endpoint)
             return []
         if self._exchange.read_bytes > self._limits.answer_bytes:
             self.error = failures.too_long("answer_bytes", self._limits.answer_bytes, self._endpoint)
@@ -252,10 +254,7 @@ class TranslatedBody:
             task.add_done_callback(_closing.discard)
 
     def _broken(self) -> APIError:
-        if (exceeded := self._deadlines.exceeded) is not None:
-            return failures.caused(failures.late(exceeded, self._endpoint), exceeded)
-        error = self._exchange.error or TransportError()
-        return failures.caused(failures.disconnected(self._endpoint, error), error)
+        return lost_connection(self._exchange.error or TransportError(), self._deadlines, self._endpoint)
 
 
 async def _closed(stream: Any) -> None:  # noqa: ANN401 - as above

@@ -231,6 +231,27 @@ providers:
     ]
 
 
+def test_many_fallbacks(file: Path) -> None:
+    """Entries that all name the entries behind them are read in no time: each provider is visited once."""
+    names = [f"p{number}" for number in range(120)]
+    lines = [f"  {name}: {{kind: local, fallbacks: [{', '.join(names[n + 1 :])}]}}" for n, name in enumerate(names)]
+    file.write_text("\n".join(["default: p0", "providers:", *lines]), encoding="utf-8")
+
+    assert [row.name for row in load_config(file).provider().chain()] == names
+
+
+def test_many_fallbacks_in_circles(file: Path) -> None:
+    """Entries that all name all others are reported, each by the shortest path back."""
+    names = [f"p{number}" for number in range(40)]
+    lines = [f"  {name}: {{kind: local, fallbacks: [{', '.join(sorted({*names} - {name}))}]}}" for name in names]
+    problems = _problems(file, "\n".join(["default: p0", "providers:", *lines]))
+
+    assert len(problems) == 40 * 39
+    assert (
+        "3: providers.p0.fallbacks.0 leads back to its own provider (p0 -> p1 -> p0); remove one of these" in problems
+    )
+
+
 def test_fallbacks_of_a_provider_without_a_file() -> None:
     """Names mean nothing where no other providers are known, which is told when they are needed."""
     row = ProviderConfig.create("local", fallbacks=["other"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,6 @@ from hypothesis import strategies as st
 
 from adapters.config.yaml_file import Document, read_yaml
 from adapters.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(name="file")
@@ -136,3 +135,62 @@ def test_any_text_is_yaml_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         told = str(error)
 
     assert "\n" not in told
+
+
+def _bomb(levels: int, width: int) -> str:
+    lines = [f"l0: &l0 [{', '.join('x' * width)}]"]
+    lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * width)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(_bomb(9, 9), id="lists"),
+        pytest.param(
+            "a: &a {k: 1}\n"
+            + "\n".join(
+                f"{'abcdefghij'[n]}: &{'abcdefghij'[n]} {{x: *{'abcdefghij'[n - 1]}, y: *{'abcdefghij'[n - 1]}}}"
+                for n in range(1, 10)
+            )
+            + "\n"
+            + "\n".join(f"z{n}: [{', '.join(['*j'] * 20)}]" for n in range(30)),
+            id="mappings",
+        ),
+        pytest.param(
+            "a: &a {k: 1}\n"
+            + "\n".join(f"b{n}: &b{n} {{<<: [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]}}" for n in range(9)),
+            id="merge keys",
+        ),
+        pytest.param(f"a: &a {'x' * 500_000}\nb: [{', '.join(['*a'] * 1_000)}]", id="a long text"),
+        pytest.param(f"a: [{', '.join('x' * 100_001)}]", id="no alias at all"),
+    ],
+)
+def test_aliases_that_multiply(file: Path, text: str) -> None:
+    """A small file that stands for millions of values is refused before they are made."""
+    with pytest.raises(ConfigError, match=r"stand for more than 100000 values"):
+        _read(file, text)
+
+
+def test_aliases_that_do_not_multiply(file: Path) -> None:
+    """A block that a hundred providers share is no bomb."""
+    text = "a: &a {k: [1, 2, 3], l: {m: n}}\n" + "\n".join(f"b{n}: *a" for n in range(1_000))
+
+    assert len(_read(file, text).data) == 1_001
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A device without an end and a pipe that is never written are refused at once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    for path in (Path("/dev/zero"), pipe):
+        with pytest.raises(ConfigError, match="this is a device or a pipe; name a file"):
+            read_yaml(path)
+
+
+def test_a_file_that_is_too_large(file: Path) -> None:
+    """A log or a model that was named by mistake is not read into memory."""
+    with pytest.raises(ConfigError, match="larger than 1 MB"):
+        _read(file, "#" * 1_000_001)

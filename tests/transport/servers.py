@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from adapters.testing.server import ScriptedServer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 class Counting(ScriptedServer):
@@ -65,6 +66,23 @@ async def raw_server(
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
         raw.port = server.sockets[0].getsockname()[1]
         yield raw
+
+
+@contextmanager
+def full_listener() -> Iterator[int]:
+    """A port whose queue of connections is full, so that a new one waits for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for connection in waiting:
+            connection.setblocking(False)  # noqa: FBT003 - the standard library's own
+            connection.connect_ex(listener.getsockname())
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            for connection in waiting:
+                connection.close()
 
 
 async def until(condition: Callable[[], Any]) -> Any:

@@ -26,7 +26,7 @@ from adapters.errors import ConfigError
 from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, event, http, http_chunk, reply, said
 from adapters.transport.http import DRAIN_S, HTTPSession, Response, TransportError
 from tests.patience import in_time, patient
-from tests.transport.servers import Counting, raw_server, until
+from tests.transport.servers import Counting, full_listener, raw_server, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -279,23 +279,6 @@ async def test_nobody_there() -> None:
 
     assert (trouble.connecting, trouble.timed_out) == (True, False)
     assert trouble.cause.startswith("connection refused")
-
-
-@contextmanager
-def full_listener() -> Iterator[int]:
-    """A port whose queue of connections is full, so that a new one waits for ever."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for each in waiting:
-            each.setblocking(False)  # noqa: FBT003 - the standard library's own
-            each.connect_ex(listener.getsockname())
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            for each in waiting:
-                each.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a full queue refuses at once")
@@ -685,6 +668,32 @@ async def test_closing_reaches_the_server(server: Counting) -> None:
         response.close()
         assert await until(lambda: server.seen["case"].gone_at)
         response.close()
+
+
+@pytest.mark.parametrize(("pause_s", "connections"), [(55, 1), (65, 2)])
+async def test_a_connection_is_kept_for_a_pause_in_a_conversation(
+    server: Counting, monkeypatch: pytest.MonkeyPatch, pause_s: float, connections: int
+) -> None:
+    """A connection that is idle for less than a minute is used again; aiohttp alone would keep it for 15 seconds."""
+    base_url = server.add("case", (http(b"Hi"),))
+
+    async with client_for(base_url) as client:
+        await whole(await client.send("GET", base_url, {}))
+        monkeypatch.setattr("aiohttp.connector.monotonic", lambda: time.monotonic() + pause_s)
+        await whole(await client.send("GET", base_url, {}))
+
+    assert server.connections == connections
+
+
+async def test_a_closed_session_sends_nothing(server: Counting) -> None:
+    """A request that was still being built when its session was closed fails as one that lost its connection."""
+    base_url = server.add("case", (http(b"Hi"),))
+    client = await HTTPSession.open(base_url, CONNECT_S)
+    await client.aclose()
+
+    with pytest.raises(TransportError):
+        await client.send("GET", base_url, {})
+    assert server.connections == 0
 
 
 def left() -> tuple[int, int, int]:

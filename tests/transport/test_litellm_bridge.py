@@ -10,12 +10,14 @@ import os
 import sys
 import threading
 import time
-from contextvars import copy_context
+import weakref
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from adapters import FallbackProvider, create_provider
 from adapters.testing.answers import SSE_HEAD, answer, event, http_chunk, reply, said
 from adapters.testing.server import ScriptedServer
 from adapters.transport import background, litellm_bridge
@@ -129,10 +131,11 @@ async def observe() -> dict[str, Any]:
     """Load LiteLLM as two agents would do at once, of which one gives up, and ask some questions on each route."""
     observer = Observer()
     report: dict[str, Any] = {"heavy before": [name for name in HEAVY if name in sys.modules]}
+    collector = Collector()
     level = logging.getLogger("openai").level
     began_s = time.monotonic()
     pauses_s: list[float] = []
-    pulse = asyncio.create_task(beat(pauses_s))
+    pulse = asyncio.create_task(beat(pauses_s, collector))
     first = asyncio.create_task(litellm_bridge.load())
     await asyncio.sleep(0.05)
     first.cancel()
@@ -148,7 +151,7 @@ async def observe() -> dict[str, Any]:
     report["logged of others"] = [each for each in observer.logged if each.startswith("LiteLLM ")]
     report["openai"] = [level, logging.getLogger("openai").level]
     report["environment"] = {name: os.environ[name] for name in ("LITELLM_LOCAL_MODEL_COST_MAP", "LITELLM_MODE")}
-    report["collecting"] = gc.isenabled()
+    report["collector"] = await collector.report()
     report["leaks"] = [each for each in observer.logged if KEY in each or PROMPT in each]
     return report
 
@@ -172,9 +175,53 @@ async def asked(observer: Observer) -> dict[str, Any]:
     return {"statuses": statuses, "reached later": elsewhere, "events": events}
 
 
-async def beat(pauses_s: list[float]) -> None:
+class Collector:
+    """Notes in a fresh process what loading LiteLLM does to the garbage collector."""
+
+    def __init__(self) -> None:
+        self._before = gc.get_threshold()
+        self._thresholds: set[int] = set()
+        self._was_disabled = False
+        self._cycles: list[Any] = [self._cycle() for _ in range(50)]
+
+    @staticmethod
+    def _cycle() -> Counter[str]:
+        cycle: Counter[Any] = Counter()
+        cycle["itself"] = cycle  # type: ignore[assignment]  # any object that can be referred to weakly
+        return cycle
+
+    def note(self) -> None:
+        """Note its state, while LiteLLM is loaded."""
+        self._thresholds.add(gc.get_threshold()[0])
+        self._was_disabled |= not gc.isenabled()
+
+    async def report(self) -> dict[str, Any]:
+        """Tell what has become of the objects of the program, and what the program can ask for."""
+        dropped = [weakref.ref(cycle) for cycle in self._cycles]
+        self._cycles.clear()
+        gc.collect()
+        report = {
+            "rarest": max(self._thresholds),
+            "was disabled": self._was_disabled,
+            "is as before": gc.get_threshold() == self._before and gc.isenabled(),
+            "frozen": gc.get_freeze_count(),
+            "leaked": sum(reference() is not None for reference in dropped),
+        }
+        async with ScriptedServer() as server:
+            provider = create_provider("openai_compatible", model="m", base_url=server.add("case", answer("Hi")))
+            for each in (provider, FallbackProvider([provider])):
+                gc.unfreeze()
+                await each.prewarm(freeze_gc=True)
+                report[f"frozen by {type(each).__name__}"] = gc.get_freeze_count()
+                await each.aclose()
+        gc.unfreeze()
+        return report
+
+
+async def beat(pauses_s: list[float], collector: Collector) -> None:
     """Note the time between two beats, until cancelled."""
     while True:
+        collector.note()
         began_s = time.monotonic()
         await asyncio.sleep(0.005)
         pauses_s.append(time.monotonic() - began_s)
@@ -249,9 +296,19 @@ def test_the_environment(report: dict[str, Any]) -> None:
     assert report["environment"] == {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "TEST"}
 
 
-def test_the_garbage_collector_runs_again(report: dict[str, Any]) -> None:
-    """It pauses while LiteLLM is imported, and only then."""
-    assert report["collecting"] is True
+def test_the_garbage_collector_is_left_alone(report: dict[str, Any]) -> None:
+    """It starts less often while LiteLLM is loaded, and only then; it is never off, and nothing is exempt from it."""
+    collector = report["collector"]
+
+    assert collector["rarest"] == 100_000
+    assert (collector["was disabled"], collector["is as before"]) == (False, True)
+    assert (collector["frozen"], collector["leaked"]) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["LiteLLMProvider", "FallbackProvider"])
+def test_objects_are_exempt_if_the_program_asks(report: dict[str, Any], kind: str) -> None:
+    """``prewarm(freeze_gc=True)`` takes what LiteLLM brings out of every later collection."""
+    assert report["collector"][f"frozen by {kind}"] > 100_000
 
 
 _QUIET = """
@@ -281,15 +338,32 @@ def test_nothing_is_printed() -> None:
     assert (printed, done.returncode) == (["over"], 0)
 
 
-async def test_a_garbage_collector_that_was_off_stays_off() -> None:
-    """Whoever switched it off finds it off."""
-    await litellm_bridge.load()
-    gc.disable()
+@pytest.mark.parametrize("threshold", [0, 200_000], ids=["off", "rare already"])
+async def test_a_threshold_of_the_program_stays(threshold: int) -> None:
+    """A program that has switched the collector off, or made it rarer still, finds it so while LiteLLM is loaded."""
+    usual = gc.get_threshold()
+    gc.set_threshold(threshold, *usual[1:])
     try:
-        copy_context().run(litellm_bridge._import_litellm)
-        assert not gc.isenabled()
+        with litellm_bridge._rare_collections():
+            during = gc.get_threshold()[0]
+        after = gc.get_threshold()[0]
     finally:
-        gc.enable()
+        gc.set_threshold(*usual)
+
+    assert (during, after) == (threshold, threshold)
+
+
+async def test_a_threshold_that_is_changed_meanwhile_stays() -> None:
+    """What the program sets while LiteLLM is loaded is not overwritten."""
+    usual = gc.get_threshold()
+    try:
+        with litellm_bridge._rare_collections():
+            gc.set_threshold(1_234)
+        after = gc.get_threshold()[0]
+    finally:
+        gc.set_threshold(*usual)
+
+    assert after == 1_234
 
 
 def test_every_thread_gets_the_same_module() -> None:

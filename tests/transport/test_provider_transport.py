@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import functools
 import gc
 import gzip
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -31,16 +34,22 @@ from adapters import (
     PermissionDeniedError,
     ProviderConfig,
     RateLimitError,
+    create_provider,
 )
+from adapters.client.provider import LiteLLMProvider
 from adapters.local import LocalServer
 from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, answer, event, http, http_chunk, raw_stream, reply, said
 from adapters.transport import litellm_bridge
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.provider_transport import ProviderTransport
 from tests.patience import in_time, patient
-from tests.transport.servers import Counting, raw_server, until
+from tests.transport.processes import run
+from tests.transport.servers import Counting, full_listener, raw_server, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from adapters.config import KindName
     from adapters.testing.answers import Script
     from adapters.testing.server import ScriptedServer
     from adapters.transport.body import Body
@@ -235,7 +244,7 @@ async def test_first_calls_at_once_share_one_client(server: Counting) -> None:
     answers = await asyncio.gather(*(ask(connection, settings) for _ in range(8)))
 
     assert answers == [{"a": 1}] * 8
-    assert len({id(client) for client, _ in connection._sessions.values()}) == 1
+    assert len({id(loop_state.opened) for loop_state in connection._loops.values()}) == 1
     await connection.aclose()
 
 
@@ -264,7 +273,7 @@ def test_loops_one_after_the_other(scripted_server: ScriptedServer) -> None:
         return said_by_server
 
     assert [asyncio.run(turn()) for _ in range(3)] == [{"a": 1}] * 3
-    assert len(connection._sessions) == 0
+    assert len(connection._loops) == 1
 
 
 def test_loops_that_ended(scripted_server: ScriptedServer) -> None:
@@ -273,16 +282,14 @@ def test_loops_that_ended(scripted_server: ScriptedServer) -> None:
     connection = ProviderTransport(settings)
     ended = asyncio.new_event_loop()
     ended.close()
-    connection._sessions[ended] = cast("Any", (None, None))  # nobody may touch it any more
+    connection._loops[ended] = cast("Any", None)  # it must not be used any more
 
     async def turn() -> None:
         assert await ask(connection, settings) == {"a": 1}
-        assert list(connection._sessions) == [asyncio.get_running_loop()]
+        assert list(connection._loops) == [asyncio.get_running_loop()]
         await connection.aclose()
 
     asyncio.run(turn())
-
-    assert connection._sessions == {}
 
 
 def test_loops_in_threads(scripted_server: ScriptedServer) -> None:
@@ -418,7 +425,9 @@ async def test_a_server_is_stopped_even_if_closing_fails(server: Counting, monke
     embedded = Embedded(server.add("case", reply({"a": 1})))
     connection = ProviderTransport(settings, embedded)
     await ask(connection, settings)
-    [(client, _)] = connection._sessions.values()
+    [loop_state] = connection._loops.values()
+    assert loop_state.opened is not None
+    client, _ = loop_state.opened
     close = client.aclose
 
     async def fail() -> None:
@@ -683,3 +692,300 @@ async def test_a_key_in_another_header_stands_alone(server: Counting, header: st
     assert all("authorization" not in headers for headers in server.seen["case"].headers)
     assert all(headers[header.lower()] == KEY for headers in server.seen["case"].headers)
     await connection.aclose()
+
+
+# Closing.
+
+
+def _has_requests(server: Counting, number: int) -> bool:
+    return len(server.seen["case"].paths) >= number
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("hang", id="stalls"),
+        pytest.param("eof", id="breaks"),
+        pytest.param(b"zz\r\n", id="is garbled"),
+        pytest.param("cancel", id="is cancelled"),
+    ],
+)
+async def test_a_prewarm_that_fails_in_the_list_leaves_no_connection(server: Counting, end: Any) -> None:
+    """Each probe of a provider in cooldown is such a request; whatever becomes of the body, its socket is closed."""
+    script: list[Any] = [SSE_HEAD, http_chunk(b'{"data": ['), *([] if end == "cancel" else [end]), "hang"]
+    settings = config(server.add("case", script), timeouts={"total_s": 0.3 if end == "hang" else 20})
+    connection = ProviderTransport(settings)
+    await litellm_bridge.warm_up("openai/")
+
+    for number in range(3):
+        task = asyncio.create_task(connection.prewarm())
+        if end == "cancel":
+            await until(functools.partial(_has_requests, server, number + 1))
+            await asyncio.sleep(0.05)
+            task.cancel()
+        with pytest.raises((APIError, asyncio.CancelledError)):
+            await task
+
+    assert await until(lambda: not server.open_connections)
+    await connection.aclose()
+
+
+class SlowServer(Embedded):
+    """An embedded server that takes its time to start, and counts how often."""
+
+    def __init__(self, *base_urls: str) -> None:
+        super().__init__(*base_urls)
+        self.starts = 0
+
+    async def start(self) -> str:
+        """Start, some time later."""
+        self.starts += 1
+        await asyncio.sleep(60)
+        return await super().start()
+
+
+_PHASES = [
+    pytest.param(("hang",), False, id="before the head"),
+    pytest.param((SSE_HEAD, http_chunk(b": ping\n\n"), "hang"), True, id="before the first event"),
+    pytest.param((b"HTTP/1.1 500 Oops\r\ncontent-length: 9\r\n\r\n{", "hang"), True, id="in an error"),
+]
+
+
+@pytest.mark.parametrize("way", ["chat", "stream_events"])
+@pytest.mark.parametrize(("script", "has_head"), _PHASES)
+async def test_closing_ends_what_waits(server: Counting, script: Script, has_head: bool, way: str) -> None:
+    """A call that waits when its provider is closed fails at once with an error of its own, and is not sent again."""
+    provider = create_provider(
+        "openai_compatible", name="shop", model="m", base_url=server.add("case", script), retry={"initial_wait_s": 0.01}
+    )
+    stream = provider.stream_events(QUESTION)
+    task = asyncio.ensure_future(provider.chat(QUESTION) if way == "chat" else anext(aiter(stream)))
+    assert await until(lambda: server.seen["case"].paths)
+    await asyncio.sleep(0.05 if has_head else 0)
+
+    await provider.aclose()
+
+    with pytest.raises(APIConnectionError, match=r"^The connection to shop was closed\.$") as caught:
+        await asyncio.wait_for(task, 0.9)
+    assert caught.value.retryable is False
+    assert len(server.seen["case"].paths) == 1
+    assert await until(lambda: not server.open_connections)
+
+
+async def test_closing_ends_an_answer_in_the_middle(server: Counting) -> None:
+    """The text that has come stays, then the error says that the provider was closed and not that the server failed."""
+    script: Script = (SSE_HEAD, http_chunk(event(said("Hi"))), "hang")
+    provider = create_provider("openai_compatible", name="shop", model="m", base_url=server.add("case", script))
+    texts = provider.chat_stream(QUESTION)
+    assert await anext(aiter(texts)) == "Hi"
+
+    await provider.aclose()
+
+    with pytest.raises(APIConnectionError, match="The connection to shop was closed"):
+        await anext(aiter(texts))
+    assert await until(lambda: not server.open_connections)
+
+
+async def test_closing_ends_a_pause_between_attempts(server: Counting) -> None:
+    """A call that waits for its next attempt when the provider is closed makes none; its error says so."""
+    base_url = server.add("case", reply({}, "503 Busy"))
+    provider = create_provider(
+        "openai_compatible", name="shop", model="m", base_url=base_url, retry={"initial_wait_s": 0.3, "attempts": 9}
+    )
+    task = asyncio.create_task(provider.chat(QUESTION))
+    assert await until(lambda: server.seen["case"].paths)
+    await asyncio.sleep(0.1)
+
+    await provider.aclose()
+
+    with pytest.raises(APIConnectionError, match="The connection to shop was closed"):
+        await task
+    assert len(server.seen["case"].paths) == 1
+
+
+async def test_closing_ends_a_call_that_was_not_sent_yet(server: Counting) -> None:
+    """A stream that was opened before the close and is iterated after it sends nothing; a new call does."""
+    base_url = server.add("case", answer("Hi"))
+    provider = create_provider("openai_compatible", name="shop", model="m", base_url=base_url)
+    stream = provider.stream_events(QUESTION)
+
+    await provider.aclose()
+
+    with pytest.raises(APIConnectionError, match="The connection to shop was closed"):
+        await anext(aiter(stream))
+    assert server.seen["case"].paths == []
+    assert (await provider.chat(QUESTION)).content == "Hi"
+    await provider.aclose()
+
+
+@pytest.mark.parametrize("is_prewarm", [False, True], ids=["chat", "prewarm"])
+async def test_closing_starts_no_embedded_server(server: Counting, is_prewarm: bool) -> None:
+    """A provider that is closed while its server starts does not start it again for the calls that waited."""
+    embedded = SlowServer(server.add("case", reply({"a": 1})))
+    stopped = asyncio.Event()
+
+    async def start() -> str:
+        embedded.starts += 1
+        await stopped.wait()
+        raise APIConnectionError("The local model was stopped.", provider="local", model="m", retryable=True)
+
+    async def stop() -> None:
+        stopped.set()
+
+    embedded.start, embedded.stop = start, stop  # type: ignore[method-assign]  # as LocalServer does it
+    provider = LiteLLMProvider(ProviderConfig.create("local", retry={"initial_wait_s": 0.01}), server=embedded)
+    task = asyncio.ensure_future(provider._prewarm() if is_prewarm else provider.chat(QUESTION))
+    assert await until(lambda: embedded.starts)
+
+    await provider.aclose()
+
+    with pytest.raises(APIConnectionError, match="The connection to local was closed"):
+        await task
+    assert embedded.starts == 1
+    assert server.seen["case"].paths == []
+
+
+async def test_closing_while_a_connection_is_made() -> None:
+    """A server that accepts no connection does not hold up the end of a call."""
+    with full_listener() as port:
+        provider = create_provider(
+            "openai_compatible",
+            name="shop",
+            model="m",
+            base_url=f"http://127.0.0.1:{port}/v1",
+            timeouts={"connect_s": 60},
+        )
+        task = asyncio.create_task(provider.chat(QUESTION))
+        await asyncio.sleep(0.3)
+
+        await provider.aclose()
+
+        with pytest.raises(APIConnectionError, match="The connection to shop was closed"):
+            await asyncio.wait_for(task, 0.9)
+
+
+async def test_an_embedded_server_is_closed_for_all_loops(server: Counting) -> None:
+    """The calls on other event loops that use the stopped server end, too, and do not start it again."""
+    embedded = Embedded(server.add("case", ("hang",), reply({"a": 1})))
+    settings = ProviderConfig.create("local")
+    connection = ProviderTransport(settings, embedded)
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, ask(connection, settings)))
+    assert await until(lambda: server.seen["case"].paths)
+
+    await connection.aclose()
+
+    with pytest.raises(APIConnectionError, match="The connection to local was closed"):
+        await other
+    assert len(server.seen["case"].paths) == 1
+    assert await ask(connection, settings) == {"a": 1}
+    await connection.aclose()
+
+
+# Copies.
+
+
+@pytest.mark.parametrize("kind", ["openai_compatible", "local"])
+@pytest.mark.parametrize("is_used", [False, True], ids=["before its first use", "after it"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda provider: pickle.loads(pickle.dumps(provider))])  # noqa: S301 - our own bytes
+async def test_copies(server: Counting, kind: KindName, is_used: bool, copied: Callable[[Any], Any]) -> None:
+    """A provider can be copied and pickled at any time; the copy has no connections and makes its own."""
+    base_url = server.add("case", answer("Hi"))
+    options: dict[str, Any] = {"base_url": base_url, "headers": {"X-Team": "voice"}}
+    provider: Any = create_provider(kind, model="m", **(options if kind == "openai_compatible" else {}))
+    if is_used and kind == "openai_compatible":
+        await provider.chat(QUESTION)
+
+    other = copied(provider)
+
+    assert (other.model, other.provider_name) == ("m", kind)
+    if kind == "openai_compatible":
+        assert (await other.chat(QUESTION)).content == "Hi"
+        assert server.connections == 1 + is_used
+        assert server.seen["case"].headers[-1]["x-team"] == "voice"
+    await provider.aclose()
+    await other.aclose()
+
+
+# What the garbage collector and the end of a loop leave.
+
+_GARBAGE = """
+import asyncio, gc, logging, os
+logging.basicConfig()
+from adapters import create_provider
+
+class Agent:
+    def __init__(self):
+        self.provider = create_provider("openai_compatible", model="m", base_url={base_url!r})
+        self.session = [self]
+
+async def answer(agent):
+    async for text in agent.provider.chat_stream([dict(role="user", content="Hi")]):
+        print(text)
+
+async def in_a_running_loop():
+    agent = Agent()
+    await answer(agent)
+    del agent
+    await asyncio.to_thread(gc.collect)
+    await asyncio.sleep(0.2)
+
+async def in_the_middle_of_an_answer():
+    agent = Agent()
+    texts = agent.provider.chat_stream([dict(role="user", content="Hi")])
+    agent.session.append(texts)
+    print(await anext(aiter(texts)))
+    del agent, texts
+    gc.collect()
+    await asyncio.sleep(0.2)
+
+def after_its_loop_was_closed():
+    loop = asyncio.new_event_loop()
+    agent = Agent()
+    loop.run_until_complete(answer(agent))
+    loop.close()
+    del agent
+    gc.collect()
+
+def before_its_loop_is_closed(close):
+    loop = asyncio.new_event_loop()
+    agent = Agent()
+    loop.run_until_complete(answer(agent))
+    del agent
+    gc.collect()
+    if close:
+        loop.close()
+
+asyncio.run(in_a_running_loop())
+asyncio.run(in_the_middle_of_an_answer())
+before = len(os.listdir("/dev/fd"))
+after_its_loop_was_closed()
+gc.collect()  # the first one ended the session, this one frees its sockets
+assert len(os.listdir("/dev/fd")) == before
+before_its_loop_is_closed(close=True)
+before_its_loop_is_closed(close=False)
+held_at_the_end = Agent()
+asyncio.new_event_loop().run_until_complete(answer(held_at_the_end))
+print("over")
+"""
+
+
+@pytest.mark.usefixtures("untraced_children")
+def test_a_provider_in_a_cycle_is_closed_in_silence(scripted_server: ScriptedServer) -> None:
+    """An agent and its session refer to each other. Dropping both closes the connections, with nothing in the log."""
+    base_url = scripted_server.add("case", answer("Hi"))
+    done = run(_GARBAGE.format(base_url=base_url))
+
+    assert (done.stdout, done.stderr, done.returncode) == ("Hi\n" * 6 + "over\n", "", 0)
+
+
+async def test_a_provider_in_a_cycle_leaves_no_socket(server: Counting) -> None:
+    """The connections of a dropped provider are closed while its event loop goes on."""
+    provider: Any = create_provider("openai_compatible", model="m", base_url=server.add("case", answer("Hi")))
+    await provider.chat(QUESTION)
+    provider.cycle = provider  # as an agent and its session are
+    assert server.open_connections == 1
+
+    del provider
+    gc.collect()
+
+    assert await until(lambda: not server.open_connections)

@@ -106,6 +106,14 @@ def disconnected(endpoint: Endpoint, error: TransportError) -> APIError:
     return _error(APIConnectionError, f"The connection to {endpoint.provider} was lost. Please try again.", endpoint)
 
 
+def closed(endpoint: Endpoint) -> APIConnectionError:
+    """Make the error for a call whose provider was closed before its end; nothing is sent again."""
+    text = f"The connection to {endpoint.provider} was closed."
+    error = _error(APIConnectionError, text, endpoint, retryable=False)
+    error._reason = "closed"
+    return error
+
+
 def too_long(limit: str, most: int, endpoint: Endpoint) -> IncompleteResponseError:
     """Make the error for an answer above one of the configured ``limits``, which the log names as well."""
     _logger.warning("%s sent an answer above limits.%s (%d); it was cut off.", endpoint.provider, limit, most)
