@@ -258,8 +258,7 @@ async def test_secret_is_looked_up_when_the_provider_is_made(
         pytest.param(
             "openai_compatible",
             {"model": "m", "base_url": "http://h", "api_key": "os.environ/NO_KEY"},
-            "openai_compatible: api_key names the environment variable NO_KEY, which is not set;"
-            " export it, or write the value here",
+            "openai_compatible: api_key names the environment variable NO_KEY, which is not set; export it",
             id="missing variable",
         ),
     ],

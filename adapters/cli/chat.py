@@ -50,8 +50,7 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
     prompt and without a file, a conversation starts, one turn per line.
 
     The model may call two demo tools, get_weather and get_time, or those of MCP servers, as in
-    --mcp "uvx mcp-server-time". With --base-url and without -m, a server that offers
-    a single model uses that one.
+    --mcp "uvx mcp-server-time". With --base-url and without -m, the only model of a server is used.
     """
     from adapters.cli.conversation import Conversation
     from adapters.cli.question import read_question

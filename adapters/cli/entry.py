@@ -24,7 +24,8 @@ config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(),
-    help="YAML file of providers. [default: $ADAPTERS_CONFIG, ./config/providers.yaml or the packaged file]",
+    help="YAML file of providers. [default: $ADAPTERS_CONFIG, ./config/providers.yaml,"
+    " ~/.config/caal-llm-adapters/providers.yaml or the packaged file]",
 )
 
 base_url_option = click.option(

@@ -73,7 +73,8 @@ def load_config(path: str | Path | None = None) -> Config:
 
     Args:
         path: The file. Without it: the one that ``ADAPTERS_CONFIG`` names, else ``config/providers.yaml`` in the
-            working directory, else the one that comes with the package.
+            working directory, else ``caal-llm-adapters/providers.yaml`` in the user's configuration folder
+            (``XDG_CONFIG_HOME``, or ``~/.config``), else the packaged one.
 
     Returns:
         The providers, with secrets not looked up yet.
@@ -112,7 +113,12 @@ def find_file(path: str | Path | None) -> Path:
     if path:
         return Path(path).expanduser()
     package = Path(__file__).parents[1]
-    places = [Path("config/providers.yaml"), package / "providers.yaml", package.parent / "config" / "providers.yaml"]
+    places = [
+        Path("config/providers.yaml"),
+        Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "caal-llm-adapters/providers.yaml"),  # noqa: PTH111 - unlike Path.expanduser it does not raise for a user without a home
+        package / "providers.yaml",
+        package.parent / "config" / "providers.yaml",
+    ]
     return next((place for place in places if place.is_file()), places[0])
 
 

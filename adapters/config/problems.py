@@ -23,6 +23,40 @@ if TYPE_CHECKING:
 KeyPath: TypeAlias = tuple[str, ...]
 """Keys from the top of the file down, such as ``("providers", "groq", "api_key")``."""
 
+_OPENAI_COMPATIBLE = {
+    *(
+        "openai",
+        "openaicompatible",
+        "vllm",
+        "sglang",
+        "tgi",
+        "llamacpp",
+        "lmstudio",
+        "localai",
+        "mlx",
+        "mlxlm",
+        "litellmproxy",
+    ),
+    *("koboldcpp", "tabbyapi", "xinference", "fastchat", "openwebui"),
+}
+"""Servers and services of the kind openai_compatible, by the letters of their names."""
+_ROUTES_OF_LITELLM = {
+    "anthropic": "anthropic",
+    "claude": "anthropic",
+    "azure": "azure",
+    "azureopenai": "azure",
+    "bedrock": "bedrock",
+    "cohere": "cohere",
+    "deepseek": "deepseek",
+    "gemini": "gemini",
+    "google": "gemini",
+    "mistral": "mistral",
+    "vertex": "vertex_ai",
+    "vertexai": "vertex_ai",
+    "xai": "xai",
+}
+"""Services of the kind litellm, by the letters of their names, and LiteLLM's route to each."""
+
 _NO_TEXT = "must be text; put it in quotes"
 _NO_BLOCK = "must be a block of keys, each on a line of its own below it"
 _SIMPLE_TEXTS = {
@@ -109,8 +143,9 @@ def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collec
             return Problem(path[:-1], f"holds a key that is not known; {hint}")
         return Problem(path, f"is not known; {hint}")
     if kind == "literal_error":
-        no_kind = f"is no kind of provider; {suggest(str(details['input']), get_args(KindName))}"
-        return Problem(path, no_kind if path[-1] == "kind" else f"knows only {context['expected']}")
+        return Problem(
+            path, _unknown_kind(str(details["input"])) if path[-1] == "kind" else f"knows only {context['expected']}"
+        )
     if kind in _BOUND_TEXTS:
         bound = next(iter(context.values()))
         return Problem(path, f"must be {_BOUND_TEXTS[kind]} {bound:g}")
@@ -119,6 +154,18 @@ def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collec
     if kind == "invalid-json-value":
         path = tuple(key for key in path if key not in {"dict", "list"})  # pydantic names types between the keys
     return Problem(path, _SIMPLE_TEXTS.get(kind, "cannot be used"))
+
+
+def _unknown_kind(kind: str) -> str:
+    """Say which kind a server or a service has, or which kind may have been meant."""
+    product = re.sub(r"[^a-z]", "", kind.lower())
+    if product in _OPENAI_COMPATIBLE:
+        hint = "use openai_compatible, with its base_url"
+    elif product in _ROUTES_OF_LITELLM:
+        hint = f"use litellm, with model: {_ROUTES_OF_LITELLM[product]}/…"
+    else:
+        hint = suggest(kind, get_args(KindName))
+    return f"is not a kind of provider; {hint}"
 
 
 def suggest(word: str, known: Collection[str]) -> str:

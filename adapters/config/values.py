@@ -86,7 +86,7 @@ def no_shell_variable(text: str) -> None:
 def _not_set(variable: str) -> str:
     """Describe a missing variable; name it only if it is in capitals, for anything else may be a pasted key."""
     shown = f"the environment variable {variable}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable) else "a variable"
-    return f"names {shown}, which is not set; export it, or write the value here"
+    return f"names {shown}, which is not set; export it"
 
 
 _SETTINGS_OF_LITELLM = {

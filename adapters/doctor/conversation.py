@@ -50,6 +50,7 @@ class CallOutcome:
         sent_calls: Whether tool calls arrived as tool calls; calls that arrived as text do not count.
         first_event_s: Seconds from the call to the first text or tool call, or None if there was none.
         last_event_s: Seconds from the call to the last text or tool call, or None if there was none.
+        pieces: Number of texts and tool calls.
         total_s: Seconds from the call to its end.
         rejected: Fields of the request that the server rejected.
     """
@@ -60,6 +61,7 @@ class CallOutcome:
     sent_calls: bool = False
     first_event_s: float | None = None
     last_event_s: float | None = None
+    pieces: int = 0
     total_s: float = 0
     rejected: tuple[str, ...] = ()
 
@@ -106,6 +108,7 @@ async def _ask_once(
                     if isinstance(event, ResponseDone):
                         outcome.response = event.response
                         continue
+                    outcome.pieces += 1
                     outcome.last_event_s = time.monotonic() - began_s
                     if outcome.first_event_s is None:
                         outcome.first_event_s = outcome.last_event_s

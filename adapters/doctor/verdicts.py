@@ -154,7 +154,8 @@ def streamed(long: CallOutcome, short: CallOutcome) -> Finding:
     if took_too_long and spread_s < _BUFFERED_SHARE * long.total_s and not reasoned:
         detail = f"all words arrived at once, after {long.first_event_s:.1f} s"
         return Finding("streaming", "warning", detail, _BUFFERED_ADVICE)
-    return Finding("streaming", "passed", f"a longer text arrived over {spread_s * 1000:.0f} ms")
+    arrived = f"in {long.pieces} pieces over {spread_s * 1000:.0f} ms" if long.pieces > 1 else "in one piece, very fast"
+    return Finding("streaming", "passed", f"a longer text arrived {arrived}")
 
 
 def first_text(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:

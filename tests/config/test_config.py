@@ -271,8 +271,7 @@ def test_missing_variable_is_told_with_its_place(file: Path) -> None:
         config.provider("b").with_options(model="n").resolved()
 
     assert str(caught.value) == (
-        f"{file}:8: providers.b.api_key names the environment variable NO_KEY, which is not set;"
-        " export it, or write the value here"
+        f"{file}:8: providers.b.api_key names the environment variable NO_KEY, which is not set; export it"
     )
 
 
@@ -297,12 +296,13 @@ def test_options_are_not_blamed_on_the_file(file: Path) -> None:
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First the argument, then ADAPTERS_CONFIG, then the working directory, then what comes with the package."""
+    """First the argument, then ADAPTERS_CONFIG, the working directory, the user's folder, and the packaged file."""
     package = tmp_path / "site" / "adapters" / "config"
     monkeypatch.setattr(adapters.config.file, "__file__", str(package / "file.py"))
     places = [
         tmp_path / "site" / "config" / "providers.yaml",
         tmp_path / "site" / "adapters" / "providers.yaml",
+        tmp_path / "home" / "caal-llm-adapters" / "providers.yaml",
         tmp_path / "here" / "config" / "providers.yaml",
         tmp_path / "variable.yaml",
         tmp_path / "argument.yaml",
@@ -311,6 +311,7 @@ def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     found = []
     for place in places:
         place.write_text(f"default: {place.parent.name}\nproviders: {{{place.parent.name}: {{kind: local}}}}\n")

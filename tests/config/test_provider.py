@@ -189,13 +189,31 @@ def test_mistakes_are_told(options: dict[str, Any], told: str) -> None:
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        pytest.param("vllm", "use openai_compatible, with its base_url", id="a server"),
+        pytest.param("LM Studio", "use openai_compatible, with its base_url", id="spelled as its makers do"),
+        pytest.param("llama.cpp", "use openai_compatible, with its base_url", id="with a dot"),
+        pytest.param("azure", "use litellm, with model: azure/…", id="a service"),
+        pytest.param("openruter", "did you mean openrouter?", id="misspelled"),
+    ],
+)
+def test_unknown_kind(kind: str, hint: str) -> None:
+    """The name of a server or a service is answered by its kind."""
+    with pytest.raises(ConfigError) as caught:
+        ProviderConfig.create(kind, model="m")
+
+    assert str(caught.value).splitlines()[0].endswith(f"kind is not a kind of provider; {hint}")
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     """Nobody has to mend one mistake to learn of the next."""
     with pytest.raises(ConfigError) as caught:
         ProviderConfig.create("grok", name="fast", modle="m", retry={"attempts": 0})
 
     assert str(caught.value).splitlines() == [
-        "fast: kind is no kind of provider; did you mean groq?",
+        "fast: kind is not a kind of provider; did you mean groq?",
         "fast: modle is not known; did you mean model?",
         "fast: retry.attempts must be at least 1",
     ]
@@ -296,7 +314,7 @@ def test_missing_variables_are_told() -> None:
         api_key=f"os.environ/{_SECRET}",
         headers={"X": "os.environ/"},
     )
-    fix = "which is not set; export it, or write the value here"
+    fix = "which is not set; export it"
 
     with pytest.raises(ConfigError) as caught:
         config.resolved()

@@ -81,10 +81,11 @@ def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict
 )
 def test_streaming(first_s: float, last_s: float, reasoning: str | None, verdict: str) -> None:
     """A long text that arrives at once, later than a short one, is buffered on its way."""
-    long = CallOutcome(
-        LLMResponse("…", reasoning=reasoning), first_event_s=first_s, last_event_s=last_s, total_s=last_s
-    )
+    long = CallOutcome(LLMResponse("…", reasoning=reasoning), first_event_s=first_s, last_event_s=last_s)
+    long.total_s, long.pieces = last_s, 1 + (last_s > first_s)
     finding = streamed(long, CallOutcome(LLMResponse("Hi."), first_event_s=0.2))
 
     assert finding.verdict == verdict
     assert ("proxy_buffering" in finding.advice) == (verdict == "warning")
+    assert ("in one piece" in finding.detail) == (first_s == last_s)
+    assert ("in one piece" in finding.detail) == (first_s == last_s)

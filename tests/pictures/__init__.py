@@ -1,1 +1,1 @@
-"""Pictures of the command line for the README, of real runs: ``python -m tests.pictures`` takes them anew."""
+"""Pictures of the command line for the documentation, from real runs; ``python -m tests.pictures`` takes them."""

@@ -1,7 +1,7 @@
-"""Runs commands in a terminal of their own and writes what it shows as SVG, beside this file.
+"""Run commands in a pseudo-terminal and write its content as SVG, beside this file.
 
-``python -m tests.pictures``, or ``nox -s pictures``. The commands ask the embedded server: no key and no network are
-needed.
+``python -m tests.pictures``, or ``nox -s pictures``. The commands use the embedded server and need neither key nor
+network.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent
 _COLUMNS = 100
 _ROWS = 40
-_CURSOR = re.compile(r"\x1b\[\?25[lh]|\r")  # shown, hidden, and where it is
-_ERASED = re.compile(r"[^\n]*(?:\n\x1b\[1A)?\x1b\[2K")  # what the spinner has written over
+_CURSOR = re.compile(r"\x1b\[\?25[lh]|\r")  # escape sequences that show or hide the cursor, and carriage returns
+_ERASED = re.compile(r"[^\n]*(?:\n\x1b\[1A)?\x1b\[2K")  # text that the spinner has erased
 
 COMMANDS: Mapping[str, Sequence[str]] = {
     "chat": ("chat", "What is the weather in Paris?"),
     "doctor": ("doctor", "-p", "local"),
 }
-"""What is run, by the name of its picture."""
+"""The commands, by the name of their picture."""
 
 
-def seen(arguments: Sequence[str]) -> str:
-    """Run a command in a terminal; returns what stands there in the end, with its colours."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+def screen_of(arguments: Sequence[str]) -> str:
+    """Run a command in a terminal and return the final screen, with its colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
     with tempfile.TemporaryDirectory() as home:
         process = subprocess.Popen(
             [sys.executable, "-m", "adapters", *arguments],
-            stdin=its,
-            stdout=its,
-            stderr=its,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
             env={**os.environ, "TERM": "xterm-256color", "XDG_STATE_HOME": home},
         )
-        os.close(its)
+        os.close(theirs)
         shown = b""
         while data := _read(ours):
             shown += data
@@ -61,17 +61,17 @@ def seen(arguments: Sequence[str]) -> str:
 def _read(end: int) -> bytes:
     try:
         return os.read(end, 65_536)
-    except OSError:  # Linux says so when nobody is at the other end any more
+    except OSError:  # Linux raises it when the other end is closed
         return b""
 
 
 def main() -> None:
     """Take all pictures."""
     for name, arguments in COMMANDS.items():
-        line = " ".join(f'"{each}"' if " " in each else each for each in ("adapters", *arguments))
+        line = " ".join(f'"{word}"' if " " in word else word for word in ("adapters", *arguments))
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
             console = Console(record=True, width=_COLUMNS, file=nowhere, force_terminal=True)
-            console.print(Text.from_ansi(f"$ {line}\n{seen(arguments)}"))
+            console.print(Text.from_ansi(f"$ {line}\n{screen_of(arguments)}"))
             console.save_svg(str(_FOLDER / f"{name}.svg"), title=line)
 
 
