@@ -94,7 +94,6 @@ class ResponseAssembler:
     _snapshots: SnapshotReader | None = None  # created when text seems to come again
     _reasoning: Reasoning | None = None  # created with the first reasoning
     _calls: CallAssembler | None = None  # created with the first call
-    _refusal: str = ""
     _recovered_text: str = ""
     _lost_call: bool = False
     _logprobs_chars: int = 0
@@ -121,6 +120,7 @@ class ResponseAssembler:
         self._wants_logprobs = wants_logprobs
         self._pieces: list[str] = []  # of the text as it came, with its markup
         self._texts: list[str] = []
+        self._refusals: list[str] = []
         self._logprobs: list[dict[str, Any]] = []
         self._recovered: list[ToolCall] = []
         self._finished: list[ToolCall] = []
@@ -271,7 +271,7 @@ class ResponseAssembler:
             reasoning=(reasoning.text.strip() or None) if reasoning else None,
             finish_reason=self.finish_reason,
             model=self._model,
-            refusal=encodable(self._refusal.strip()) or None,
+            refusal=encodable("".join(self._refusals).strip()) or None,
             logprobs=self._logprobs or None,
             native_finish_reason=self._native_finish_reason,
             id=self.id,
@@ -317,7 +317,8 @@ class ResponseAssembler:
 
     def _read_fields(self, chunk: Chunk) -> None:
         """Take what a message holds beside its text and its calls."""
-        self._refusal += chunk.refusal
+        if chunk.refusal:
+            self._refusals.append(chunk.refusal)
         if self._wants_logprobs and chunk.logprobs:
             self._add_logprobs(chunk.logprobs)
         if not (chunk.reasoning or chunk.details or chunk.blocks):

@@ -32,6 +32,7 @@ _LITTER = re.compile(r"<\|.*$|:\d+$", re.DOTALL)  # harmony's channel marks, Kim
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
 _MAX_NAME_CHARS = 200
 _MAX_FIELD_CHARS = 200_000  # of JSON, for each call: a signature has a few thousand
+_MAX_PLACES = 10_000  # a server may send a new index with each piece
 _ANY = "any"  # in the place of an index
 
 MAX_CALLS = 128
@@ -102,9 +103,11 @@ class _OpenCall:
     def add(self, fragment: CallFragment) -> None:
         """Add a fragment of this call."""
         self.id = self.id or fragment.id
-        if fragment.arguments not in (None, ""):
+        if fragment.arguments is not None and not isinstance(fragment.arguments, str):
+            self.pieces = [fragment.arguments]
+            self._object = fragment.arguments
+        elif fragment.arguments:
             self.pieces.append(fragment.arguments)
-            self._object = self._object if isinstance(fragment.arguments, str) else fragment.arguments
         if fragment.provider_fields and self._field_chars <= _MAX_FIELD_CHARS:
             self._add_fields(fragment.provider_fields)
 
@@ -172,8 +175,9 @@ class CallAssembler:
 
     def _note_place(self, call: _OpenCall, fragment: CallFragment) -> None:
         """Remember under which indexes and ids a call has come, so that later fragments find it."""
-        for index in {_ANY, call.index, fragment.index}:
-            for call_id in {None, call.id, fragment.id}:
+        indexes = {_ANY, call.index, fragment.index} if len(self._latest) < _MAX_PLACES else {_ANY, call.index}
+        for index in indexes:
+            for call_id in {None, call.id}:
                 self._latest[index, call_id] = max(self._latest.get((index, call_id), 0), call.place)
 
     def finish(self, *, cut: bool) -> list[ToolCall]:
@@ -259,16 +263,18 @@ class CallAssembler:
     def _continued_at_new_index(self, fragment: CallFragment) -> _OpenCall | None:
         """Return the call that a fragment continues although no call has its index.
 
-        A fragment with neither id nor name may belong to the last call, or its name may follow. Until ``finish`` knows,
-        it is a call without a name.
+        A fragment without a name may belong to the last call, or its name may follow. Until ``finish`` knows, it is a
+        call without a name.
         """
-        if fragment.id:
-            call = self._last(None, fragment.id)
-            is_named = fragment.name is None or (call is not None and fragment.name == call.name)
-            return call if call is not None and is_named and self._takes_more(call, fragment) else None
+        call = self._last(None, fragment.id) if fragment.id else None
+        if call is not None:
+            is_named = fragment.name is None or fragment.name == call.name
+            return call if is_named and self._takes_more(call, fragment) else None
         last = self._open[-1] if self._open else None
-        if last is None or fragment.name:
-            return last if last is not None and self._extends_name(last, fragment.name or "") else None
+        if last is None or (fragment.id and (fragment.name or not last.pieces)):
+            return None
+        if fragment.name:
+            return last if self._extends_name(last, fragment.name) else None
         return None if last.name or last.is_whole else last
 
     def _continues_under_new_id(self, call: _OpenCall, fragment: CallFragment) -> bool:

@@ -516,6 +516,15 @@ def test_state() -> None:
     assert (ended.is_over, ended.has_ended, ended.has_text) == (True, True, False)
 
 
+def test_has_structured_calls() -> None:
+    """Calls in the text are not structured calls."""
+    leaked, structured = _assembler(), _assembler()
+    _feed(leaked, _delta(_CALL, "stop"))
+    _feed(structured, _delta(tool_calls=[_tool_call("{}")]))
+
+    assert (leaked.has_structured_calls, structured.has_structured_calls) == (False, True)
+
+
 def _failed(generation: str | None, code: str | None = "tool_use_failed") -> UpstreamError:
     return upstream_error({"error": {"message": "Failed.", "code": code, "failed_generation": generation}}, status=400)
 

@@ -266,7 +266,20 @@ def test_the_rest_of_a_chunk() -> None:
     assert (chunk.finish_reason, chunk.native_finish_reason) == ("stop", "STOP")
     assert (chunk.details, chunk.has_choices) == (details, True)
     assert (other.finish_reason, other.native_finish_reason) == (None, None)
+    assert parse_chunk(choice(finish_reason="null")).finish_reason is None
     assert not parse_chunk({}).has_choices
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        pytest.param([{"type": "thinking"}, "x"], [{"type": "thinking"}], id="blocks"),
+        pytest.param({"type": "thinking"}, [], id="no list"),
+    ],
+)
+def test_thinking_blocks(blocks: Any, expected: list[Any]) -> None:
+    """LiteLLM's blocks of thinking are kept as they are."""
+    assert list(parse_chunk(delta(thinking_blocks=blocks)).blocks) == expected
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,17 @@ def test_details_that_are_no_text() -> None:
     assert reasoning.provider_fields == {}
 
 
+def test_thinking_blocks() -> None:
+    """Blocks are sent back as they came, up to the limit, in place of the field with their text."""
+    blocks = [{"type": "thinking", "thinking": "hm" * 1_000, "signature": "x" * 50}] * 2
+    reasoning = Reasoning(500)
+    reasoning.add_blocks(blocks)
+    assert reasoning.provider_fields == {"thinking_blocks": blocks}
+
+    reasoning.add_blocks([{"type": "redacted_thinking", "data": "x" * 500}, *blocks])
+    assert reasoning.provider_fields == {}
+
+
 def test_details_are_sent_back_instead_of_a_field() -> None:
     """Details hold what a field holds, and more."""
     reasoning = Reasoning()

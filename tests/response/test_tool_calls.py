@@ -19,6 +19,7 @@ from tests.patience import growth
 from tests.property.strategies import ANYTHING, JSON_OBJECTS, TOOLS, cuts, pieces_of
 
 _MADE_ID = re.compile(r"[A-Za-z0-9]{9}")
+_LONG = json.dumps({"city": "Llanfair" * 20})
 _OSLO, _ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
 
 
@@ -202,6 +203,14 @@ def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tupl
             [_part(0, "a", "get_weather"), _part(1, "a", None, '{"city":'), _part(2, "a", None, ' "Oslo"}')],
             [("a", "get_weather", {"city": "Oslo"})],
             id="an-index-for-each-piece-and-the-id-again",
+        ),
+        pytest.param(
+            [
+                _part(0, "a", "get_weather"),
+                *(_part(1 + place, f"b{place}", None, char) for place, char in enumerate(_LONG)),
+            ],
+            [("a", "get_weather", json.loads(_LONG))],
+            id="an-index-and-an-id-for-each-piece",
         ),
         pytest.param(
             [_part(0, None, "get_weather"), _part(1, None, "get_weather", _OSLO), _part(2, None, "get_time")],
