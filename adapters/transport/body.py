@@ -352,9 +352,7 @@ def error_in(payload: Json, event: str = "") -> Json | None:
         payload = payload[0]  # Google wraps its errors in a list
     if not isinstance(payload, dict):
         return payload if event == "error" else None
-    error = payload.get("error")
-    if not error and isinstance(groq := payload.get("x_groq"), dict):
-        error = groq.get("error")
+    error = payload.get("error") or _vendor_error_in(payload)
     if not error and "choices" in payload:
         choices = payload["choices"]
         for choice in choices if isinstance(choices, list) else (choices,):
@@ -367,6 +365,14 @@ def error_in(payload: Json, event: str = "") -> Json | None:
     is_flat = event == "error" or payload.get("object") == "error" or payload.get("type") == "error"
     has_words = (payload.get("detail") or payload.get("message")) and "usage" not in payload
     return payload if is_flat or has_words else None
+
+
+def _vendor_error_in(payload: dict[str, Json]) -> Json:
+    """Find the error in a field of Groq or of MiniMax, whose status of a success has the code 0."""
+    if isinstance(groq := payload.get("x_groq"), dict):
+        return groq.get("error")
+    status = payload.get("base_resp")
+    return status if isinstance(status, dict) and status.get("status_code") else None
 
 
 def read_error_body(content: bytes) -> Json:

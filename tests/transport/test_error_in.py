@@ -9,6 +9,7 @@ import pytest
 from adapters.transport.body import error_in
 
 _FAULT = {"message": "No.", "code": 500}
+_MINIMAX = {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
 
 
 def choice(**fields: Any) -> dict[str, Any]:
@@ -27,6 +28,8 @@ def choice(**fields: Any) -> dict[str, Any]:
         pytest.param(choice(error=_FAULT), "", _FAULT, id="in the choice"),
         pytest.param({"choices": [], "x_groq": {"error": _FAULT}}, "", _FAULT, id="Groq"),
         pytest.param({"choices": [], "x_groq": "x"}, "", None, id="no object of Groq"),
+        pytest.param(_MINIMAX, "", _MINIMAX["base_resp"], id="MiniMax"),
+        pytest.param({**choice(), "base_resp": {"status_code": 0}}, "", None, id="MiniMax: a success"),
         pytest.param({"choices": [], "error": None}, "", None, id="null"),
         pytest.param({"choices": [], "error": {}}, "", None, id="empty"),
         pytest.param({"object": "error", "message": "No."}, "", {"object": "error", "message": "No."}, id="vLLM: flat"),

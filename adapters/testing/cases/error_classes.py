@@ -73,6 +73,13 @@ CASES: Final = (
         "500 Internal Server Error",
         {"type": "error", "error": {"type": "api_error", "message": "insufficient balance (1008)"}, "request_id": "x"},
     ),
+    WireCase(
+        "minimax-no-balance-in-200",
+        "an empty account inside HTTP 200, in a field of its own",
+        [reply({"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}})],
+        Failure("PaymentRequiredError", status_code=None, retryable=False, says=("no credits left",)),
+        options=_THREE_TRIES,
+    ),
     _no_money(
         "xai-no-credits",
         "429 for an empty account (continuedev/continue#10373)",

@@ -95,6 +95,7 @@ _STALL_S = 0.02
         ),
         pytest.param("<Error><Message><![CDATA[No <b>.]]></Message></Error>", "No <b>.", id="XML with CDATA"),
         pytest.param("<s:Fault><faultcode>X</faultcode><faultstring>No.</faultstring></s:Fault>", "No.", id="SOAP"),
+        pytest.param("<Error><Message> </Message><Detail>No.</Detail></Error>", "No.", id="XML with an empty message"),
         pytest.param("<a><b>No</b> <c>way.</c></a>", "No way.", id="XML without a message"),
         pytest.param({"error": {"message": "<Error><Message>No.</Message></Error>"}}, "No.", id="XML in JSON"),
         pytest.param(
