@@ -160,13 +160,12 @@ class Conversation:
         """Print model names that may have been meant or, if there is no list of models, how to check the address."""
         from adapters.models import list_models
 
-        if not self._config.base_url:
-            return
         try:
             offered = [model.id for model in await list_models(self._config)]
         except AdapterError:
             option = f"--base-url {self._config.base_url}" if self._is_ad_hoc else f"-p {self._config.name}"
-            _echo(f"base_url is {self._config.base_url}; to check it, run: adapters doctor {option}")
+            address = f"base_url is {self._config.base_url}; " if self._config.base_url else ""
+            _echo(f"{address}to check it, run: adapters doctor {option}")
             return
         self._hint_at_names(offered)
 
@@ -205,8 +204,6 @@ class Conversation:
         """Warn if the server does not list the model; some servers accept more names than they list."""
         from adapters.models import list_models
 
-        if not self._config.base_url:
-            return
         with contextlib.suppress(AdapterError):
             offered = [model.id for model in await list_models(self._config)]
             if offered and self._config.model not in offered:

@@ -145,12 +145,9 @@ class ProviderCall:
                 event, rest = await self._open(span)
             async with aclosing(rest):
                 span.first_output()
-                if not isinstance(event, ResponseDone):
+                while not isinstance(event, ResponseDone):
                     yield event
-                    async for event in rest:
-                        if isinstance(event, ResponseDone):
-                            break
-                        yield event
+                    event = await anext(rest)
             response = self._complete(event, span)
             del event
             yield ResponseDone(response)

@@ -66,9 +66,13 @@ _UNPRICED_PROVIDER = "custom_openai"
 
 
 def are_registered() -> bool:
-    """Return whether the program has registered callbacks with LiteLLM; it takes less than a microsecond."""
+    """Return whether the program has registered callbacks with LiteLLM; it takes a microsecond.
+
+    LiteLLM's cache registers itself as one; it is not, for the responses of this library are not cached.
+    """
     litellm = sys.modules.get("litellm")
-    return litellm is not None and any(getattr(litellm, name, None) for name in _REGISTRIES)
+    registries = [getattr(litellm, name, None) for name in _REGISTRIES]
+    return any(registry and any(callback != "cache" for callback in registry) for registry in registries)
 
 
 def _never_fails(
@@ -242,7 +246,7 @@ def _deliver_success(record: Any, response: object, began: datetime) -> None:  #
     GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue(
         async_coroutine=record.async_success_handler(result=response, start_time=began, end_time=ended)
     )
-    if record._should_run_sync_callbacks_for_async_calls():  # noqa: SLF001 - LiteLLM's own wrapper asks the same
+    if sys.modules["litellm"].success_callback:  # functions that are not asynchronous are called in a thread
         executor.submit(record.success_handler, response, began, ended, cache_hit=False)
 
 
@@ -254,7 +258,7 @@ def _deliver_failure(record: Any, error: Exception, began: datetime) -> None:  #
     GLOBAL_LOGGING_WORKER.ensure_initialized_and_enqueue(
         async_coroutine=record.async_failure_handler(error, "", began, ended)
     )
-    if record._should_run_sync_callbacks_for_async_calls():  # noqa: SLF001 - as above
+    if sys.modules["litellm"].failure_callback:  # as above
         executor.submit(record.failure_handler, error, "", began, ended)
 
 

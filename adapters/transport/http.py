@@ -98,8 +98,8 @@ class Response:
             self._content.on_eof(self._forget_connection)
 
     def _forget_connection(self) -> None:
-        if self._closed is not None:
-            self._closed.remove_done_callback(self._connection_lost)
+        assert self._closed is not None  # noqa: S101 - else this is not called
+        self._closed.remove_done_callback(self._connection_lost)
 
     def _connection_lost(self, _: asyncio.Future[None] | None) -> None:
         import aiohttp

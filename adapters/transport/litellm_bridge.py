@@ -101,7 +101,7 @@ async def run(exchange: CapturedExchange, call: Coroutine[Any, Any, T]) -> T:
 
 def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
-    if not task.cancelled():
+    with contextlib.suppress(asyncio.CancelledError):
         task.exception()  # retrieve it, so that asyncio does not log it
 
 

@@ -161,8 +161,6 @@ class TranslatedBody:
 
     async def read(self) -> list[Json]:
         """Wait for a payload; an empty list is the end, of which ``error`` says whether it was a good one."""
-        if self.has_ended or self.error is not None:
-            return []
         if self.is_whole:
             self.has_ended = True
             return [self._payload_of(self._wrapper)]
@@ -212,6 +210,7 @@ class TranslatedBody:
         """Return the thinking blocks that these pieces complete: a signature ends one."""
         complete = []
         for piece in pieces:
+            piece.pop("index", None)  # LiteLLM's own
             if piece.get("type") != "thinking":
                 complete.append(piece)
                 continue
@@ -248,7 +247,7 @@ class TranslatedBody:
     def _abort(self) -> None:
         if self._exchange.response is not None:
             self._exchange.response.close()
-        elif not self.is_whole:
+        elif not self.is_whole:  # pragma: no branch - a whole response holds no connection of LiteLLM's
             task = asyncio.ensure_future(_closed(self._wrapper))
             _closing.add(task)
             task.add_done_callback(_closing.discard)

@@ -429,7 +429,7 @@ def test_verbose(config: Path, server: ScriptedServer) -> None:
 
     result = run("chat", "hi", "--verbose")
 
-    assert "WARNING adapters.request.capabilities: scripted refused temperature" in result.stderr
+    assert "WARNING adapters.request.capabilities: scripted: temperature is rejected" in result.stderr
     assert "INFO adapters.tools.running: The tool get_weather failed\nTraceback" in result.stderr
     assert result.stdout == "It is sunny.\n"
     log = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("→"))

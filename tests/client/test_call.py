@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -11,6 +12,7 @@ import pytest
 from adapters.errors import APITimeoutError, IncompleteResponseError, InternalServerError
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
+from adapters.request.params import CallArguments
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import (
     DONE,
@@ -25,7 +27,7 @@ from adapters.testing.answers import (
     reply,
     said,
 )
-from adapters.types import LLMResponse, TextDelta, TokenUsage
+from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
 
 if TYPE_CHECKING:
     from adapters.client.provider import LiteLLMProvider
@@ -240,3 +242,47 @@ async def test_time_to_first_token_counts_reasoning(scripted_server: ScriptedSer
     assert response.time_to_first_token_s is not None
     assert response.time_to_first_text_s is not None
     assert response.time_to_first_text_s - response.time_to_first_token_s >= _SLOW_S / 2
+
+
+async def test_silent_stream(scripted_server: ScriptedServer) -> None:
+    """A response without text and calls, where the caller allows it, is an end without a beginning."""
+    base_url = scripted_server.add("silent", answer(""))
+
+    async with _provider(base_url) as provider:
+        events = [event async for event in provider.stream_events(list(ASK), allow_empty=True)]
+
+    assert [type(event) for event in events] == [ResponseDone]
+
+
+def test_call_that_has_not_begun() -> None:
+    """Before its first request a call has no rejected fields."""
+    call = _provider("http://127.0.0.1:9/v1")._call(CallArguments(list(ASK), None, {}), stream=True)
+
+    assert (call.rejected, call.is_reasoning, call.attempts) == ((), False, 0)
+
+
+async def test_freezing_the_garbage_collector_is_opt_in(scripted_server: ScriptedServer) -> None:
+    """``prewarm`` exempts objects from collection only if it is asked to, for one provider and for a group."""
+    base_url = scripted_server.add("warm", reply({}))
+    gc.unfreeze()
+    try:
+        async with _provider(base_url) as provider:
+            await provider.prewarm()
+            assert gc.get_freeze_count() == 0
+            await provider.prewarm(freeze_gc=True)
+            assert gc.get_freeze_count() > 0
+            gc.unfreeze()
+            await FallbackProvider([provider]).prewarm(freeze_gc=True)
+            assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+async def test_too_many_calls_in_a_stream(scripted_server: ScriptedServer) -> None:
+    """A stream that makes more calls than the limit is an error as soon as that is known."""
+    calls = [call("get_weather", "{}", index=number) for number in range(40)]
+    base_url = scripted_server.add("many", answer(calls=calls))
+
+    async with _provider(base_url, retry={"attempts": 1}, limits={"calls": 1}) as provider:
+        with pytest.raises(IncompleteResponseError, match="more than 1 tool calls"):
+            await _asked(provider, "stream_events")

@@ -158,6 +158,7 @@ def test_no_setting_of_a_provider_is_a_field_of_the_body(name: str) -> None:
             for name in ("Content-Length", "content-encoding", "Transfer-Encoding", "connection", "Keep-Alive", "TE")
         ),
         pytest.param({"extra_body": [1]}, "extra_body must be", id="body-that-is-a-list"),
+        pytest.param({"metadata": [1]}, "metadata must be an object", id="metadata-that-is-a-list"),
         *(
             pytest.param({"extra_body": {name: []}}, f"{name} cannot be set in extra_body", id=f"body-{name}")
             for name in ("model", "messages", "stream", "tools")

@@ -16,6 +16,7 @@ from adapters.telemetry import litellm_callbacks
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import SSE_HEAD, answer, call, completion, http_chunk, reply, said
 from adapters.testing.answers import event as sse
+from tests.transport.servers import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -277,9 +278,35 @@ async def test_slow_callback_does_not_hold_up_closing(
             await provider.chat(list(ASK))
 
 
-def test_without_callbacks_nothing_is_built() -> None:
-    """The check looks at LiteLLM's lists alone."""
+async def test_plain_functions(scripted_server: ScriptedServer, events: _Events) -> None:
+    """Functions that are not asynchronous are called in LiteLLM's thread, for a success and for a failure."""
+    import litellm
+
+    called: list[str] = []
+    litellm.callbacks = []
+    litellm.success_callback = [lambda *_: called.append("success")]
+    litellm.failure_callback = [lambda *_: called.append("failure")]
+    async with _provider(scripted_server, _BUSY, answer("Hi"), retry={"attempts": 2, "initial_wait_s": 0}) as provider:
+        await provider.chat(list(ASK))
+
+    assert await until(lambda: len(called) == 2)
+    assert sorted(called) == ["failure", "success"]
+    assert events.all == []
+
+
+def test_without_callbacks_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check looks at LiteLLM's lists; LiteLLM's cache, which registers itself, is no callback."""
+    import litellm
+
+    for name in litellm_callbacks._REGISTRIES:
+        monkeypatch.setattr(litellm, name, [])
     assert not litellm_callbacks.are_registered()
+
+    monkeypatch.setattr(litellm, "success_callback", ["cache"])
+    assert not litellm_callbacks.are_registered()
+
+    monkeypatch.setattr(litellm, "success_callback", ["cache", print])
+    assert litellm_callbacks.are_registered()
 
 
 @pytest.fixture(autouse=True)

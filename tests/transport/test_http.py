@@ -781,3 +781,13 @@ async def test_sockets_go_when_their_loop_ends(server: Counting, script: Script)
 
     assert await until(lambda: not server.open_connections)
     assert server.connections == len(clients) == 1
+
+
+async def test_session_that_is_dropped_while_its_loop_runs(server: Counting) -> None:
+    """The loop closes what nothing refers to any more."""
+    session = await HTTPSession.open(server.add("case", (SSE_HEAD, HI, "hang")), 5)
+    client = session._session
+    del session
+    gc.collect()
+
+    assert await until(lambda: client.closed)

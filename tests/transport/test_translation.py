@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import aclosing
@@ -24,6 +25,8 @@ from adapters.errors import (
 )
 from adapters.factory import create_provider
 from adapters.testing import ASK, TOOLS
+from adapters.transport import translation
+from adapters.transport.endpoint import Endpoint
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
 from tests.patience import patient
 from tests.servers import routes
@@ -395,3 +398,92 @@ def test_settings() -> None:
         create_provider("litellm", model="bedrock/x", litellm={"api_key": "k"})
     with pytest.raises(ConfigError, match="litellm is for kind litellm alone"):
         create_provider("ollama", model="m", litellm={"a": 1})
+
+
+async def test_connection_refused() -> None:
+    """A server that cannot be reached is a connection error, as for every other provider."""
+    settings: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "api_key": _KEY, "retry": {"attempts": 1}}
+    async with create_provider("litellm", model="anthropic/claude-x", **settings) as provider:
+        with pytest.raises(APIConnectionError, match="^Could not reach litellm at 127"):
+            await provider.chat(list(ASK))
+
+
+async def test_leaving_a_stream_of_litellms_own_client() -> None:
+    """Where the connection is LiteLLM's, its stream is closed in place of it."""
+    settings = {"mock_response": "Hello there, my friend."}
+    async with create_provider("litellm", model="anthropic/claude-x", api_key=_KEY, litellm=settings) as provider:
+        async with aclosing(provider.stream_events(list(ASK))) as events:  # type: ignore[type-var]  # a generator
+            assert isinstance(await anext(events), TextDelta)
+        await asyncio.sleep(0.01)
+
+    assert translation._closing == set()
+
+
+async def test_redacted_thinking(scripted_server: ScriptedServer) -> None:
+    """A thinking block that Anthropic has encrypted goes back as it is."""
+    whole = list(_ANTHROPIC.stream(Turn(calls=(("toolu_1", "get_weather", _OSLO),))))
+    block = {"type": "redacted_thinking", "data": "c2VjcmV0"}
+    start = anthropic_event({"type": "content_block_start", "index": 7, "content_block": block})
+    stop = anthropic_event({"type": "content_block_stop", "index": 7})
+    async with _ANTHROPIC.provider(scripted_server, (*whole[:3], start, stop, *whole[3:])) as provider:
+        _, response = await _ask(provider, stream=True)
+
+    assert response.tool_calls[0].provider_fields["message"]["thinking_blocks"] == [block]
+
+
+@pytest.mark.parametrize("model", ["anthropic/claude-x", "openai/m"])
+async def test_model_fallbacks_of_the_program(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """What the program has set for its own calls of LiteLLM sends no request elsewhere."""
+    import litellm
+
+    from adapters.testing.answers import answer
+
+    monkeypatch.setattr(litellm, "model_fallbacks", ["gpt-4o"])
+    step = _ANTHROPIC.stream(_TEXT) if model.startswith("anthropic") else answer("Hello.")
+    base_url = scripted_server.add("case", step)
+    settings: dict[str, Any] = {"base_url": base_url.removesuffix("/v1") if model.startswith("anthropic") else base_url}
+    async with create_provider("litellm", model=model, api_key=_KEY, **settings) as provider:
+        text, _ = await _ask(provider, stream=True)
+
+    assert text == "Hello."
+    assert litellm.model_fallbacks == ["gpt-4o"]
+    assert len(scripted_server.seen["case"].bodies) == 1
+
+
+def test_error_that_is_not_litellms() -> None:
+    """An exception of another library is a response that could not be read; nothing of its text is kept."""
+    endpoint = Endpoint("shop", "anthropic/claude-x", "")
+
+    error = translation.read_failure(KeyError("secret"), endpoint)
+
+    assert isinstance(error, IncompleteResponseError)
+    assert "secret" not in f"{error} {error.__cause__!r}"
+
+
+def test_older_form_of_a_chunk() -> None:
+    """LiteLLM's generic chunk is read as OpenAI's."""
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}, "index": 0}
+    chunk = {"text": "", "tool_use": call, "is_finished": True, "finish_reason": "tool_calls", "usage": {"a": 1}}
+
+    assert translation._from_generic(chunk) == {
+        "choices": [{"index": 0, "delta": {"content": "", "tool_calls": [call]}, "finish_reason": "tool_calls"}],
+        "usage": {"a": 1},
+    }
+
+
+def test_halves_of_usage() -> None:
+    """The later figure counts, unless it is 0 or missing."""
+    first = {"prompt_tokens": 5, "completion_tokens": 1, "details": {"cached": 3}}
+    second = {"prompt_tokens": 0, "completion_tokens": 9, "details": {"cached": None}, "total": None}
+
+    assert translation._merged(first, second) == {"prompt_tokens": 5, "completion_tokens": 9, "details": {"cached": 3}}
+
+
+def test_client_of_older_versions() -> None:
+    """LiteLLM up to 1.106 asks for the SDK's resource."""
+    endpoint = Endpoint("shop", "openai/m", "", "http://shop.invalid/v1", _KEY)
+    client: Any = translation.handler_class()(translation.TranslatedExchange(None, endpoint, None), endpoint)  # type: ignore[arg-type]  # nothing is sent
+
+    assert callable(client.chat.completions.create)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.transport.errors.redact import is_html, plain, redact, shorten
+from adapters.transport.errors.redact import hide_secrets, is_html, plain, redact, shorten
 
 KEY = "wire-KEY-0123456789"
 
@@ -141,3 +141,12 @@ def test_a_cut_text_is_never_too_long(text: str, limit: int) -> None:
 
     assert len(cut) <= limit
     assert len(text) > limit or cut == text
+
+
+def test_secret_in_a_deep_value() -> None:
+    """What is nested deeper than any error is dropped, and not searched."""
+    value: object = f"key {KEY}"
+    for _ in range(50):
+        value = [value]
+
+    assert KEY not in repr(hide_secrets(value, (KEY,)))
