@@ -282,8 +282,9 @@ class _Turn:
     async def _until(self, events: AsyncIterator[_Event], ends_s: float) -> AsyncGenerator[_Event, None]:
         async with closing(events):
             while True:
+                limit = asyncio.timeout_at(ends_s)
                 try:
-                    async with asyncio.timeout_at(ends_s) as limit:
+                    async with limit:
                         event = await anext(events)
                 except StopAsyncIteration:
                     return

@@ -213,9 +213,9 @@ class Conversation:
     def _choose_tools(self, value: str) -> None:
         if value in ("on", "off"):
             self._with_tools = value == "on"
-        names = [tool["function"]["name"] for tool in DEMO_TOOLS]
+        names: list[str] = [tool["function"]["name"] for tool in DEMO_TOOLS]
         if self._mcp_servers is not None:
-            names = [tool.name for tool in self._runner.run(self._mcp_servers.tools())]
+            names = [tool.name or "" for tool in self._runner.run(self._mcp_servers.tools())]
         _echo(f"{', '.join(names) or 'none'} ({'on' if self._with_tools else 'off'})")
 
 

@@ -112,11 +112,14 @@ def _is_type(value: object) -> bool:
 def _schema_of(kind: Any) -> ResponseSchema:  # noqa: ANN401 - any form of a type
     """Derive the form from a type. That takes as long as the rest of a request, so it is cached."""
     name = getattr(kind, "__name__", "response")
+    adapter: TypeAdapter[Any] | None = None
+    schema: dict[str, Json] = {}
+    reason = ""
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(kind)
-        schema, reason = without_lookaround(adapter.json_schema()), ""
+        adapter = TypeAdapter(kind)
+        schema = without_lookaround(adapter.json_schema())
     except PydanticUserError as error:
-        schema, reason = {}, error.message.partition("\n")[0]
+        reason = error.message.partition("\n")[0]
     if reason:
         raise ConfigError(f"No JSON schema can be made of {name} for response_format: {reason}")
     schema, is_wrapped = _object_schema(schema)

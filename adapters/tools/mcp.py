@@ -31,6 +31,7 @@ class Caller(Protocol):
 
     async def call_tool(self, name: str, arguments: dict[str, Json]) -> CallToolResult:
         """Call a tool and return its result."""
+        ...
 
 
 async def mcp_tools(
@@ -141,7 +142,8 @@ def _part_of(block: ContentBlock) -> str | ImagePart:
         return f"{block.name}{about}: {block.uri}"
     if block.type == "resource":
         resource, mime_type = block.resource, block.resource.mime_type or ""
-        if hasattr(resource, "blob") and mime_type.startswith("image/"):
-            return image_part(resource.blob, mime_type)
+        blob = getattr(resource, "blob", None)
+        if blob is not None and mime_type.startswith("image/"):
+            return image_part(blob, mime_type)
         return str(getattr(resource, "text", f"[{resource.uri}]"))
     return f"[{block.type}, {block.mime_type}]"

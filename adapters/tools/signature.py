@@ -178,21 +178,21 @@ def _parameters(function: Callable[..., Any], name: str) -> list[Parameter]:
         ConfigError: If they are not known, or one is for an object that is missing. It never shows the function,
             because the ``repr`` of a ``partial`` shows its arguments, such as a key.
     """
+    signature: inspect.Signature | None = None
     try:
         signature = _signature_of(function)
     except NameError as error:
         raise _cannot_be_offered(name, f"{error}. Import it outside of TYPE_CHECKING") from error
     except (TypeError, ValueError):
+        pass  # its text shows the function
+    if signature is None:
         kind = type(function).__name__
-        reason = f"the parameters of this {kind} are not known; write a function around it"
-    else:
-        reason = ""
-    if reason:
-        raise _cannot_be_offered(name, reason)
+        raise _cannot_be_offered(name, f"the parameters of this {kind} are not known; write a function around it")
     filled = function.keywords if isinstance(function, functools.partial) else {}
     parameters = [parameter for parameter in signature.parameters.values() if parameter.name not in filled]
     if _is_unbound_method(function, parameters):
-        raise _cannot_be_offered(name, f"it is a method without its object; pass object.{function.__name__}")
+        method = getattr(function, "__name__", name)
+        raise _cannot_be_offered(name, f"it is a method without its object; pass object.{method}")
     return parameters
 
 
