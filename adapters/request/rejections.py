@@ -3,6 +3,9 @@
 ``capabilities`` remembers what follows from it.
 """
 
+# pyright: reportReturnType=false, reportArgumentType=false
+# Names of the table are its own literal keys.
+
 from __future__ import annotations
 
 import re

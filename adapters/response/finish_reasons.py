@@ -7,6 +7,9 @@ the source code of vLLM, SGLang, TGI and llama.cpp, and the table that LiteLLM m
 Words are compared in lower case and with underscores, so that ``STOP`` (Google) and ``tool-calls`` (Vercel) are known.
 """
 
+# pyright: reportReturnType=false
+# Names of the table are its own literals.
+
 from __future__ import annotations
 
 import logging

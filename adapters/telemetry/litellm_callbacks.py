@@ -8,6 +8,9 @@ after the response, in LiteLLM's background worker.
 Without registered callbacks nothing is imported, built or awaited. An error in here is logged and never reaches a call.
 """
 
+# pyright: reportPrivateImportUsage=false, reportArgumentType=false
+# LiteLLM's modules do not declare what they export.
+
 from __future__ import annotations
 
 import asyncio

@@ -72,6 +72,7 @@ class Body(Protocol):
 
     async def read(self) -> list[Json]:
         """Wait for payloads; an empty list is the end, of which ``error`` says whether it was a good one."""
+        ...
 
     def close(self) -> None:
         """Close the connection, which the server notices at once."""

@@ -5,6 +5,9 @@ reach the network on its own or send a request twice is switched off here. How i
 ``capture``.
 """
 
+# pyright: reportAssignmentType=false, reportIncompatibleMethodOverride=false
+# Methods of LiteLLM's logging are replaced by ones that do nothing.
+
 from __future__ import annotations
 
 import asyncio

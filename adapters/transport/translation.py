@@ -15,6 +15,9 @@ Some routes ignore ``client=`` (Cohere, Replicate, Cloudflare, the bridge to the
 LiteLLM's own client; ``TranslatedBody`` then closes LiteLLM's stream in place of a connection.
 """
 
+# pyright: reportAssignmentType=false, reportIncompatibleMethodOverride=false, reportArgumentType=false, reportOptionalIterable=false
+# LiteLLM's classes are replaced, and its streams have no common type.
+
 from __future__ import annotations
 
 import asyncio

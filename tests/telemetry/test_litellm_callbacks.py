@@ -279,7 +279,7 @@ async def test_slow_callback_does_not_hold_up_closing(
 
 
 async def test_plain_functions(scripted_server: ScriptedServer, events: _Events) -> None:
-    """Functions that are not asynchronous are handed to LiteLLM's thread, which calls those it calls for async calls."""
+    """Functions that are not asynchronous go to LiteLLM's thread, which calls those of a failure."""
     import litellm
 
     called: list[str] = []

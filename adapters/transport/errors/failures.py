@@ -3,6 +3,9 @@
 ``classify`` decides which class a reported failure belongs to; the wording of LiteLLM decides nothing.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# The reasons of a deadline are a part of those of an error.
+
 from __future__ import annotations
 
 import logging

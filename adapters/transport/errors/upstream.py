@@ -3,6 +3,9 @@
 Which class of error it becomes is decided in ``classify``.
 """
 
+# pyright: reportIndexIssue=false
+# The type is checked by a function.
+
 from __future__ import annotations
 
 import html
