@@ -136,7 +136,7 @@ class Toolbox:
         return {"type": "function", "function": {"name": name, **described, "parameters": schema}}
 
     async def _run_definition(self, call: ToolCall) -> ToolOutput:
-        assert self._call_tool is not None  # noqa: S101 - ``runner`` has checked it
+        assert self._call_tool is not None  # noqa: S101 - checked by ``runner``
         # A copy, because the history repeats the arguments as the model wrote them.
         result = self._call_tool(call.name, copy.deepcopy(call.arguments))
         return await _read(result, call.name, self._max_result_chars)

@@ -115,7 +115,7 @@ class TranslatedExchange(CapturedExchange):
         Raises:
             StopLiteLLM: If the connection broke; ``error`` says why.
         """
-        assert self.response is not None  # noqa: S101 - ``fetch`` returned it
+        assert self.response is not None  # noqa: S101 - returned by ``fetch``
         try:
             data = await self.response.read()
         except TransportError as error:
