@@ -176,7 +176,9 @@ def _read_choice(chunk: Chunk, choice: dict[str, Any]) -> None:
 def _read_beside_message(chunk: Chunk, choice: dict[str, Any]) -> None:
     if choice.get("finish_reason") not in _NO_FINISH_REASON:
         chunk.finish_reason = text_or_none(choice.get("finish_reason"))
-    chunk.native_finish_reason = text_or_none(choice.get("native_finish_reason"))
+    fields = choice.get("provider_specific_fields")  # of LiteLLM and its proxy
+    native = fields.get("native_finish_reason") if isinstance(fields, dict) else None
+    chunk.native_finish_reason = text_or_none(choice.get("native_finish_reason") or native)
     if choice.get("logprobs"):
         chunk.logprobs = choice["logprobs"]
         chunk.is_only_text = False

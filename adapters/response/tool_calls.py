@@ -195,7 +195,7 @@ class CallAssembler:
             name = clean_name(encodable(call.name), self._tools)
             arguments, error = self._read(name, call)
             if not name or (cut and not self._is_surely_whole(name, call.arguments)):
-                dropped += 1
+                dropped += bool(name or call.pieces)
                 is_broken |= bool(arguments or error)
                 continue
             is_broken |= error is not None or not may_take(name, arguments, self._tools)
@@ -283,10 +283,10 @@ class CallAssembler:
             return not (fragment.arguments and call.is_whole)
         if fragment.name and fragment.name != call.name:
             return self._extends_name(call, fragment.name)
-        return self._takes_more(call, fragment) if fragment.arguments else not (fragment.name or call.is_whole)
+        return self._takes_more(call, fragment)
 
     def _takes_more(self, call: _OpenCall, fragment: CallFragment) -> bool:
-        """Whether the arguments of a fragment can belong to a call."""
+        """Whether the arguments of a fragment can belong to a call. Without any, only a name begins a call."""
         if not fragment.arguments:
             return not fragment.name
         if not call.pieces and takes_none(clean_name(call.name, self._tools), self._tools):

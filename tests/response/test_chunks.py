@@ -267,6 +267,8 @@ def test_the_rest_of_a_chunk() -> None:
     assert (chunk.details, chunk.has_choices) == (details, True)
     assert (other.finish_reason, other.native_finish_reason) == (None, None)
     assert parse_chunk(choice(finish_reason="null")).finish_reason is None
+    litellm_choice = choice(finish_reason="stop", provider_specific_fields={"native_finish_reason": "SAFETY"})
+    assert parse_chunk(litellm_choice).native_finish_reason == "SAFETY"
     assert not parse_chunk({}).has_choices
 
 

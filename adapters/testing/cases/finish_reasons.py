@@ -153,6 +153,28 @@ CASES: Final = (
         tools=True,
         kind="openrouter",
     ),
+    WireCase(
+        "litellm-proxy-native-malformed-call",
+        "a LiteLLM proxy maps Gemini's failure to 'stop', and names it in provider_specific_fields",
+        [
+            reply(
+                {
+                    **completion({}),
+                    "choices": [
+                        {
+                            "index": 0,
+                            "message": {"role": "assistant", "content": "Let me look."},
+                            "finish_reason": "stop",
+                            "provider_specific_fields": {"native_finish_reason": "MALFORMED_FUNCTION_CALL"},
+                        }
+                    ],
+                }
+            )
+        ],
+        GARBLED,
+        ways=CHAT,
+        tools=True,
+    ),
     *[
         WireCase(
             f"glm-{word.replace('_', '-')}-without-call",
