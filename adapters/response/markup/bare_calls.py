@@ -34,7 +34,7 @@ HEAD = (
 )
 """A pattern for what follows one of them where it may begin a call."""
 
-_FENCE = "```"
+_FENCE = re.compile(r"`{3,}")
 _FENCE_HEAD = re.compile(r"```[ \t]*([\w-]*)[ \t]*(?:\r?\n|(?=[{\[]))\s*")
 _OPEN_FENCE_HEAD = re.compile(r"`+|```[ \t]*[\w-]*[ \t]*\r?")
 _LANGUAGES = ("", "json", "tool_call", "tool_calls", "tool_code", "python")
@@ -194,10 +194,10 @@ class BareCallDetector:
         is_code_span = in_sentence and "\n" not in head.group()
         if is_code_span or head.group(1).lower() not in _LANGUAGES or not self._may_be_call(text, body):
             return is_text
-        end = text.find(_FENCE, body)
-        if end < 0:
+        closing = _FENCE.search(text, body)
+        if closing is None:
             return _WAIT
-        return self._content(text[body:end], end + len(_FENCE) - start, is_text.length)
+        return self._content(text[body : closing.start()], closing.end() - start, is_text.length)
 
     def _content(self, text: str, length: int, text_length: int) -> Verdict:
         calls = tuple(read_bare_calls(text, self._tools))

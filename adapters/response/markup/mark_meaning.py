@@ -64,33 +64,6 @@ class MarkJudge:
         self._output = output
         self._quoted_to = 0  # offset up to which the text is known to be a code span or a quotation
 
-    def in_quotation(self, mark_chars: int = 0) -> bool | None:
-        """Whether the position is in a fence, a code span or a quotation; None to wait for more text.
-
-        A code span or a quotation counts only if it closes on its line.
-
-        Args:
-            mark_chars: The length of the mark at the position.
-        """
-        line, start = self._output.line, self._buffer.offset
-        if line.in_fence or start < self._quoted_to:
-            return True
-        is_quoted = _OPENING_QUOTE.fullmatch(line.last) is not None
-        if self._output.gap is not Gap.NONE or not (line.code or is_quoted):
-            return False
-        window = self._buffer.text[self._buffer.position : self._buffer.position + _MOST_QUOTED_CHARS]
-        rest_of_line, line_break, _ = window.partition("\n")
-        is_known = bool(line_break) or len(window) == _MOST_QUOTED_CHARS or self.is_over
-        if line.code:
-            runs = (run for run in _RUN.finditer(rest_of_line) if run.group() == line.code)
-            length = next((run.end() for run in runs if is_known or run.end() < len(window)), 0)
-        else:
-            length = _quotation_chars(rest_of_line, line.last[-1], mark_chars)
-        if length:
-            self._quoted_to = start + length
-            return True
-        return False if is_known else None
-
     def judge(self, opener: str, mark: Marker) -> Meaning:
         """Judge the mark at the position, which is no header."""
         end = self._buffer.position + len(opener)
@@ -117,10 +90,25 @@ class MarkJudge:
         return self._removable(header.end, is_word_at_line_end=False)
 
     def _quoted(self, end: int) -> Meaning:
-        in_quotation = self.in_quotation(end - self._buffer.position)
-        if in_quotation is None:
-            return Meaning.WAIT
-        return Meaning.WORD if in_quotation else Meaning.MARK
+        """Judge whether the mark is in a fence, a code span or a quotation; the last two must close on its line."""
+        line, start = self._output.line, self._buffer.offset
+        if line.in_fence or start < self._quoted_to:
+            return Meaning.WORD
+        is_quoted = _OPENING_QUOTE.fullmatch(line.last) is not None
+        if self._output.gap is not Gap.NONE or not (line.code or is_quoted):
+            return Meaning.MARK
+        window = self._buffer.text[self._buffer.position : self._buffer.position + _MOST_QUOTED_CHARS]
+        rest_of_line, line_break, _ = window.partition("\n")
+        is_known = bool(line_break) or len(window) == _MOST_QUOTED_CHARS or self.is_over
+        if line.code:
+            runs = (run for run in _RUN.finditer(rest_of_line) if run.group() == line.code)
+            length = next((run.end() for run in runs if is_known or run.end() < len(window)), 0)
+        else:
+            length = _quotation_chars(rest_of_line, line.last[-1], end - self._buffer.position)
+        if length:
+            self._quoted_to = start + length
+            return Meaning.WORD
+        return Meaning.MARK if is_known else Meaning.WAIT
 
     def _reasoning(self, end: int) -> Meaning:
         if not self._output.is_in_sentence:

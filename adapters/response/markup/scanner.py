@@ -268,10 +268,7 @@ class MarkupScanner:
             return False
         length = len(run.group()) if run is not None else 1
         line = self._output.line
-        is_text = line.code or line.talks_of_marks or self._judge.in_quotation()
-        if is_text is None:
-            return False
-        if is_text:
+        if line.code or line.talks_of_marks:
             self._output.emit(buffer.take(length))
             return True
         return self._meet_bare_call(length)

@@ -169,6 +169,7 @@ def test_text_behind_a_call(behind: str, kind: str, needed: int, *, in_sentence:
         pytest.param(f"{_FENCED}\n\nIt", False, "text", id="text-on-a-later-line"),
         pytest.param(f"{_FENCED}\n```", False, "call", id="another-fence"),
         pytest.param(f"{_FENCED}<|im_end|>", False, "call", id="mark"),
+        pytest.param(f"{_FENCED}``` so", False, "text", id="longer-run-of-backticks"),
         pytest.param(f"{_FENCED}\n<b>", False, "text", id="tag"),
         pytest.param(f"{_FENCED}\n", False, "wait", id="line-break"),
         pytest.param(_FENCED, True, "wait", id="fence-behind-a-sentence"),
