@@ -313,7 +313,7 @@ class MarkupScanner:
         self.began_with_reasoning |= self._state is State.UNMARKED_REASONING
         self._judge.has_reasoned = True
         self._output.keep()
-        self._output.open_gap(self._gap_behind(region))
+        self._output.open_gap(_gap_behind(region))
         self._state = State.TEXT
         return True
 
@@ -327,7 +327,7 @@ class MarkupScanner:
 
     def _close_call(self) -> None:
         """Read the calls in a region whose closing mark has come."""
-        region, gap = self._region, self._gap_behind(self._region)
+        region, gap = self._region, _gap_behind(self._region)
         passage, is_blank = region.opener + region.body + region.closer, not region.body.strip()
         calls = tuple(read_leaked_calls(passage, self._tools))
         is_about_marks = region.in_sentence or self._judge.talks_of_marks
@@ -347,7 +347,6 @@ class MarkupScanner:
         self._state = State.TEXT
         if state is State.REASONING:
             self._reasoning.append(region.body)
-            self._output.open_gap()
             return
         passage = region.opener + region.body
         calls = tuple(read_leaked_calls(passage, self._tools))
@@ -393,6 +392,7 @@ class MarkupScanner:
         self._passages.append(LeakedPassage(text, calls, is_whole, is_blank))
         self._output.open_gap(space_chars=_BETWEEN_CALLS)
 
-    def _gap_behind(self, region: MarkedRegion) -> Gap:
-        closing = MARKS.get(region.closer.lower())
-        return Gap.TURN if closing is not None and closing.role == "turn_end" else Gap.MARK
+
+def _gap_behind(region: MarkedRegion) -> Gap:
+    closing = MARKS.get(region.closer.lower())
+    return Gap.TURN if closing is not None and closing.role == "turn_end" else Gap.MARK
