@@ -317,6 +317,8 @@ class ResponseAssembler:
 
     def _read_fields(self, chunk: Chunk) -> None:
         """Take what a message holds beside its text and its calls."""
+        if chunk.calls and not chunk.is_delta:
+            self._filter.call_arrived()  # in a whole message, the text may also be from between the calls
         if chunk.refusal:
             self._refusals.append(chunk.refusal)
         if self._wants_logprobs and chunk.logprobs:

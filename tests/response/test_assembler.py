@@ -473,6 +473,24 @@ def test_text_in_the_chunk_of_a_call() -> None:
     assert (response.content, _calls(response)) == ("Hi  there", [_OSLO])
 
 
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param("tool_call", None, id="middle-of-a-mark"),
+        pytest.param("\n<tool_call", None, id="half-a-mark"),
+        pytest.param("Hi\n<tool_call", "Hi\n", id="text-and-half-a-mark"),
+        pytest.param("Hi", "Hi", id="text"),
+    ],
+)
+def test_text_of_a_whole_message_with_calls(content: str, text: str | None) -> None:
+    """The rest of a mark beside the calls of a whole message is dropped."""
+    message = {"content": content, "tool_calls": [_tool_call('{"city": "Oslo"}')]}
+
+    response = _assemble({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).response
+
+    assert (response.content, _calls(response)) == (text, [_OSLO])
+
+
 def test_turn_that_was_over_before_the_cut() -> None:
     """A response that went on with an invented turn is whole, although that turn was cut."""
     response = _assemble(_delta(f"Hi\n{_CALL}<|im_end|><|im_start|>user\nSo", "length")).response
