@@ -412,7 +412,9 @@ class HedgedCall:
     def _closed(self) -> APIConnectionError:
         provider = self._providers[0]
         text = f"The connection to {provider.provider_name} was closed."
-        return APIConnectionError(text, provider=provider.provider_name, model=provider.model)
+        error = APIConnectionError(text, provider=provider.provider_name, model=provider.model)
+        error._reason = "closed"
+        return error
 
 
 def _is_finished(stream: AsyncIterator[StreamEvent]) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
+
+import anyio
 
 from adapters import (
     AdapterError,
@@ -18,10 +21,10 @@ from adapters import (
 )
 from adapters.agent import run_turn
 from adapters.provider import closing
-from tests.soak.plans import FAILING, TOOL, kind_of, numbers_in, question, words_of
+from tests.soak.plans import FAILING, KINDS, TOOL, kind_of, numbers_in, question, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from typing import Literal
 
     from adapters import LLMResponse
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     Verdict = Literal["good", "lost", "mixed", "unexpected"]
 
 _CANCEL_AFTER_MS = 7  # at most; from before the request leaves until the middle of the answer
+_CLOSE_AFTER_MS = 200  # at most; until after the answer
 _PATIENT: RetryOptions = {"attempts": 100, "initial_wait_s": 0.05, "max_wait_s": 0.2, "deadline_s": 60.0}
 _QUICK: RetryOptions = {"attempts": 3, "initial_wait_s": 0.02, "max_wait_s": 0.2, "deadline_s": 60.0}
 _CALM = {"connect_s": 30.0, "first_token_s": 60.0, "stall_s": 60.0, "total_s": 120.0}  # a busy machine is no fault
@@ -46,8 +50,8 @@ _TOOLS = [
 ]
 
 
-def providers_for(steady: int, restarting: int, proxy: int) -> dict[Asked, LLMProvider]:
-    """Make those who are asked: one a name, shared by all event loops.
+def providers_for(steady: int, restarting: int, proxy: int) -> dict[Asked, Callable[[], LLMProvider]]:
+    """Return how to get a provider: one a name is shared by all event loops, and ``closing`` is made for each call.
 
     Args:
         steady: Port of the server that is always there.
@@ -62,13 +66,25 @@ def providers_for(steady: int, restarting: int, proxy: int) -> dict[Asked, LLMPr
 
     once: RetryOptions = {"attempts": 1}
     group = [at(steady, once, FAILING), at(restarting, once), at(steady, _QUICK)]
-    return {
+    shared: dict[Asked, LLMProvider] = {
         "one": at(steady, _QUICK),
         "hasty": at(steady, once, stall_s=0.4),
         "patient": at(restarting, _PATIENT),
         "proxied": at(proxy, _QUICK),
         "group": FallbackProvider(group, cooldown_s=0.1),
+        "hedged": FallbackProvider([at(steady, once), at(steady, once)], hedge_after_s=0.005),
     }
+
+    def own_group() -> LLMProvider:
+        # Its first member is in cooldown almost at once, and is probed when the group is closed.
+        members = [at(steady, once, FAILING), at(steady, once), at(steady, once)]
+        return FallbackProvider(members, cooldown_s=0.001, hedge_after_s=0.005)
+
+    return {"closing": own_group, **{name: partial(_same, provider) for name, provider in shared.items()}}
+
+
+def _same(provider: LLMProvider) -> LLMProvider:
+    return provider
 
 
 @dataclass(slots=True)
@@ -117,17 +133,39 @@ class Outcome:
         return f"{self.number} ({kind.name}, {kind.way}) ended {self.end}: {self.text!r}{error}"
 
 
-async def ask(providers: dict[Asked, LLMProvider], number: int) -> Outcome:
+async def ask(providers: dict[Asked, Callable[[], LLMProvider]], number: int) -> Outcome:
     """Ask question ``number`` as its plan says."""
-    kind, outcome = kind_of(number), Outcome(number)
-    asking = asyncio.create_task(_asked(providers[kind.asked], kind, outcome))
+    kind, outcome, scope = kind_of(number), Outcome(number), anyio.CancelScope()
+    provider = providers[kind.asked]()
+    asking = asyncio.create_task(_asked_within(scope, provider, kind, outcome))
     if kind.way.startswith("cancel"):
         await asyncio.wait([asking], timeout=number % _CANCEL_AFTER_MS / 1000)
-        outcome.left = asking.cancel()
+        await _leave(asking, scope, number // len(KINDS) % 3, outcome)
+    elif kind.asked == "closing":
+        await asyncio.wait([asking], timeout=number * 7 % _CLOSE_AFTER_MS / 1000)
+        await provider.aclose()
     await asyncio.wait([asking])
     if not asking.cancelled():
         outcome.error = asking.exception()
     return outcome
+
+
+async def _leave(asking: asyncio.Task[None], scope: anyio.CancelScope, how: int, outcome: Outcome) -> None:
+    """Cancel a call: once, twice, or through a scope, which cancels it again at each wait."""
+    if how == 0:
+        outcome.left = asking.cancel()
+    elif how == 1:
+        outcome.left = asking.cancel()
+        await asyncio.sleep(0)
+        asking.cancel()
+    elif not asking.done():
+        outcome.left = True
+        scope.cancel()
+
+
+async def _asked_within(scope: anyio.CancelScope, provider: LLMProvider, kind: Kind, outcome: Outcome) -> None:
+    with scope:
+        await _asked(provider, kind, outcome)
 
 
 async def _asked(provider: LLMProvider, kind: Kind, outcome: Outcome) -> None:
@@ -156,7 +194,7 @@ async def _texts(
         outcome.numbers.add(arguments["number"])
         return "found"
 
-    if kind.way == "turn":
+    if kind.way in {"turn", "cancel turn"}:
         stream: AsyncIterator[Any] = run_turn(provider, messages, _TOOLS, look_up, **options)
     elif kind.way == "events":
         stream = provider.stream_events(messages, **options)

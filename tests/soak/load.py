@@ -19,7 +19,7 @@ from tests.soak.asking import ask, providers_for
 from tests.soak.plans import KINDS, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from adapters import LLMProvider
     from tests.soak.asking import Outcome
@@ -82,7 +82,7 @@ class Tally:
 
 
 @contextmanager
-def servers() -> Iterator[dict[Asked, LLMProvider]]:
+def servers() -> Iterator[dict[Asked, Callable[[], LLMProvider]]]:
     """Run the servers in a process of their own; the value is who can be asked."""
     with Popen([executable, "-m", "tests.soak.server"], stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdout is not None
@@ -101,7 +101,7 @@ class Load:
         pause_s: How long each of these waits before it asks the next.
     """
 
-    def __init__(self, providers: dict[Asked, LLMProvider], *, workers: int, pause_s: float) -> None:
+    def __init__(self, providers: dict[Asked, Callable[[], LLMProvider]], *, workers: int, pause_s: float) -> None:
         self._providers = providers
         self._workers = workers
         self._pause_s = pause_s

@@ -16,11 +16,11 @@ from adapters.testing.answers import Answer, answer, call, http, reply
 if TYPE_CHECKING:
     from adapters.testing.answers import Action, Script
 
-Way: TypeAlias = Literal["stream", "events", "plain", "turn", "leave", "cancel stream", "cancel plain"]
+Way: TypeAlias = Literal["stream", "events", "plain", "turn", "leave", "cancel stream", "cancel plain", "cancel turn"]
 """How it is asked: ``leave`` closes the stream after its first text, ``cancel`` ends the task soon."""
 
-Asked: TypeAlias = Literal["one", "hasty", "patient", "proxied", "group"]
-"""Who is asked; ``asking.providers_for`` makes them."""
+Asked: TypeAlias = Literal["one", "hasty", "patient", "proxied", "group", "hedged", "closing"]
+"""Which provider is asked; ``asking.providers_for`` makes them. ``closing`` is one of its own, closed in the middle."""
 
 End: TypeAlias = Literal["whole", "broken", "failed", "left"]
 """All words; some words and then an error; an error alone; the load itself went away."""
@@ -96,6 +96,13 @@ KINDS = (
     Kind("fallback", "stream", asked="group", tries=("slow",), ends=_CUT),
     Kind("fallback", "plain", asked="group"),
     Kind("fallback", "turn", asked="group", ends=_CUT),
+    Kind("hedged", "stream", asked="hedged", tries=("slow",)),
+    Kind("hedged", "plain", asked="hedged"),
+    Kind("cancelled group", "cancel stream", asked="group", tries=("slow",), ends=("left", *_CUT)),
+    Kind("cancelled group", "cancel plain", asked="hedged", tries=("slow",), ends=("left", "whole")),
+    Kind("cancelled group", "cancel turn", asked="hedged", tries=("slow",), ends=("left", "whole")),
+    Kind("closed in the middle", "stream", asked="closing", tries=("slow",), ends=("whole", "broken", "failed")),
+    Kind("closed in the middle", "plain", asked="closing", tries=("slow",), ends=("whole", "failed")),
 )
 
 
@@ -145,7 +152,7 @@ def script_for(request: bytes, number: int, attempt: int) -> Script:
     else:
         step = kind.tries[min(attempt, len(kind.tries) - 1)]
     stream = re.search(rb'"stream":\s*true', request) is not None
-    calls = kind.way == "turn" and re.search(rb'"role":\s*"tool"', request) is None
+    calls = kind.way in {"turn", "cancel turn"} and re.search(rb'"role":\s*"tool"', request) is None
     return _play(step, _call_of(number) if calls else _answer_of(number), stream=stream)
 
 
