@@ -1,25 +1,25 @@
-"""Every error that this library raises, and nothing else: no HTTP, no translation (see ``transport.errors``).
+"""The errors that this library raises, and what they carry. ``transport.errors`` makes them from failed exchanges.
 
 ::
 
     AdapterError
     ├── ConfigError (also ValueError)        a bad configuration, an unknown provider, a missing key
-    └── APIError                             a request to a provider failed            status        retryable
-        ├── AuthenticationError              the key is missing or wrong               401           no
-        ├── PaymentRequiredError             no credits left                           402           no (1)
-        ├── PermissionDeniedError            the key may not do this                   403           no
-        ├── BadRequestError                  the server refused the request            400 413 422   no
-        │   ├── ContextWindowExceededError   the conversation is too long              400 413 422   no
-        │   └── ContentFilterError           moderation stopped it                     400 403 200   no
-        ├── NotFoundError                    no such model, or no such address         404 405       no
-        ├── RateLimitError                   too many requests                         429           yes
-        ├── InternalServerError              the server failed                         5xx 408 409 … yes
-        ├── APIConnectionError               no connection, or it broke                none          yes
-        │   └── APITimeoutError              no answer in time                         none          yes
-        ├── IncompleteResponseError          an answer that is empty, cut or garbled   none or 200   yes
-        └── AllProvidersFailedError          each provider of a FallbackProvider       the last's    (2)
+    └── APIError                             a request to a provider failed             usual status  retryable
+        ├── AuthenticationError              the key is missing or wrong                401           no
+        ├── PaymentRequiredError             no credits left                            402 429 500   no (1)
+        ├── PermissionDeniedError            the key does not permit the request        403           no
+        ├── BadRequestError                  the server refused the request             400 413 422   no
+        │   ├── ContextWindowExceededError   the conversation is too long               400 413 422   no
+        │   └── ContentFilterError           moderation blocked it                      400 403 200   no
+        ├── NotFoundError                    no such model, or no API at this address   404 405 400   no
+        ├── RateLimitError                   too many requests                          429           yes
+        ├── InternalServerError              the server failed                          5xx 408 409 … yes
+        ├── APIConnectionError               no connection, or it was lost              none          yes
+        │   └── APITimeoutError              no answer in time                          none          yes
+        ├── IncompleteResponseError          the answer is empty, cut or unreadable     none 200 500  yes
+        └── AllProvidersFailedError          every provider of a FallbackProvider       the last's    (2)
 
-(1) unless the server says that the money is only held by requests in flight and names a time to come back.
+(1) unless the server reports that the money is only reserved by requests in flight, and when it is released.
 (2) if one of them is.
 
 ``str(error)`` is spoken to a person: one or two short sentences that name the provider and what to do, never a
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from adapters.types import TokenUsage
 
 Reason = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger", "schema_mismatch", "closed"]
-"""What the client must know of a failure beyond its class: the time limit that was exceeded, a schema that does not
-match, or that the provider was closed."""
+"""Why a failure happened, where the class does not tell: an exceeded limit, a wrong schema, or a closed provider."""
 
 
 class UpstreamError(Exception):
@@ -85,9 +84,9 @@ class UpstreamError(Exception):
 
 
 class AdapterError(Exception):
-    """Anything that this library raises on purpose.
+    """The base class of all errors of this library.
 
-    It can be copied and pickled with all its public fields, for agents that run in worker processes. Its cause is left
+    Errors can be copied and pickled with all public fields, for agents that run in worker processes. The cause is left
     out, as with any Python exception.
     """
 
@@ -98,7 +97,7 @@ class AdapterError(Exception):
 
 
 class ConfigError(AdapterError, ValueError):
-    """The configuration cannot be used; the text names every problem and its fix, one a line."""
+    """The configuration, or an argument of a call, is invalid; the text names every problem and its fix, one a line."""
 
 
 class APIError(AdapterError):
@@ -106,18 +105,18 @@ class APIError(AdapterError):
 
     Attributes:
         provider: Name of the provider that failed.
-        model: Model that was asked.
+        model: The requested model.
         status_code: HTTP status, from the response or from an error body inside a 200; None if there was none.
         retryable: Whether the same request may succeed later.
-        retry_after_s: Seconds after which the server wants to be asked again, or None if it did not say.
-        request_id: The server's own name for the request, for its operator, or None.
+        retry_after_s: Seconds that the server asks to wait before a retry, or None if it named none.
+        request_id: The server's id of the request, which its operator can look up, or None.
         usage: Usage of the requests that were answered before this one failed, from ``run_turn``; None if there were
             none, or one of them was not counted.
     """
 
     usage: TokenUsage | None = None
 
-    # For the client alone: the failure that the server reported, and what else decides about another request.
+    # For the package alone: what decides whether, and how, a request is sent again.
     _upstream: UpstreamError | None = None
     _reason: Reason | None = None
 
@@ -142,10 +141,10 @@ class APIError(AdapterError):
 
 
 def kind_of(error: APIError) -> str:
-    """What went wrong, for the log: class and status, and no sentence, in which a server may have repeated the prompt.
+    """Describe an error for the log, without its sentence, in which a server may have repeated the prompt.
 
     Args:
-        error: What was raised.
+        error: The error.
 
     Returns:
         ``RateLimitError, status 429``, or the class alone.
@@ -159,15 +158,15 @@ class AuthenticationError(APIError):
 
 
 class PaymentRequiredError(APIError):
-    """The account has no credits left (402)."""
+    """The account has no credits left (402; some servers send 429 or 500)."""
 
 
 class PermissionDeniedError(APIError):
-    """The key is valid but may not do this (403)."""
+    """The key is valid but does not permit the request (403)."""
 
 
 class BadRequestError(APIError):
-    """The server refused the request as it stands (400, 413, 422)."""
+    """The server refused the request (400, 413, 422)."""
 
 
 class ContextWindowExceededError(BadRequestError):
@@ -175,11 +174,11 @@ class ContextWindowExceededError(BadRequestError):
 
 
 class ContentFilterError(BadRequestError):
-    """Moderation stopped the request or the whole answer."""
+    """Moderation blocked the request or the whole answer."""
 
 
 class NotFoundError(APIError):
-    """The server has no such model, or nothing at this address (404, 405)."""
+    """The server has no such model, or no API at this address (404, 405)."""
 
 
 class RateLimitError(APIError):
@@ -191,37 +190,39 @@ class InternalServerError(APIError):
 
 
 class APIConnectionError(APIError):
-    """No connection could be made, or it broke before the answer was whole."""
+    """No connection could be opened, or it was lost before the answer was complete."""
 
 
 class APITimeoutError(APIConnectionError):
-    """The answer did not come in time."""
+    """The answer did not arrive in time."""
 
 
 class IncompleteResponseError(APIError):
-    """The answer is empty, cut off or cannot be read; what was already streamed stays valid."""
+    """The answer is empty, cut off or unreadable; text that was already streamed stays valid."""
 
 
 class AllProvidersFailedError(APIError):
-    """Each provider of a ``FallbackProvider`` failed.
+    """Every provider of a ``FallbackProvider`` failed.
 
-    Provider, model, status and request id are those of the last one asked. It is retryable if one of the errors is,
-    after the shortest wait that one of these names.
+    Provider, model, status and request id are those of the last one. It is retryable if one of the errors is, after
+    the shortest wait that one of these names.
 
     Attributes:
-        errors: What each provider raised, in the order in which they were asked.
+        errors: The error of each provider, in the order in which they were first tried.
     """
 
     def __init__(self, errors: Sequence[APIError]) -> None:
         last = errors[-1]
-        passing = [error for error in errors if error.retryable]
+        retryable = [error for error in errors if error.retryable]
         super().__init__(
             str(last) if isinstance(last, AllProvidersFailedError) else f"No language model could answer. {last}",
             provider=last.provider,
             model=last.model,
             status_code=last.status_code,
-            retryable=bool(passing),
-            retry_after_s=min((wait for each in passing if (wait := each.retry_after_s) is not None), default=None),
+            retryable=bool(retryable),
+            retry_after_s=min(
+                (error.retry_after_s for error in retryable if error.retry_after_s is not None), default=None
+            ),
             request_id=last.request_id,
         )
         self.errors = tuple(errors)

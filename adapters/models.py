@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _MOST_PAGES = 20  # OpenRouter pages by 500; a list without an end must end here
 _MOST_LISTS = 16
-_NO_LIST = "sent something else than a list of models. Please check base_url."
+_NO_LIST = "sent no list of models. Check base_url."
 _TOKENS_PER_MTOK = Decimal(1_000_000)
 _MOST_TOKENS = 10**9  # longer context windows, and higher prices, are no facts
 _MOST_USD = Decimal(1_000_000)

@@ -63,7 +63,7 @@ def freeze_objects() -> None:
 def stream_without_end(provider: LLMProvider) -> IncompleteResponseError:
     """The error for a stream of events that ended without ``ResponseDone``."""
     name = provider.provider_name
-    text = f"{name} broke off its answer. Please try again."
+    text = f"{name} stopped in the middle of its answer. Please try again."
     return IncompleteResponseError(text, provider=name, model=provider.model, retryable=True)
 
 

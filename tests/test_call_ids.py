@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from adapters._call_ids import derive_call_id, is_short_id, make_call_id
 
 
-def test_made_ids_have_nine_letters_or_digits_and_differ() -> None:
-    """A thousand made ids all have the form that Mistral demands, and no two are equal."""
+def test_made_ids() -> None:
+    """A thousand made ids have the form that Mistral demands, and no two are equal."""
     made = [make_call_id() for _ in range(1000)]
 
     assert all(len(call_id) == 9 and call_id.isascii() and call_id.isalnum() for call_id in made)
@@ -18,21 +18,21 @@ def test_made_ids_have_nine_letters_or_digits_and_differ() -> None:
 
 
 @given(st.text(st.characters()))
-def test_a_derived_id_depends_on_the_text_alone(source: str) -> None:
-    """The same text gives the same short id each time."""
+def test_derived_id(source: str) -> None:
+    """The same text gives the same short id."""
     derived = derive_call_id(source, taken=())
 
     assert is_short_id(derived)
     assert derive_call_id(source, taken=()) == derived
 
 
-def test_a_derived_id_is_the_same_in_every_process() -> None:
-    """A derived id is not salted by the process: recordings and prompt caches of another run still fit."""
+def test_derived_id_in_another_process() -> None:
+    """A derived id does not depend on the process, so that recordings and prefix caches of another run still match."""
     assert derive_call_id("call_1", taken=()) == "HHxOXUZex"
 
 
-def test_a_derived_id_is_never_one_that_is_taken() -> None:
-    """The same text gives a new id as often as its ids are taken."""
+def test_derived_id_that_is_taken() -> None:
+    """The same text gives another id if the first one is taken."""
     taken: set[str] = set()
     for _ in range(50):
         taken.add(derive_call_id("call_1", taken))
@@ -51,6 +51,6 @@ def test_a_derived_id_is_never_one_that_is_taken() -> None:
         pytest.param("abcDEF123\n", False, id="newline at the end"),
     ],
 )
-def test_short_ids_are_told_from_others(call_id: str, expected: bool) -> None:
+def test_short_id(call_id: str, expected: bool) -> None:
     """Only nine ASCII letters or digits are a short id."""
     assert is_short_id(call_id) is expected

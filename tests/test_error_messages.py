@@ -1,6 +1,7 @@
-"""Every sentence that an error can say to a person, in one table, so that a change of wording is seen.
+"""The sentences of all errors, in one place, so that a change of wording is seen.
 
-The sentences are made by the functions that make the errors. In them ``shop`` is the provider and ``tiny`` its model.
+They are made by the functions that make the errors, or by calls to a scripted server. ``shop`` is the provider and
+``tiny`` its model.
 """
 
 from __future__ import annotations
@@ -9,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.errors import AllProvidersFailedError
+from adapters.errors import AllProvidersFailedError, APIError, ConfigError
+from adapters.factory import create_provider
+from adapters.fallback import FallbackProvider
+from adapters.testing import TOOLS
+from adapters.testing.answers import DONE, STOP, call, chunk, http, raw_stream, said, stream
+from adapters.testing.server import ScriptedServer
 from adapters.transport.deadlines import DeadlineExceeded
 from adapters.transport.endpoint import NO_KEY, Endpoint
 from adapters.transport.errors import failures
@@ -17,7 +23,10 @@ from adapters.transport.errors.upstream import upstream_error
 from adapters.transport.http import TransportError
 
 if TYPE_CHECKING:
-    from adapters.errors import APIError
+    from collections.abc import AsyncIterator
+
+    from adapters.client.provider import LiteLLMProvider
+    from adapters.testing.answers import Script
 
 _SHOP = Endpoint("shop", "tiny", base_url="http://host:8000/v1", api_key="wire-KEY", key_name="SHOP_KEY")
 _NO_KEY = Endpoint("shop", "tiny", api_key=NO_KEY)
@@ -118,43 +127,44 @@ _REPORTED: dict[str, tuple[int | None, Any, str]] = {
 
 _MADE: dict[str, tuple[APIError, str]] = {
     "no key": (
-        failures.rejected(upstream_error("", status=401), _NO_KEY),
+        failures.upstream_failure(upstream_error("", status=401), _NO_KEY),
         "shop requires an API key. Set api_key.",
     ),
     "key in a header": (
-        failures.rejected(upstream_error("", status=401), _KEY_IN_HEADER),
+        failures.upstream_failure(upstream_error("", status=401), _KEY_IN_HEADER),
         "shop rejected the key in the api-key header. Check headers.",
     ),
     "no connection": (
-        failures.disconnected(_SHOP, TransportError("connection refused", connecting=True)),
+        failures.connection_failure(_SHOP, TransportError("connection refused", connecting=True)),
         "Could not reach shop at host:8000: connection refused. Is it running? Is base_url right?",
     ),
     "no connection, and no reason": (
-        failures.disconnected(_SHOP, TransportError(connecting=True)),
+        failures.connection_failure(_SHOP, TransportError(connecting=True)),
         "Could not reach shop at host:8000. Is it running? Is base_url right?",
     ),
     "no connection in time": (
-        failures.disconnected(_SHOP, TransportError(connecting=True, timed_out=True)),
+        failures.connection_failure(_SHOP, TransportError(connecting=True, timed_out=True)),
         "Could not reach shop at host:8000 in time. Is it running?",
     ),
     "connection lost": (
-        failures.disconnected(_SHOP, TransportError()),
+        failures.connection_failure(_SHOP, TransportError()),
         "The connection to shop was lost. Please try again.",
     ),
+    "closed": (failures.closed(_SHOP), "The connection to shop was closed."),
     "no token in time": (
-        failures.late(DeadlineExceeded("first_token_s", 8), _SHOP),
+        failures.deadline_exceeded(DeadlineExceeded("first_token_s", 8), _SHOP),
         "shop did not answer in time (8 seconds). Please try again.",
     ),
     "no end in time": (
-        failures.late(DeadlineExceeded("total_s", 0.5), _SHOP),
+        failures.deadline_exceeded(DeadlineExceeded("total_s", 0.5), _SHOP),
         "shop did not answer in time (0.5 seconds). Please try again.",
     ),
     "stalled": (
-        failures.late(DeadlineExceeded("stall_s", 8), _SHOP),
+        failures.deadline_exceeded(DeadlineExceeded("stall_s", 8), _SHOP),
         "shop stopped responding: no data for 8 seconds. Please try again.",
     ),
     "above a limit": (
-        failures.too_long("answer_bytes", 1_000, _SHOP),
+        failures.above_limit("answer_bytes", 1_000, _SHOP),
         "shop sent an answer that is too long. Ask for less, or raise limits.answer_bytes (1000).",
     ),
     "other schema": (
@@ -166,26 +176,143 @@ _MADE: dict[str, tuple[APIError, str]] = {
         "shop reached max_tokens before its answer was complete. Raise max_tokens.",
     ),
     "prose": (
-        failures.no_answer(upstream_error("Come back later."), _SHOP),
+        failures.not_an_answer(upstream_error("Come back later."), _SHOP),
         "shop sent no answer. It said: Come back later.",
     ),
     "prose without words": (
-        failures.no_answer(upstream_error("404 page not found"), _SHOP),
+        failures.not_an_answer(upstream_error("404 page not found"), _SHOP),
         "shop sent no answer. Please try again.",
     ),
     "answer filtered": (
-        failures.filtered(_SHOP),
+        failures.content_filtered(_SHOP),
         "The content filter of shop blocked the answer. Please rephrase the request.",
     ),
     "request not built": (
-        failures.unbuildable("please check the messages.", _SHOP),
+        failures.request_not_built("please check the messages.", _SHOP),
         "The request to shop could not be built: please check the messages.",
     ),
     "all providers": (
-        AllProvidersFailedError([failures.filtered(_NO_KEY), failures.disconnected(_SHOP, TransportError())]),
+        AllProvidersFailedError(
+            [failures.content_filtered(_NO_KEY), failures.connection_failure(_SHOP, TransportError())]
+        ),
         "No language model could answer. The connection to shop was lost. Please try again.",
     ),
 }
+
+
+_PART = call("get_weather", '{"city": "Os')
+_CALL = {"tool_calls": [_PART]}
+
+_STREAMED: dict[str, tuple[Script, str]] = {
+    "nothing": (raw_stream(DONE), "shop sent no answer. Please try again."),
+    "nothing, and no end": (stream(done=False), "shop sent an empty answer. Please try again."),
+    "no text": (stream(STOP), "shop sent an empty answer. Please try again."),
+    "text that breaks off": (
+        stream(said("Hi"), done=False),
+        "shop stopped in the middle of its answer. Please try again.",
+    ),
+    "reasoning that breaks off": (
+        stream(chunk({"reasoning": "Hm."}), done=False),
+        "shop stopped before giving an answer. Please try again.",
+    ),
+    "call that breaks off": (
+        stream(chunk(_CALL), done=False),
+        "shop stopped early and could not use a tool: Failed to call a function. Please try again.",
+    ),
+    "call that is cut": (
+        stream(chunk(_CALL), chunk({}, "length")),
+        "shop could not use a tool: Failed to call a function. Please try again. Its answer was cut by max_tokens.",
+    ),
+    "call that never came": (
+        stream(said("Hm"), chunk({}, "tool_calls")),
+        "shop could not use a tool: Failed to call a function. Please try again.",
+    ),
+    "reasoning alone": (
+        stream(chunk({"reasoning": "Hm."}), STOP),
+        "shop produced reasoning but no answer. Please try again.",
+    ),
+    "reasoning that is cut": (
+        stream(chunk({"reasoning": "Hm."}), chunk({}, "length")),
+        "shop produced reasoning but no answer. Raise max_tokens, or turn thinking off.",
+    ),
+    "cut before the text": (
+        stream(chunk({}, "length")),
+        "shop reached max_tokens before its answer began. Raise max_tokens.",
+    ),
+    "no room": (
+        stream(chunk({}, "model_context_window_exceeded")),
+        "shop had no room for an answer. The conversation is too long.",
+    ),
+    "filtered": (
+        stream(chunk({}, "content_filter")),
+        "The content filter of shop blocked the answer. Please rephrase the request.",
+    ),
+    "finish reason of a failure": (
+        stream(chunk({}, "error")),
+        "shop failed in the middle of its answer. Please try again.",
+    ),
+    "finish reason of a failed call": (
+        stream(chunk({}, "error", native_finish_reason="MALFORMED_FUNCTION_CALL")),
+        "shop failed in the middle of its answer. Please try again.",
+    ),
+    "too many calls": (
+        stream(*(chunk({"tool_calls": [call("f", "{}", f"call{i}", index=i)]}) for i in range(3))),
+        "shop made more than 2 tool calls in one answer (limits.calls). Please try again.",
+    ),
+    "JSON that is cut": (
+        [http(b'{"choices": [{"mess')],
+        "shop sent an answer that is cut or garbled. Please try again.",
+    ),
+    "web page": (
+        [http(b"<html><title>Log in</title></html>", content_type="text/html")],
+        "shop sent a web page instead of an answer. Check base_url, or sign in to the network.",
+    ),
+}
+"""What a server streams -> the sentence."""
+
+_TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}'
+_SCHEMAS = (
+    "a pydantic model, a dataclass or list[X], or an object such as "
+    '{"type": "json_schema", "json_schema": {"name": "answer", "schema": …}}'
+)
+
+_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "messages": (
+        {"messages": "Hi"},
+        'messages must be a list of messages, such as [{"role": "user", "content": "Hello"}].',
+    ),
+    "tools": (
+        {"tools": [print]},
+        f"tools must be a list of tools, such as [{_TOOL}]. Functions are for run_turn.",
+    ),
+    "option of the provider": (
+        {"base_url": "http://host"},
+        "base_url is not an option of a single request: set it where the provider is created.",
+    ),
+    "option of another library": (
+        {"num_retries": 3},
+        "num_retries is not an option of a single request: use max_retries.",
+    ),
+    "misspelt option": (
+        {"temprature": 1},
+        "temprature is not a known option. Did you mean temperature? Else write it into extra_body.",
+    ),
+    "timeout": ({"timeout": "soon"}, "timeout must be a number of seconds above 0."),
+    "max_retries": ({"max_retries": -1}, "max_retries must be a whole number, 0 or more."),
+    "allow_empty": ({"allow_empty": "yes"}, "allow_empty must be True or False."),
+    "metadata": ({"metadata": 7}, 'metadata must be an object, such as {"user_id": "7", "tags": ["home"]}.'),
+    "extra_body": ({"extra_body": 7}, 'extra_body must be an object of fields, such as {"top_k": 5}.'),
+    "extra_body with a field of ours": (
+        {"extra_body": {"stream": True}},
+        "stream cannot be set in extra_body: the provider writes it.",
+    ),
+    "value that is not JSON": ({"stop": print}, "stop holds a builtin_function_or_method, which is not JSON."),
+    "response_format": (
+        {"response_format": 7},
+        f"response_format is a int. It must be a type with a schema, such as {_SCHEMAS}.",
+    ),
+}
+"""Arguments of ``chat`` -> the sentence of the ``ConfigError``."""
 
 
 @pytest.mark.parametrize(
@@ -193,7 +320,7 @@ _MADE: dict[str, tuple[APIError, str]] = {
 )
 def test_failure_that_a_server_reports(status: int | None, body: Any, sentence: str) -> None:
     """The sentence names the provider and what to do; the server's own words follow, if they add anything."""
-    error = failures.rejected(upstream_error(body, status=status), _SHOP)
+    error = failures.upstream_failure(upstream_error(body, status=status), _SHOP)
 
     assert str(error) == sentence.replace("…", f"It said: {body}")
 
@@ -204,7 +331,57 @@ def test_failure_without_a_report(error: APIError, sentence: str) -> None:
     assert str(error) == sentence
 
 
-_SENTENCES = {*(sentence for *_, sentence in _REPORTED.values()), *(sentence for _, sentence in _MADE.values())}
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    """A scripted server."""
+    async with ScriptedServer() as running:
+        yield running
+
+
+def _provider(base_url: str) -> LiteLLMProvider:
+    options: dict[str, Any] = {"retry": {"attempts": 1}, "limits": {"calls": 2}, "name": "shop"}
+    return create_provider("openai_compatible", model="tiny", base_url=base_url, **options)
+
+
+@pytest.mark.parametrize(("script", "sentence"), [pytest.param(*row, id=name) for name, row in _STREAMED.items()])
+async def test_failure_of_a_stream(server: ScriptedServer, script: Script, sentence: str) -> None:
+    """The sentence says what came, and what to do."""
+    async with _provider(server.add("shop", script)) as provider:
+        with pytest.raises(APIError) as raised:
+            [event async for event in provider.stream_events([{"role": "user", "content": "Hi"}], list(TOOLS))]
+
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [pytest.param(*row, id=name) for name, row in _ARGUMENTS.items()])
+async def test_argument_of_a_call(arguments: dict[str, Any], sentence: str) -> None:
+    """The sentence names the argument and what it must be."""
+    async with _provider("http://127.0.0.1:9/v1") as provider:
+        with pytest.raises(ConfigError) as raised:
+            await provider.chat(**{"messages": [{"role": "user", "content": "Hi"}], **arguments})
+
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        pytest.param({"providers": []}, "A FallbackProvider needs at least one provider.", id="no-provider"),
+        pytest.param({"cooldown_s": -1}, "cooldown_s must be a number of seconds, 0 or more.", id="cooldown"),
+        pytest.param({"hedge_after_s": -1}, "hedge_after_s must be a number of seconds, 0 or more.", id="hedge"),
+        pytest.param({"first_token_s": 0}, "first_token_s must be a number of seconds above 0.", id="first-token"),
+    ],
+)
+async def test_argument_of_a_group(options: dict[str, Any], sentence: str) -> None:
+    """The sentence names the argument and what it must be."""
+    async with _provider("http://127.0.0.1:9/v1") as provider:
+        with pytest.raises(ConfigError) as raised:
+            FallbackProvider(**{"providers": [provider], **options})
+
+    assert str(raised.value) == sentence
+
+
+_SENTENCES = {row[-1] for table in (_REPORTED, _MADE, _STREAMED) for row in table.values()}
 
 
 @pytest.mark.parametrize("sentence", sorted(_SENTENCES))

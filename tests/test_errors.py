@@ -1,4 +1,4 @@
-"""``adapters.errors``: what an error carries, also into another process."""
+"""``adapters.errors``: the fields of errors, also in another process."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ _FIELDS: dict[str, Any] = {
 
 
 def _kinds() -> list[type[AdapterError]]:
-    """Every class of the tree."""
+    """List every class of the tree."""
     return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AdapterError)]
 
 
 def _made(kind: type[AdapterError]) -> AdapterError:
-    """An error of this class with every field set."""
+    """Make an error of this class with all fields."""
     if issubclass(kind, AllProvidersFailedError):
         return kind([AuthenticationError("The key is wrong.", **_FIELDS), APIConnectionError("It is away.", **_FIELDS)])
     return kind("home is away.", **_FIELDS) if issubclass(kind, APIError) else kind("home is away.")
 
 
 def _fields(error: BaseException) -> Any:
-    """Everything that an error holds, in a form that compares."""
+    """Return everything that an error holds, in a form that can be compared."""
     held = {name: _plain(value) for name, value in vars(error).items()}
     return type(error), str(error), error.args, held
 
 
 def _plain(value: Any) -> Any:
-    return [_fields(each) for each in value] if isinstance(value, tuple) else value
+    return [_fields(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _pickled(protocol: int) -> Callable[[AdapterError], AdapterError]:
     return lambda error: pickle.loads(pickle.dumps(error, protocol))  # noqa: S301 - our own bytes
 
 
-def test_the_tree_is_drawn_whole() -> None:
+def test_drawing_of_the_tree() -> None:
     """The drawing at the top of the module names every class."""
     drawn = {line.rpartition("── ")[2].split()[0] for line in (errors.__doc__ or "").splitlines() if "── " in line}
 
@@ -76,10 +76,8 @@ def test_the_tree_is_drawn_whole() -> None:
         *(pytest.param(_pickled(protocol), id=f"pickle {protocol}") for protocol in range(pickle.HIGHEST_PROTOCOL + 1)),
     ],
 )
-def test_an_error_survives_the_way_to_another_process(
-    kind: type[AdapterError], moved: Callable[[AdapterError], AdapterError]
-) -> None:
-    """A worker's error arrives with its class, its text, its fields and its notes."""
+def test_copied_and_pickled_error(kind: type[AdapterError], moved: Callable[[AdapterError], AdapterError]) -> None:
+    """A copied or pickled error has its class, text, fields and notes."""
     error = _made(kind)
     error.add_note("raised in the worker")
 
@@ -89,8 +87,8 @@ def test_an_error_survives_the_way_to_another_process(
     assert _fields(arrived) == _fields(error)
 
 
-def test_a_copy_leaves_out_what_the_server_reported() -> None:
-    """The upstream failure stays behind like the cause; the reason, a plain word, is copied."""
+def test_fields_that_are_not_copied() -> None:
+    """The upstream failure is left out like the cause; the reason, a string, is copied."""
     error = _error(RateLimitError)
     error._upstream = UpstreamError("Slow down.", status=429)
     error._reason = "deadline_s"
@@ -105,8 +103,8 @@ def _error(kind: type[APIError], **fields: Any) -> APIError:
     return kind(f"{kind.__name__}.", **{"provider": "home", "model": "small", **fields})
 
 
-def test_all_failed_speaks_for_the_last_one_asked() -> None:
-    """Provider, model, status and request id are those of the last one asked, and it is an ``APIError``."""
+def test_fields_of_a_failed_group() -> None:
+    """Provider, model, status and request id are those of the last error, and the class is an ``APIError``."""
     last = _error(RateLimitError, provider="away", model="large", status_code=429, request_id="req_2", retryable=True)
 
     error = AllProvidersFailedError([_error(AuthenticationError, status_code=401), last])
@@ -120,7 +118,7 @@ def test_all_failed_speaks_for_the_last_one_asked() -> None:
     ("failed", "retryable", "retry_after_s"),
     [
         pytest.param([{"retryable": True, "retry_after_s": 9.0}, {}], True, 9.0, id="one may recover"),
-        pytest.param([{}, {"retryable": True}], True, None, id="nobody named a time"),
+        pytest.param([{}, {"retryable": True}], True, None, id="no wait"),
         pytest.param(
             [{"retryable": True, "retry_after_s": 9.0}, {"retryable": True, "retry_after_s": 2.0}],
             True,
@@ -131,22 +129,20 @@ def test_all_failed_speaks_for_the_last_one_asked() -> None:
         pytest.param([{}, {}], False, None, id="none may recover"),
     ],
 )
-def test_all_failed_is_worth_another_try_if_one_of_them_is(
-    failed: list[dict[str, Any]], retryable: bool, retry_after_s: float | None
-) -> None:
-    """The group may succeed later if one of it may, and as soon as the first of them wants to be asked again."""
+def test_retryable_group(failed: list[dict[str, Any]], retryable: bool, retry_after_s: float | None) -> None:
+    """A group is retryable if one of its errors is, after the shortest wait of these."""
     error = AllProvidersFailedError([_error(BadRequestError, **fields) for fields in failed])
 
     assert (error.retryable, error.retry_after_s) == (retryable, retry_after_s)
 
 
-def test_a_group_within_a_group_is_spoken_once() -> None:
+def test_group_within_a_group() -> None:
     """The sentence of the inner group is not repeated by the outer one."""
     inner = AllProvidersFailedError([_error(APIConnectionError)])
 
     assert str(AllProvidersFailedError([_error(BadRequestError), inner])) == str(inner)
 
 
-def test_a_bad_configuration_is_a_value_error() -> None:
-    """``ConfigError`` stays both."""
+def test_config_error_is_a_value_error() -> None:
+    """``ConfigError`` is a ``ValueError``."""
     assert isinstance(_made(ConfigError), ValueError)

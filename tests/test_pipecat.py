@@ -419,7 +419,9 @@ async def test_a_stream_that_ends_early_is_an_error() -> None:
         await running.ask()
 
     assert running.said == ["It is"]
-    assert [frame.error for frame in running.errors] == ["endless broke off its answer. Please try again."]
+    assert [frame.error for frame in running.errors] == [
+        "endless stopped in the middle of its answer. Please try again."
+    ]
 
 
 async def test_timeout_event(scripted_server: ScriptedServer) -> None:

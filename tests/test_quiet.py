@@ -43,7 +43,7 @@ async def main():
         try:
             await many.chat(ASK, TOOLS)
         except APIError as error:
-            print("limit calls" in str(error))
+            print("limits.calls" in str(error))
         for each in (group, picky, long, many, cut, away):
             await each.aclose()
 

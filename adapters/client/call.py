@@ -166,7 +166,7 @@ class ProviderCall:
             except CallInsteadOfTextError:
                 self.called_instead_of_text = True
                 self._capabilities.learn_from_unwanted_call()
-                error: APIError = failures.incomplete(failures.NO_CALL, self._transport.endpoint)
+                error: APIError = failures.incomplete(failures.FAILED_CALL, self._transport.endpoint)
             except APIError as failed:
                 error = failed
                 if error._upstream is not None:

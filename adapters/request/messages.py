@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adapters.types import Json, Message
 
 TOOL_IMAGES: Final = "These are the images that the tools returned, in order."
-"""The first text of a user message that holds the images of tools, by which they are told from the user's own."""
+"""The first text of a user message that holds the images of tools, which distinguishes them from the user's own."""
 
 _ROLES = {
     "function": "tool",  # OpenAI's name until 2023

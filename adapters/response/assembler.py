@@ -20,7 +20,7 @@ from adapters.response.reasoning import MAX_REASONING_CHARS, Reasoning
 from adapters.response.snapshots import SnapshotReader
 from adapters.response.tool_calls import MAX_CALLS, CallAssembler, TooManyCallsError, without_pseudo_tools
 from adapters.transport.errors import failures
-from adapters.transport.errors.failures import NO_CALL
+from adapters.transport.errors.failures import FAILED_CALL
 from adapters.types import LLMResponse
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class ResponseAssembler:
         """Return the error for a response that ``has_failed`` and gives no other reason."""
         reasons = f"{self.finish_reason} {self._native_finish_reason}".lower()
         if "function" in reasons or "tool" in reasons:  # Google's and Bedrock's words for a call that is not valid
-            return failures.incomplete(NO_CALL, self._endpoint)
+            return failures.incomplete(FAILED_CALL, self._endpoint)
         return failures.incomplete("failed in the middle of its answer. Please try again.", self._endpoint)
 
     def flush(self) -> str:
@@ -409,16 +409,16 @@ class ResponseAssembler:
 
     def _too_many_calls(self) -> APIError:
         _logger.warning("%s made more tool calls than limits.calls (%d).", self._endpoint.provider, self._max_calls)
-        says = f"made more than {self._max_calls} tool calls in one answer (limit calls). Please try again."
+        says = f"made more than {self._max_calls} tool calls in one answer (limits.calls). Please try again."
         return failures.incomplete(says, self._endpoint)
 
     def _interrupted(self) -> APIError:
         """Return the error for a response that is not finished."""
         reason = "sent an empty answer. Please try again."
         if self.has_text:
-            reason = "broke off in the middle of its answer. Please try again."
+            reason = "stopped in the middle of its answer. Please try again."
         elif self._began_call:
-            reason = f"broke off and {NO_CALL}"
+            reason = f"stopped early and {FAILED_CALL}"
         elif self._has_thought:
             reason = "stopped before giving an answer. Please try again."
         return failures.incomplete(reason, self._endpoint)
@@ -426,19 +426,19 @@ class ResponseAssembler:
     def _useless(self) -> APIError:
         """Return the error for a response that is finished, but without text, or without the call it announced."""
         if self._ending == "filtered":
-            return failures.filtered(self._endpoint)
+            return failures.content_filtered(self._endpoint)
         reason = "sent an empty answer. Please try again."
         if self._lost_call or self._began_call:
-            reason = f"{NO_CALL} Its answer was cut by max_tokens." if self.is_cut else NO_CALL
+            reason = f"{FAILED_CALL} Its answer was cut by max_tokens." if self.is_cut else FAILED_CALL
         elif self.is_cut and _OUT_OF_CONTEXT in str(self.finish_reason).lower():
             reason = "had no room for an answer. The conversation is too long."
         elif self._has_thought:
-            advice = "Please raise max_tokens or turn thinking off." if self.is_cut else "Please try again."
+            advice = "Raise max_tokens, or turn thinking off." if self.is_cut else "Please try again."
             reason = f"produced reasoning but no answer. {advice}"
         elif self.is_cut:
-            reason = "used up max_tokens before its answer began. Please raise it."
+            reason = "reached max_tokens before its answer began. Raise max_tokens."
         elif not (self._has_choices or self._has_deltas):
-            reason = "sent nothing that is an answer. Please try again."
+            reason = "sent no answer. Please try again."
         return failures.incomplete(reason, self._endpoint)
 
     @property

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from adapters.transport.http import Response
     from adapters.types import Json
 
-_SIGN_IN = "sent a web page instead of an answer. Please check base_url, or sign in to the network."
+_SIGN_IN = "sent a web page instead of an answer. Check base_url, or sign in to the network."
 _DECODE = json.JSONDecoder(strict=False).decode  # raw newlines inside strings are common
 _BOM = codecs.BOM_UTF8
 _ERROR_EVENT = re.compile(rb"\A(?:event:[^\r\n]*[\r\n]+)?data:[ ]?(\{[^\r\n]*)")
@@ -131,7 +131,7 @@ class ResponseBody:
             if decoder.fault is not None:
                 self.error = self._failed(decoder.fault)
             elif self._read_bytes > self._limits.answer_bytes:
-                self.error = failures.too_long("answer_bytes", self._limits.answer_bytes, self._endpoint)
+                self.error = failures.above_limit("answer_bytes", self._limits.answer_bytes, self._endpoint)
             else:
                 self.has_ended = decoder.has_ended
             if not data:
@@ -150,14 +150,14 @@ class ResponseBody:
 
     def _failed(self, fault: Fault) -> APIError:
         if fault.kind == "too_long":
-            return failures.too_long("event_bytes", self._limits.event_bytes, self._endpoint)
+            return failures.above_limit("event_bytes", self._limits.event_bytes, self._endpoint)
         if fault.kind == "garbled":
             return failures.incomplete("sent an answer that is cut or garbled. Please try again.", self._endpoint)
         if fault.kind == "prose" and is_html(fault.value):
             return failures.incomplete(_SIGN_IN, self._endpoint)
         failure = upstream_error(fault.value, secrets=self._endpoint.secrets)
-        describe = failures.rejected if fault.kind == "error" else failures.no_answer
-        return failures.caused(describe(failure, self._endpoint), failure)
+        describe = failures.upstream_failure if fault.kind == "error" else failures.not_an_answer
+        return failures.with_cause(describe(failure, self._endpoint), failure)
 
 
 def lost_connection(error: TransportError, deadlines: Deadlines, endpoint: Endpoint) -> APIError:
@@ -169,10 +169,10 @@ def lost_connection(error: TransportError, deadlines: Deadlines, endpoint: Endpo
         endpoint: The other end.
     """
     if deadlines.is_closed:
-        return failures.caused(failures.closed(endpoint), error)
+        return failures.with_cause(failures.closed(endpoint), error)
     if (exceeded := deadlines.exceeded) is not None:
-        return failures.caused(failures.late(exceeded, endpoint), exceeded)
-    return failures.caused(failures.disconnected(endpoint, error), error)
+        return failures.with_cause(failures.deadline_exceeded(exceeded, endpoint), exceeded)
+    return failures.with_cause(failures.connection_failure(endpoint, error), error)
 
 
 class PayloadDecoder:

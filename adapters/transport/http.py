@@ -34,12 +34,12 @@ _LARGE_BODY_BYTES = 1_000_000  # aiohttp warns of a larger one unless it may sen
 _NO_ROUNDING_S = 1e9  # aiohttp rounds limits above 5 s up to whole seconds unless told otherwise
 _HEADERS = {"User-Agent": "caal-llm-adapters", "Accept-Encoding": "gzip, deflate"}
 _TLS_ALERTS = (
-    ("CERTIFICATE_REQUIRED", "it wants a client certificate", "Please set tls.cert_file and tls.key_file."),
+    ("CERTIFICATE_REQUIRED", "it requires a client certificate", "Set tls.cert_file and tls.key_file."),
     # TLS 1.2 has one alert for a missing client certificate and for other incompatibilities.
     ("HANDSHAKE_FAILURE", "TLS handshake failed", "It may want a client certificate; then set tls.cert_file."),
-    ("CERTIFICATE", "it refused our client certificate", "Please check tls.cert_file."),
-    ("UNKNOWN_CA", "it refused our client certificate", "Please check tls.cert_file."),
-    ("ACCESS_DENIED", "it refused our client certificate", "Please check tls.cert_file."),
+    ("CERTIFICATE", "it rejected the client certificate", "Check tls.cert_file."),
+    ("UNKNOWN_CA", "it rejected the client certificate", "Check tls.cert_file."),
+    ("ACCESS_DENIED", "it rejected the client certificate", "Check tls.cert_file."),
 )
 """A word in OpenSSL's name of an alert that the server sent, what happened, and what to do; the first match counts."""
 
@@ -325,10 +325,10 @@ def _transport_error(error: Exception) -> TransportError:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return TransportError(f"the proxy answered with status {error.status}", connecting=True)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        advice = "Please name its authority in tls.ca_file or SSL_CERT_FILE."
+        advice = "Add its authority to tls.ca_file or SSL_CERT_FILE."
         return TransportError("its certificate is not trusted", connecting=True, advice=advice)
     causes: tuple[tuple[type[Exception], str], ...] = (
-        (aiohttp.ClientConnectorDNSError, "its name is unknown"),
+        (aiohttp.ClientConnectorDNSError, "its host name is unknown"),
         (aiohttp.ClientSSLError, "TLS handshake failed"),
         (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),
         (aiohttp.ClientConnectorError, "connection refused or blocked"),

@@ -47,7 +47,7 @@ _FIRST_FAILURE = 300  # the lowest HTTP status that brings no answer
 _LONGEST_LIST_BYTES = 4_000_000  # of models: OpenRouter's is 1 MB; read to its end, the connection can be used again
 _CHECK_REQUEST = "please check the messages, the tools and the model name."
 _ANYWHERE = "https://unknown.invalid"  # for a route that knows its address: proxy and certificates of any https address
-_NO_JSON = "sent no JSON. Please check base_url."
+_NO_JSON = "sent no JSON. Check base_url."
 _ERROR_BODY_S = 1.0  # an error is sent at once; what trickles in after that is not waited for
 
 
@@ -145,7 +145,7 @@ class ProviderTransport:
         if exchange.error is not None:
             raise lost_connection(exchange.error, deadlines, endpoint)
         cause = TypeError(problem)
-        raise failures.unbuildable(_CHECK_REQUEST, endpoint) from cause
+        raise failures.request_not_built(_CHECK_REQUEST, endpoint) from cause
 
     async def _send_routed(
         self,
@@ -175,7 +175,7 @@ class ProviderTransport:
             return await self._body_of(exchange.response, deadlines, endpoint)
         if result is None:
             exchange.close()
-            raise failure or failures.unbuildable(_CHECK_REQUEST, endpoint)
+            raise failure or failures.request_not_built(_CHECK_REQUEST, endpoint)
         if exchange.response is None:
             self._log_unwired(endpoint)
         return TranslatedBody(result, exchange, deadlines, self._config.limits, endpoint)
@@ -316,7 +316,7 @@ class ProviderTransport:
         except TransportError as error:
             raise lost_connection(error, deadlines, self.endpoint) from error
         except DeadlineExceeded as exceeded:
-            raise failures.late(exceeded, self.endpoint) from exceeded
+            raise failures.deadline_exceeded(exceeded, self.endpoint) from exceeded
 
     async def _body_of(self, response: Response, deadlines: Deadlines, endpoint: Endpoint) -> ResponseBody:
         """Return the body of a success; of anything else, raise the error that it describes."""
@@ -332,7 +332,7 @@ class ProviderTransport:
             )
         finally:
             response.close()
-        raise failures.rejected(failure, endpoint) from failure
+        raise failures.upstream_failure(failure, endpoint) from failure
 
     async def _error_body(self, response: Response) -> bytes:
         """Read the body of an error up to a limit of bytes and of time; the status alone says the most."""

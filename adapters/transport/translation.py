@@ -65,7 +65,7 @@ _BODY_HEADERS = (
 )  # true of the bytes on the wire, not of ours
 _SERVER_TOOL_ID = "srvtoolu_"  # Anthropic runs these tools itself
 _PREFIXES_OF_MESSAGES = re.compile(r"\A(?:(?:litellm\.)?\w*(?:Error|Exception): ?)+")
-_GARBLED = "sent an answer that is cut or garbled. Please ask again."
+_GARBLED = "sent an answer that is cut or garbled. Please try again."
 
 ROUTES_WITHOUT_CHOICE = frozenset({"bedrock/", "cohere/", "cohere_chat/", "ollama/", "ollama_chat/"})
 """Routes on which LiteLLM drops ``tool_choice`` "none": there the tools themselves are left out."""
@@ -177,7 +177,7 @@ class TranslatedBody:
             self.error = self._broken() if is_ours else read_failure(error, self._endpoint)
             return []
         if self._exchange.read_bytes > self._limits.answer_bytes:
-            self.error = failures.too_long("answer_bytes", self._limits.answer_bytes, self._endpoint)
+            self.error = failures.above_limit("answer_bytes", self._limits.answer_bytes, self._endpoint)
         if chunk is None:
             return []  # LiteLLM ends a cut stream in the same way: the finish reason decides
         payload = self._payload_of(chunk)
@@ -272,11 +272,11 @@ def read_failure(error: Exception, endpoint: Endpoint) -> APIError:
         endpoint: The provider.
     """
     if package := missing_package(error):
-        return failures.unbuildable(f"a package is missing. Install it with: pip install {package}", endpoint)
+        return failures.request_not_built(f"a package is missing. Install it with: pip install {package}", endpoint)
     original = getattr(error, "original_exception", None) or error
     if type(original).__module__.partition(".")[0] not in ("litellm", "openai", "httpx"):
         cause = TypeError(type(original).__name__)
-        return failures.caused(failures.incomplete(_GARBLED, endpoint), cause)
+        return failures.with_cause(failures.incomplete(_GARBLED, endpoint), cause)
     status = getattr(original, "status_code", None)
     text = _PREFIXES_OF_MESSAGES.sub("", str(getattr(original, "message", None) or original)).split("Traceback")[0]
     try:
@@ -284,7 +284,7 @@ def read_failure(error: Exception, endpoint: Endpoint) -> APIError:
     except (ValueError, RecursionError):
         body = {"message": text}
     failure = upstream_error(body, status=status if isinstance(status, int) else None, secrets=endpoint.secrets)
-    return failures.caused(failures.rejected(failure, endpoint), failure)
+    return failures.with_cause(failures.upstream_failure(failure, endpoint), failure)
 
 
 def missing_package(error: BaseException | None) -> str:

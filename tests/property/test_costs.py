@@ -211,7 +211,7 @@ def test_very_many_calls() -> None:
     chunk = parse_chunk({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]})
 
     def read() -> None:
-        with pytest.raises(IncompleteResponseError, match="limit calls"):
+        with pytest.raises(IncompleteResponseError, match=r"limits\.calls"):
             ResponseAssembler(_ORIGIN, TOOLS, wants_text=False, reasoning_first=False).feed(chunk, whole=True)
 
     assert quiet_s(read, _STALL_S) < _STALL_S

@@ -1,4 +1,4 @@
-"""``adapters.request.capabilities``: what a server refuses is left out of the next request, once and for all."""
+"""``adapters.request.capabilities``: one rejection teaches one thing, and all later requests follow it."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ _HISTORY: list[dict[str, Any]] = [
 ]
 
 
-def _question(*, wants_text: bool = False, **fields: Any) -> RequestParams:
+def _params(*, wants_text: bool = False, **fields: Any) -> RequestParams:
     options = {"parallel_tool_calls": True, "reasoning_effort": "none"}
-    question = {"messages": _HISTORY, "tools": _TOOLS, "stream": True, "options": options, **fields}
-    return RequestParams(**question, tool_choice="none" if wants_text else "auto")
+    params = {"messages": _HISTORY, "tools": _TOOLS, "stream": True, "options": options, **fields}
+    return RequestParams(**params, tool_choice="none" if wants_text else "auto")
 
 
-def _refusal(message: str, status: int = 400, **fields: Any) -> UpstreamError:
+def _rejection(message: str, status: int = 400, **fields: Any) -> UpstreamError:
     return upstream_error({"error": {"message": message, **fields}}, status=status)
 
 
-def _refuse(question: RequestParams, *refusals: UpstreamError) -> ChatRequest:
-    """Refuse a question again and again, each time another request; return what is sent in the end."""
+def _reject(params: RequestParams, *rejections: UpstreamError) -> ChatRequest:
+    """Reject one request after the other, each of which must differ; return the last."""
     capabilities = ServerCapabilities()
-    request = build_request(question, _CONFIG, capabilities)
-    for refusal in refusals:
-        capabilities.learn_from_rejection(refusal, request)
-        refused, request = request, build_request(question, _CONFIG, capabilities)
+    request = build_request(params, _CONFIG, capabilities)
+    for rejection in rejections:
+        capabilities.learn_from_rejection(rejection, request)
+        refused, request = request, build_request(params, _CONFIG, capabilities)
         assert request != refused
     return request
 
@@ -68,7 +68,7 @@ def _without(*names: str, **added: Any) -> dict[str, Any]:
     return {name: value for name, value in _BODY.items() if name not in names} | added
 
 
-_NO_MAX_TOKENS = _refusal(
+_NO_MAX_TOKENS = _rejection(
     "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
     param="max_tokens",
     code="unsupported_parameter",
@@ -76,10 +76,10 @@ _NO_MAX_TOKENS = _refusal(
 
 
 @pytest.mark.parametrize(
-    ("refusal", "body"),
+    ("rejection", "body"),
     [
         pytest.param(
-            _refusal(
+            _rejection(
                 "Unsupported value: 'temperature' does not support 0.7 with this model.",
                 param="temperature",
                 code="unsupported_value",
@@ -97,54 +97,56 @@ _NO_MAX_TOKENS = _refusal(
             id="fastapi-stream-options",
         ),
         pytest.param(
-            _refusal("Unrecognized request argument supplied: parallel_tool_calls"),
+            _rejection("Unrecognized request argument supplied: parallel_tool_calls"),
             _without("parallel_tool_calls"),
             id="azure-parallel-tool-calls",
         ),
         pytest.param(
-            _refusal("No endpoints found that support the provided 'tool_choice' value.", 404),
+            _rejection("No endpoints found that support the provided 'tool_choice' value.", 404),
             _without("tool_choice"),
             id="openrouter-tool-choice",
         ),
         pytest.param(
-            _refusal("Unsupported param: parallel_tool_calls", 500),
+            _rejection("Unsupported param: parallel_tool_calls", 500),
             _without("parallel_tool_calls"),
             id="llamacpp-refuses-with-500",
         ),
         pytest.param(
-            _refusal('"m" does not support thinking'), _without("reasoning_effort"), id="ollama-calls-it-thinking"
+            _rejection('"m" does not support thinking'), _without("reasoning_effort"), id="ollama-calls-it-thinking"
         ),
         pytest.param(
-            _refusal("Invalid param", param="body.stream_options"), _without("stream_options"), id="path-of-a-parameter"
+            _rejection("Invalid param", param="body.stream_options"),
+            _without("stream_options"),
+            id="path-of-a-parameter",
         ),
     ],
 )
-def test_refused_parameter(refusal: UpstreamError, body: dict[str, Any]) -> None:
-    """A parameter that is refused by name is left out, or renamed if the server knows its twin."""
-    assert _refuse(_question(), refusal).body == body
+def test_rejected_parameter(rejection: UpstreamError, body: dict[str, Any]) -> None:
+    """A parameter that is rejected by name is left out, or renamed if it has another name."""
+    assert _reject(_params(), rejection).body == body
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "rejection",
     [
-        pytest.param(_refusal("temperature is not supported", 401), id="another-status"),
-        pytest.param(_refusal("temperature is not supported", 429), id="busy"),
-        pytest.param(_refusal("temperature must be at most 2"), id="about-its-value"),
-        pytest.param(_refusal("top_p is not supported"), id="parameter-that-was-not-sent"),
-        pytest.param(_refusal("tools are unexpected here"), id="tools-are-never-left-out-silently"),
-        pytest.param(_refusal("Unknown error"), id="no-name"),
-        pytest.param(_refusal("temperature and all are not supported", param="top_p"), id="other-parameter-named"),
-        pytest.param(_refusal("my_temperature_2 is not supported"), id="part-of-another-name"),
+        pytest.param(_rejection("temperature is not supported", 401), id="another-status"),
+        pytest.param(_rejection("temperature is not supported", 429), id="busy"),
+        pytest.param(_rejection("temperature must be at most 2"), id="about-its-value"),
+        pytest.param(_rejection("top_p is not supported"), id="parameter-that-was-not-sent"),
+        pytest.param(_rejection("tools are unexpected here"), id="tools-are-never-left-out-silently"),
+        pytest.param(_rejection("Unknown error"), id="no-name"),
+        pytest.param(_rejection("temperature and all are not supported", param="top_p"), id="other-parameter-named"),
+        pytest.param(_rejection("my_temperature_2 is not supported"), id="part-of-another-name"),
     ],
 )
-def test_refusal_that_teaches_nothing(refusal: UpstreamError) -> None:
-    """A refusal that names no parameter of ours is not asked about again."""
+def test_rejection_that_teaches_nothing(rejection: UpstreamError) -> None:
+    """A rejection that names no parameter of the request changes nothing."""
     capabilities = ServerCapabilities()
-    request = build_request(_question(), _CONFIG, capabilities)
+    request = build_request(_params(), _CONFIG, capabilities)
 
-    capabilities.learn_from_rejection(refusal, request)
+    capabilities.learn_from_rejection(rejection, request)
 
-    assert build_request(_question(), _CONFIG, capabilities) == request
+    assert build_request(_params(), _CONFIG, capabilities) == request
 
 
 _TOO_LARGE = (
@@ -179,21 +181,21 @@ _TOO_LARGE = (
     ],
 )
 def test_limit_that_is_named(message: str) -> None:
-    """The longest answer that a server allows is asked for from then on, and a caller's shorter one stays shorter."""
+    """The limit is requested from then on, and a shorter limit of the caller stays."""
     capabilities = ServerCapabilities()
-    capabilities.learn_from_rejection(_refusal(message), build_request(_question(), _CONFIG, capabilities))
-    shorter = _question(options={"max_tokens": 5, "max_completion_tokens": 2_000, "x": 9_999})
+    capabilities.learn_from_rejection(_rejection(message), build_request(_params(), _CONFIG, capabilities))
+    shorter = _params(options={"max_tokens": 5, "max_completion_tokens": 2_000, "x": 9_999})
 
-    assert build_request(_question(), _CONFIG, capabilities).body == _without("max_tokens", max_tokens=1_000)
+    assert build_request(_params(), _CONFIG, capabilities).body == _without("max_tokens", max_tokens=1_000)
     body = build_request(shorter, _CONFIG, capabilities).body
     assert (body["max_tokens"], body["max_completion_tokens"], body["x"]) == (5, 1_000, 9_999)
 
 
 def test_limit_under_another_name() -> None:
-    """A limit holds for both names of a parameter, whichever of them the server takes."""
-    limit = _refusal(_TOO_LARGE.format(1_000).replace("max_tokens", "max_completion_tokens"))
+    """A limit holds for both names of the parameter."""
+    limit = _rejection(_TOO_LARGE.format(1_000).replace("max_tokens", "max_completion_tokens"))
 
-    assert _refuse(_question(), _NO_MAX_TOKENS, limit).body == _without("max_tokens", max_completion_tokens=1_000)
+    assert _reject(_params(), _NO_MAX_TOKENS, limit).body == _without("max_tokens", max_completion_tokens=1_000)
 
 
 _LONG = "This model's maximum context length is 1000 tokens. However, you requested"
@@ -229,24 +231,24 @@ _LONG = "This model's maximum context length is 1000 tokens. However, you reques
     ],
 )
 def test_complaint_about_a_value(message: str, fields: dict[str, Any]) -> None:
-    """A value that the server does not take is the caller's to mend: nothing is left out, and nothing is learned."""
+    """A wrong value is the caller's mistake: nothing is left out and nothing is learned."""
     capabilities = ServerCapabilities()
-    request = build_request(_question(), _CONFIG, capabilities)
+    request = build_request(_params(), _CONFIG, capabilities)
 
-    capabilities.learn_from_rejection(_refusal(message, **fields), request)
+    capabilities.learn_from_rejection(_rejection(message, **fields), request)
 
-    assert build_request(_question(), _CONFIG, capabilities) == request
+    assert build_request(_params(), _CONFIG, capabilities) == request
 
 
 def test_second_limit() -> None:
-    """A limit is obeyed once: the first one stays."""
+    """The first limit stays."""
     capabilities = ServerCapabilities()
     for limit in (1_000, 100):
         capabilities.learn_from_rejection(
-            _refusal(_TOO_LARGE.format(limit)), build_request(_question(), _CONFIG, capabilities)
+            _rejection(_TOO_LARGE.format(limit)), build_request(_params(), _CONFIG, capabilities)
         )
 
-    assert build_request(_question(), _CONFIG, capabilities).body["max_tokens"] == 1_000
+    assert build_request(_params(), _CONFIG, capabilities).body["max_tokens"] == 1_000
 
 
 _THOUGHTS: list[dict[str, Any]] = [
@@ -256,10 +258,10 @@ _THOUGHTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("refusal", "field"),
+    ("rejection", "field"),
     [
         pytest.param(
-            _refusal("'messages.1' : property 'reasoning_content' is unsupported"), "reasoning_content", id="groq"
+            _rejection("'messages.1' : property 'reasoning_content' is unsupported"), "reasoning_content", id="groq"
         ),
         pytest.param(
             upstream_error(
@@ -278,20 +280,22 @@ _THOUGHTS: list[dict[str, Any]] = [
             id="fastapi",
         ),
         pytest.param(
-            _refusal("Unknown parameter: 'messages[1].reasoning'.", param="messages[1].reasoning"),
+            _rejection("Unknown parameter: 'messages[1].reasoning'.", param="messages[1].reasoning"),
             "reasoning",
             id="openai",
         ),
-        pytest.param(_refusal("reasoning_details: unknown field"), "reasoning_details", id="bare"),
-        pytest.param(_refusal("Unknown field `reasoning` in messages[1]"), "reasoning", id="a-parameter-of-that-name"),
+        pytest.param(_rejection("reasoning_details: unknown field"), "reasoning_details", id="bare"),
+        pytest.param(
+            _rejection("Unknown field `reasoning` in messages[1]"), "reasoning", id="a-parameter-of-that-name"
+        ),
     ],
 )
-def test_field_of_a_message_that_is_refused(refusal: UpstreamError, field: str) -> None:
-    """What others want back and this server refuses is left out of all messages; everything else stays."""
-    question = _question(messages=_THOUGHTS, options={"reasoning": {"enabled": True}})
-    before = build_request(question, _CONFIG, ServerCapabilities())
+def test_rejected_field_of_a_message(rejection: UpstreamError, field: str) -> None:
+    """A field that this server rejects and others want back is left out of all messages; the rest stays."""
+    params = _params(messages=_THOUGHTS, options={"reasoning": {"enabled": True}})
+    before = build_request(params, _CONFIG, ServerCapabilities())
 
-    request = _refuse(question, refusal)
+    request = _reject(params, rejection)
 
     assert request.messages[0] is before.messages[0]
     assert request.messages[1] == {name: value for name, value in _THOUGHTS[1].items() if name != field}
@@ -299,22 +303,22 @@ def test_field_of_a_message_that_is_refused(refusal: UpstreamError, field: str) 
 
 
 @pytest.mark.parametrize(
-    ("refusal", "left"),
+    ("rejection", "left"),
     [
         pytest.param(
-            _refusal("('messages.1.tool_calls.0' : property 'extra_content' is unsupported)"),
+            _rejection("('messages.1.tool_calls.0' : property 'extra_content' is unsupported)"),
             {"mark": 1},
             id="of-a-call",
         ),
         pytest.param(
-            _refusal("Unknown parameter: 'messages[1].tool_calls[0].function.mark'."),
+            _rejection("Unknown parameter: 'messages[1].tool_calls[0].function.mark'."),
             {"extra_content": {"google": {}}},
             id="of-a-function",
         ),
     ],
 )
-def test_field_of_a_call_that_is_refused(refusal: UpstreamError, left: dict[str, Any]) -> None:
-    """A thought signature stands beside a call; a server of another kind gets the call without it."""
+def test_rejected_field_of_a_call(rejection: UpstreamError, left: dict[str, Any]) -> None:
+    """A thought signature is left out of calls for a server that rejects it."""
     function = {"name": "get_weather", "arguments": "{}"}
     plain: dict[str, Any] = {"id": "a", "type": "function"}
     extra: dict[str, Any] = {"extra_content": {"google": {}}}
@@ -324,10 +328,10 @@ def test_field_of_a_call_that_is_refused(refusal: UpstreamError, left: dict[str,
         "tool_calls": [{**plain, "function": {**function, "mark": 1}, **extra}],
     }
     alone = {"role": "assistant", "content": None, "tool_calls": [{**plain, "id": "b", "function": function}]}
-    question = _question(messages=[{"role": "user", "content": "Hi"}, called, alone], options={})
-    before = build_request(question, _CONFIG, ServerCapabilities())
+    params = _params(messages=[{"role": "user", "content": "Hi"}, called, alone], options={})
+    before = build_request(params, _CONFIG, ServerCapabilities())
 
-    request = _refuse(question, refusal)
+    request = _reject(params, rejection)
 
     [call] = request.messages[1]["tool_calls"]
     assert {**call, **call["function"]} == {**plain, "function": call["function"], **function, **left}
@@ -345,93 +349,93 @@ def test_field_of_a_call_that_is_refused(refusal: UpstreamError, left: dict[str,
     ],
 )
 def test_field_that_stays(message: str, messages: list[dict[str, Any]]) -> None:
-    """A server that wants a field, or complains of one that is not there, changes nothing."""
-    capabilities, question = ServerCapabilities(), _question(messages=messages, options={})
-    request = build_request(question, _CONFIG, capabilities)
+    """A demand for a field, or a complaint about one that was not sent, changes nothing."""
+    capabilities, params = ServerCapabilities(), _params(messages=messages, options={})
+    request = build_request(params, _CONFIG, capabilities)
 
-    capabilities.learn_from_rejection(_refusal(message), request)
+    capabilities.learn_from_rejection(_rejection(message), request)
 
-    assert build_request(question, _CONFIG, capabilities) == request
+    assert build_request(params, _CONFIG, capabilities) == request
 
 
 def test_parameter_with_the_name_of_a_field() -> None:
     """OpenRouter's parameter ``reasoning`` is dropped, and the field of the messages stays."""
-    question = _question(messages=_THOUGHTS, options={"reasoning": {"enabled": True}})
+    params = _params(messages=_THOUGHTS, options={"reasoning": {"enabled": True}})
 
-    request = _refuse(question, _refusal("reasoning is not supported by this model"))
+    request = _reject(params, _rejection("reasoning is not supported by this model"))
 
     assert "reasoning" not in request.body
     assert request.messages == _THOUGHTS
 
 
-def test_twin_that_is_refused_too() -> None:
-    """A server that takes neither name of a parameter gets none."""
-    other = _refusal("max_completion_tokens is not supported", param="max_completion_tokens")
+def test_both_names_rejected() -> None:
+    """A parameter whose two names are rejected is left out."""
+    other = _rejection("max_completion_tokens is not supported", param="max_completion_tokens")
 
-    assert _refuse(_question(), _NO_MAX_TOKENS, other).body == _without("max_tokens")
+    assert _reject(_params(), _NO_MAX_TOKENS, other).body == _without("max_tokens")
 
 
-def test_twin_of_a_caller() -> None:
-    """A caller's max_completion_tokens becomes max_tokens where only that is known."""
-    question = _question(options={"max_completion_tokens": 5, "max_tokens": None})
+def test_other_name_of_the_caller() -> None:
+    """The caller's max_completion_tokens becomes max_tokens for a server that only knows that."""
+    params = _params(options={"max_completion_tokens": 5, "max_tokens": None})
 
-    body = _refuse(question, _refusal("Unknown field max_completion_tokens")).body
+    body = _reject(params, _rejection("Unknown field max_completion_tokens")).body
 
     assert body["max_tokens"] == 5
     assert "max_completion_tokens" not in body
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "rejection",
     [
-        pytest.param(_refusal('"m" does not support tools'), id="ollama"),
-        pytest.param(_refusal("tools param requires --jinja flag", 500), id="llamacpp"),
-        pytest.param(_refusal("No endpoints found that support tool use.", 404), id="openrouter"),
-        pytest.param(_refusal("tool_choice 'none' is not supported"), id="choice"),
+        pytest.param(_rejection('"m" does not support tools'), id="ollama"),
+        pytest.param(_rejection("tools param requires --jinja flag", 500), id="llamacpp"),
+        pytest.param(_rejection("No endpoints found that support tool use.", 404), id="openrouter"),
+        pytest.param(_rejection("tool_choice 'none' is not supported"), id="choice"),
     ],
 )
-def test_tools_refused_where_text_is_wanted(refusal: UpstreamError) -> None:
-    """Where text is wanted, tools are left out and the history is told in plain words."""
-    request = _refuse(_question(wants_text=True), refusal)
+def test_tools_rejected_in_a_text_request(rejection: UpstreamError) -> None:
+    """If text is wanted, tools are left out and the history becomes plain text."""
+    request = _reject(_params(wants_text=True), rejection)
 
     assert request.body == _without("tools", "tool_choice")
     assert [message["role"] for message in request.messages] == ["user", "system", "user"]
 
 
-def test_tools_refused_where_calls_are_wanted() -> None:
-    """Where calls are wanted, a server without tools is not asked again: the caller must know."""
+def test_tools_rejected_in_a_request_for_calls() -> None:
+    """If calls are wanted, the rejection of tools is the caller's to handle."""
     capabilities = ServerCapabilities()
-    request = build_request(_question(), _CONFIG, capabilities)
+    request = build_request(_params(), _CONFIG, capabilities)
 
-    capabilities.learn_from_rejection(_refusal('"m" does not support tools'), request)
+    capabilities.learn_from_rejection(_rejection('"m" does not support tools'), request)
 
-    assert build_request(_question(), _CONFIG, capabilities) == request
+    assert build_request(_params(), _CONFIG, capabilities) == request
 
 
-def test_a_call_where_text_was_wanted() -> None:
-    """After a call in place of text, tools are left out where text is wanted, and offered where calls are."""
+def test_call_instead_of_text() -> None:
+    """After a call in place of text, requests for text have no tools, and requests for calls keep them."""
     capabilities, before = ServerCapabilities(), ServerCapabilities()
 
     capabilities.learn_from_unwanted_call()
 
-    assert build_request(_question(), _CONFIG, capabilities) == build_request(_question(), _CONFIG, before)
-    assert "tools" not in build_request(_question(wants_text=True), _CONFIG, capabilities).body
+    assert build_request(_params(), _CONFIG, capabilities) == build_request(_params(), _CONFIG, before)
+    assert "tools" not in build_request(_params(wants_text=True), _CONFIG, capabilities).body
 
 
-def test_a_call_in_talk_without_tools() -> None:
-    """Where nothing is said of tools, there is no other way of asking: the request stays what it was."""
+def test_call_instead_of_text_without_tools() -> None:
+    """A request without tools has no other form."""
     capabilities = ServerCapabilities()
     talk = [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hello?"}]
-    question = _question(wants_text=True, messages=talk, tools=[])
-    request = build_request(question, _CONFIG, capabilities)
+    params = _params(wants_text=True, messages=talk, tools=[])
+    request = build_request(params, _CONFIG, capabilities)
 
     capabilities.learn_from_unwanted_call()
 
-    assert build_request(question, _CONFIG, capabilities) == request
+    assert build_request(params, _CONFIG, capabilities) == request
 
 
 def test_reasoning_first() -> None:
-    """Two answers in a row that begin so teach it, one that does not unteaches it, one without text says nothing."""
+    """It takes two answers in a row; one that begins otherwise resets it, one without text does not count."""
     capabilities = ServerCapabilities()
     known = []
     for first in (True, None, True, None, False, True, False, True, True):
@@ -452,15 +456,15 @@ def test_reasoning_first() -> None:
         "'tool_choice' is not supported",
     ],
 )
-def test_two_requests_that_are_refused_at_the_same_time(message: str, wants_text: bool) -> None:
-    """Both are sent again: the second one too has something to gain from what the first one taught."""
-    capabilities, question, refusal = ServerCapabilities(), _question(wants_text=wants_text), _refusal(message)
-    first, second = build_request(question, _CONFIG, capabilities), build_request(question, _CONFIG, capabilities)
+def test_two_rejections_at_the_same_time(message: str, wants_text: bool) -> None:
+    """Both requests are sent again, the second with what the first has taught."""
+    capabilities, params, rejection = ServerCapabilities(), _params(wants_text=wants_text), _rejection(message)
+    first, second = build_request(params, _CONFIG, capabilities), build_request(params, _CONFIG, capabilities)
 
     again = []
     for refused in (first, second):
-        capabilities.learn_from_rejection(refusal, refused)
-        again.append(build_request(question, _CONFIG, capabilities))
+        capabilities.learn_from_rejection(rejection, refused)
+        again.append(build_request(params, _CONFIG, capabilities))
 
     assert first == second != again[0] == again[1]
 
@@ -476,55 +480,55 @@ def test_two_requests_that_are_refused_at_the_same_time(message: str, wants_text
     ],
 )
 def test_system_messages(message: str, roles: list[str]) -> None:
-    """A server that is strict about system messages gets them as the user's words."""
-    messages = _refuse(_question(), _refusal(message)).messages
+    """For a server that is strict about system messages they become user messages."""
+    messages = _reject(_params(), _rejection(message)).messages
 
-    assert [each["role"] for each in messages] == roles
+    assert [message["role"] for message in messages] == roles
     assert messages[0]["content"] == "Hi\n\nSystem: Be brief."
 
 
 def test_first_system_message() -> None:
-    """Only a server that knows no system role loses the first one."""
+    """The first system message stays, unless the model has no system role."""
     history = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
-    question = _question(messages=history)
+    params = _params(messages=history)
     capabilities = ServerCapabilities()
-    request = build_request(question, _CONFIG, capabilities)
-    capabilities.learn_from_rejection(_refusal("System message must be at the beginning."), request)
-    without = _refuse(question, _refusal("System role not supported"))
+    request = build_request(params, _CONFIG, capabilities)
+    capabilities.learn_from_rejection(_rejection("System message must be at the beginning."), request)
+    without = _reject(params, _rejection("System role not supported"))
 
-    assert build_request(question, _CONFIG, capabilities).messages == history
+    assert build_request(params, _CONFIG, capabilities).messages == history
     assert without.messages == [{"role": "user", "content": "System: Be brief.\n\nHi"}]
 
 
 def test_short_ids() -> None:
-    """A server that wants ids of nine letters or digits gets them, the same in call and result."""
+    """Ids become nine letters or digits, the same in call and result."""
     message = "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9."
-    messages = _refuse(_question(), _refusal(message, type="invalid_function_call")).messages
+    messages = _reject(_params(), _rejection(message, type="invalid_function_call")).messages
 
     (call_id,) = {messages[2]["tool_calls"][0]["id"], messages[3]["tool_call_id"]}
     assert len(call_id) == 9
     assert call_id.isalnum()
 
 
-def test_the_same_refusal_twice() -> None:
-    """What was given in to once and is refused again is not asked a third time."""
-    capabilities, question, refusal = ServerCapabilities(), _question(), _refusal("System role not supported")
+def test_same_rejection_twice() -> None:
+    """A rejection that was obeyed and comes again changes nothing more."""
+    capabilities, params, rejection = ServerCapabilities(), _params(), _rejection("System role not supported")
     requests = []
     for _ in range(3):
-        requests.append(build_request(question, _CONFIG, capabilities))
-        capabilities.learn_from_rejection(refusal, requests[-1])
+        requests.append(build_request(params, _CONFIG, capabilities))
+        capabilities.learn_from_rejection(rejection, requests[-1])
 
     assert requests[0] != requests[1] == requests[2]
 
 
-def test_nothing_is_changed() -> None:
-    """The question stays as the caller gave it, whatever its request becomes."""
-    before = copy.deepcopy(_question(wants_text=True))
-    question = _question(wants_text=True)
+def test_params_stay() -> None:
+    """The caller's parameters are not changed."""
+    before = copy.deepcopy(_params(wants_text=True))
+    params = _params(wants_text=True)
 
-    _refuse(question, _refusal("temperature is not supported"), _refusal("does not support tools")).body.clear()
+    _reject(params, _rejection("temperature is not supported"), _rejection("does not support tools")).body.clear()
 
-    assert question == before
+    assert params == before
 
 
 _WORDS = [
@@ -547,7 +551,7 @@ _WORDS = [
 @given(
     st.lists(
         st.builds(
-            lambda words, param, status: _refusal(f"not supported: {' '.join(words)}", status, param=param),
+            lambda words, param, status: _rejection(f"not supported: {' '.join(words)}", status, param=param),
             st.lists(st.sampled_from(_WORDS), max_size=3),
             st.none() | st.sampled_from(_WORDS),
             st.sampled_from([400, 404, 422, 500]),
@@ -557,29 +561,29 @@ _WORDS = [
     ),
     st.booleans(),
 )
-def test_refusals_come_to_an_end(refusals: list[UpstreamError], wants_text: bool) -> None:
-    """A server that refuses everything is asked a bounded number of times, each time another request."""
-    capabilities, question, seen = ServerCapabilities(), _question(wants_text=wants_text), list[ChatRequest]()
+def test_rejections_come_to_an_end(rejections: list[UpstreamError], wants_text: bool) -> None:
+    """A server that rejects everything gets a bounded number of requests, and none twice."""
+    capabilities, params, seen = ServerCapabilities(), _params(wants_text=wants_text), list[ChatRequest]()
 
     for _ in range(len(_BODY) + len(REWRITES) + 10):
-        request = build_request(question, _CONFIG, capabilities)
+        request = build_request(params, _CONFIG, capabilities)
         if request in seen:
             assert request == seen[-1]
             break
         seen.append(request)
-        for refusal in refusals:
-            capabilities.learn_from_rejection(refusal, request)
+        for rejection in rejections:
+            capabilities.learn_from_rejection(rejection, request)
     else:
         pytest.fail("it never ends")
 
 
-def test_the_log_tells_once_what_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """A parameter that two requests in flight are refused for is told once, a limit too."""
+def test_each_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Two requests in flight that are rejected for one reason log it once."""
     capabilities = ServerCapabilities("Groq")
-    request = build_request(_question(), _CONFIG, capabilities)
+    request = build_request(_params(), _CONFIG, capabilities)
     for _ in range(2):
         capabilities._leave_out("temperature")
-    limit = _refusal("max_tokens is too large: 4096. This model supports at most 1024 completion tokens.")
+    limit = _rejection("max_tokens is too large: 4096. This model supports at most 1024 completion tokens.")
     for _ in range(2):
         capabilities.learn_from_rejection(limit, request)
 
@@ -589,8 +593,8 @@ def test_the_log_tells_once_what_is_left_out(caplog: pytest.LogCaptureFixture) -
     ]
 
 
-def test_what_a_model_does_not_support_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """What can be spared is left out, with one warning; a limit, tools and a format are what was asked for."""
+def test_unsupported_parameters(caplog: pytest.LogCaptureFixture) -> None:
+    """Dispensable parameters are left out, with one warning each; a limit, tools and a format stay."""
     capabilities = ServerCapabilities("shop")
     capabilities.learn_supported_parameters(["temperature", "reasoning"])
     body = {
@@ -612,8 +616,8 @@ def test_what_a_model_does_not_support_is_left_out(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_a_model_that_does_not_think_is_not_asked_to() -> None:
-    """Both names of thinking go together."""
+def test_both_names_of_reasoning() -> None:
+    """A model without reasoning gets neither parameter for it."""
     capabilities = ServerCapabilities("shop")
     capabilities.learn_supported_parameters(["temperature"])
 
@@ -686,11 +690,11 @@ _SHAPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("status", [400, 422, 500, None])
 def test_shape_that_a_server_demands(message: str, rewrite: Any, status: int | None) -> None:
     """The shape of the history is learned from the words of the rejection, whatever its status."""
-    question = _question(messages=_SHAPES)
-    before = build_request(question, _CONFIG, ServerCapabilities()).messages
+    params = _params(messages=_SHAPES)
+    before = build_request(params, _CONFIG, ServerCapabilities()).messages
     rejection = upstream_error({"error": {"message": message}}, status=status)
 
-    assert _refuse(question, rejection).messages == rewrite_history(before, [rewrite])
+    assert _reject(params, rejection).messages == rewrite_history(before, [rewrite])
 
 
 @pytest.mark.parametrize(
@@ -710,18 +714,18 @@ def test_shape_that_a_server_demands(message: str, rewrite: Any, status: int | N
 )
 def test_shape_in_a_relayed_rejection(body: dict[str, Any]) -> None:
     """The rejection of another server is read wherever a relay puts it."""
-    request = _refuse(_question(messages=_SHAPES), upstream_error(body, status=400))
+    request = _reject(_params(messages=_SHAPES), upstream_error(body, status=400))
 
     assert [message["role"] for message in request.messages[:3]] == ["system", "user", "assistant"]
 
 
 def test_shape_is_learned_in_steps() -> None:
     """A server that still lacks reasoning after the calls have it gets it everywhere, and then no more."""
-    capabilities, question = ServerCapabilities(), _question(messages=_SHAPES)
-    rejection = _refusal("Missing `reasoning_content` field in the assistant message")
+    capabilities, params = ServerCapabilities(), _params(messages=_SHAPES)
+    rejection = _rejection("Missing `reasoning_content` field in the assistant message")
     requests = []
     for _ in range(4):
-        requests.append(build_request(question, _CONFIG, capabilities))
+        requests.append(build_request(params, _CONFIG, capabilities))
         capabilities.learn_from_rejection(rejection, requests[-1])
 
     counts = [sum("reasoning_content" in message for message in request.messages) for request in requests]
@@ -730,36 +734,36 @@ def test_shape_is_learned_in_steps() -> None:
 
 def test_shape_that_another_request_has_taught() -> None:
     """A request in flight that is rejected for a shape learned meanwhile teaches nothing more."""
-    capabilities, question = ServerCapabilities(), _question(messages=_SHAPES)
-    rejection = _refusal("Missing `reasoning_content` field in the assistant message")
-    first = build_request(question, _CONFIG, capabilities)
+    capabilities, params = ServerCapabilities(), _params(messages=_SHAPES)
+    rejection = _rejection("Missing `reasoning_content` field in the assistant message")
+    first = build_request(params, _CONFIG, capabilities)
 
     capabilities.learn_from_rejection(rejection, first)
     capabilities.learn_from_rejection(rejection, first)
 
-    assert sum("reasoning_content" in m for m in build_request(question, _CONFIG, capabilities).messages) == 1
+    assert sum("reasoning_content" in m for m in build_request(params, _CONFIG, capabilities).messages) == 1
 
 
 def test_shape_of_an_empty_conversation() -> None:
     """A conversation without a message is the caller's mistake and stays."""
-    capabilities, question = ServerCapabilities(), _question(messages=[])
-    request = build_request(question, _CONFIG, capabilities)
+    capabilities, params = ServerCapabilities(), _params(messages=[])
+    request = build_request(params, _CONFIG, capabilities)
 
-    capabilities.learn_from_rejection(_refusal("messages: at least one message is required"), request)
+    capabilities.learn_from_rejection(_rejection("messages: at least one message is required"), request)
 
-    assert build_request(question, _CONFIG, capabilities) == request
+    assert build_request(params, _CONFIG, capabilities) == request
 
 
 def test_images_of_tools_for_a_model_without_vision() -> None:
     """Images that tools returned are named from then on; the user's own stay, and their rejection teaches nothing."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    capabilities, rejection = ServerCapabilities(), _refusal("image input is not supported", 500)
+    capabilities, rejection = ServerCapabilities(), _rejection("image input is not supported", 500)
     tool = {**_HISTORY[3], "content": [{"type": "text", "text": "Hall"}, image]}
-    question = _question(messages=[*_HISTORY[:3], tool])
-    capabilities.learn_from_rejection(rejection, build_request(question, _CONFIG, capabilities))
-    assert build_request(question, _CONFIG, capabilities).messages[-1]["content"] == "Hall\n[image, image/png]"
+    params = _params(messages=[*_HISTORY[:3], tool])
+    capabilities.learn_from_rejection(rejection, build_request(params, _CONFIG, capabilities))
+    assert build_request(params, _CONFIG, capabilities).messages[-1]["content"] == "Hall\n[image, image/png]"
 
-    own = _question(messages=[*_HISTORY[:3], tool, {"role": "user", "content": [image]}])
+    own = _params(messages=[*_HISTORY[:3], tool, {"role": "user", "content": [image]}])
     request = build_request(own, _CONFIG, capabilities)
     capabilities.learn_from_rejection(rejection, request)
 
@@ -799,12 +803,12 @@ def test_value_that_is_demanded(
 ) -> None:
     """A value that the server names is sent from then on."""
     config = _CONFIG.model_copy(update={"temperature": None})
-    question, capabilities = _question(options=options, tools=tools), ServerCapabilities()
-    before = build_request(question, config, capabilities)
+    params, capabilities = _params(options=options, tools=tools), ServerCapabilities()
+    before = build_request(params, config, capabilities)
 
-    capabilities.learn_from_rejection(_refusal(message), before)
+    capabilities.learn_from_rejection(_rejection(message), before)
 
-    assert build_request(question, config, capabilities).body == before.body | expected
+    assert build_request(params, config, capabilities).body == before.body | expected
 
 
 @pytest.mark.parametrize(
@@ -821,22 +825,22 @@ def test_value_that_is_demanded(
 )
 def test_value_that_is_not_demanded(message: str, options: dict[str, Any]) -> None:
     """One of several values is the caller's choice."""
-    capabilities, question = ServerCapabilities(), _question(options=options, tools=[])
-    request = build_request(question, _CONFIG, capabilities)
+    capabilities, params = ServerCapabilities(), _params(options=options, tools=[])
+    request = build_request(params, _CONFIG, capabilities)
 
-    capabilities.learn_from_rejection(_refusal(message, param="none-of-ours"), request)
+    capabilities.learn_from_rejection(_rejection(message, param="none-of-ours"), request)
 
-    assert build_request(question, _CONFIG, capabilities) == request
+    assert build_request(params, _CONFIG, capabilities) == request
 
 
 def test_value_for_tools_alone() -> None:
     """What holds for requests with tools changes no request without."""
     capabilities = ServerCapabilities()
-    question = _question(options={"reasoning_effort": "low"})
-    capabilities.learn_from_rejection(_refusal(_EFFORT), build_request(question, _CONFIG, capabilities))
-    without = _question(options={"reasoning_effort": "low"}, tools=[])
+    params = _params(options={"reasoning_effort": "low"})
+    capabilities.learn_from_rejection(_rejection(_EFFORT), build_request(params, _CONFIG, capabilities))
+    without = _params(options={"reasoning_effort": "low"}, tools=[])
 
-    assert build_request(question, _CONFIG, capabilities).body["reasoning_effort"] == "none"
+    assert build_request(params, _CONFIG, capabilities).body["reasoning_effort"] == "none"
     assert build_request(without, _CONFIG, capabilities).body["reasoning_effort"] == "low"
 
 
@@ -847,9 +851,9 @@ def test_dropped_for_every_reason() -> None:
     capabilities._leave_out("stream_options")
     capabilities._leave_out("max_tokens")
     capabilities.learn_from_unwanted_call()
-    question = _question(wants_text=True, options={"seed": 7, "reasoning_effort": "low"})
+    params = _params(wants_text=True, options={"seed": 7, "reasoning_effort": "low"})
 
-    request = build_request(question, _CONFIG, capabilities)
+    request = build_request(params, _CONFIG, capabilities)
 
     assert set(request.dropped) == {"seed", "stream_options", "tools", "tool_choice"}
     assert not set(request.dropped) & request.body.keys()

@@ -1,4 +1,4 @@
-"""``adapters.request.history``: a conversation mended so that every server accepts it."""
+"""``adapters.request.history``: a conversation repaired for every server, and rewritten for strict ones."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _histories = st.lists(_messages, max_size=8)
 
 
 @given(_histories)
-def test_after_mending_calls_and_results_belong_together(messages: list[Message]) -> None:
+def test_calls_and_results_after_a_repair(messages: list[Message]) -> None:
     """Each call has exactly one result, right behind its message and in order; no result is without a call."""
     left = repair(messages)
     while left:
@@ -91,75 +91,75 @@ def test_after_mending_calls_and_results_belong_together(messages: list[Message]
 
 
 @given(_histories)
-def test_after_mending_every_call_can_be_sent(messages: list[Message]) -> None:
-    """Ids are unique strings that are not blank, arguments JSON objects, contents strings or None beside calls."""
-    mended = repair(messages)
+def test_types_after_a_repair(messages: list[Message]) -> None:
+    """Ids are unique and not blank, arguments are JSON objects, contents strings, or None beside calls."""
+    repaired = repair(messages)
 
-    calls = [call for message in mended for call in message.get("tool_calls", [])]
+    calls = [call for message in repaired for call in message.get("tool_calls", [])]
     ids = [call["id"] for call in calls]
     assert all(isinstance(call_id, str) and call_id.strip() for call_id in ids)
     assert len(set(ids)) == len(ids)
     assert all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls)
     assert all(call["type"] == "function" for call in calls)
-    assert all(isinstance(message["content"], str) or message.get("tool_calls") for message in mended)
-    assert not any("function_call" in message or message.get("tool_calls") == [] for message in mended)
+    assert all(isinstance(message["content"], str) or message.get("tool_calls") for message in repaired)
+    assert not any("function_call" in message or message.get("tool_calls") == [] for message in repaired)
 
 
 @given(_histories)
-def test_mending_twice_changes_nothing_more(messages: list[Message]) -> None:
-    """A mended history is mended to itself, the same input gives the same output, and the input stays as it was."""
+def test_repair_is_idempotent(messages: list[Message]) -> None:
+    """A repaired history stays as it is, the same input gives the same output, and the input is not changed."""
     before = copy.deepcopy(messages)
 
-    mended = repair(messages)
+    repaired = repair(messages)
 
-    assert all(map(operator.is_, repair(mended), mended))
+    assert all(map(operator.is_, repair(repaired), repaired))
     assert messages == before
-    assert repair(messages) == mended
+    assert repair(messages) == repaired
 
 
 @given(_histories)
-def test_mending_drops_nothing_but_results_and_extra_systems(messages: list[Message]) -> None:
-    """Users' and assistants' messages and all calls stay, in their order."""
-    mended = repair(messages)
+def test_messages_that_a_repair_keeps(messages: list[Message]) -> None:
+    """User and assistant messages and all calls stay, in their order."""
+    repaired = repair(messages)
 
     for role in ("user", "assistant"):
         given_texts = [message.get("content") or None for message in messages if message["role"] == role]
-        assert [message["content"] or None for message in mended if message["role"] == role] == given_texts
+        assert [message["content"] or None for message in repaired if message["role"] == role] == given_texts
     given_calls = sum(len(message.get("tool_calls", ())) + ("function_call" in message) for message in messages)
-    assert sum(len(message.get("tool_calls", ())) for message in mended) == given_calls
+    assert sum(len(message.get("tool_calls", ())) for message in repaired) == given_calls
 
 
 @given(_histories)
-def test_a_history_without_tools_has_none(messages: list[Message]) -> None:
-    """No call, no result and no two user messages in a row are left, and nothing is changed that was given."""
-    mended = repair(messages)
-    before = copy.deepcopy(mended)
+def test_without_tools(messages: list[Message]) -> None:
+    """No call, no result and no two user messages in a row are left, and the input is not changed."""
+    repaired = repair(messages)
+    before = copy.deepcopy(repaired)
 
-    plain = rewrite_history(mended, ["without_tools"])
+    plain = rewrite_history(repaired, ["without_tools"])
 
     roles = [message["role"] for message in plain]
     assert "tool" not in roles
     assert not any("tool_calls" in message for message in plain)
-    if any("tool_calls" in message for message in mended):
+    if any("tool_calls" in message for message in repaired):
         assert ("user", "user") not in list(itertools.pairwise(roles))
     else:
-        assert plain == mended
-    assert mended == before
+        assert plain == repaired
+    assert repaired == before
 
 
 @given(_histories)
-def test_short_ids_go_to_call_and_result_alike(messages: list[Message]) -> None:
-    """Each id becomes nine letters or digits, and calls and results still belong together."""
-    mended = repair(messages)
-    before = copy.deepcopy(mended)
+def test_short_ids(messages: list[Message]) -> None:
+    """Each id becomes nine letters or digits, and results still have the ids of their calls."""
+    repaired = repair(messages)
+    before = copy.deepcopy(repaired)
 
-    short = rewrite_history(mended, ["short_ids"])
+    short = rewrite_history(repaired, ["short_ids"])
 
     ids = [call["id"] for message in short for call in message.get("tool_calls", [])]
     assert all(len(call_id) == 9 and call_id.isalnum() for call_id in ids)
     assert len(set(ids)) == len(ids)
     assert repair(short) == short
-    assert mended == before
+    assert repaired == before
 
 
 @pytest.mark.parametrize(
@@ -256,23 +256,23 @@ def test_short_ids_go_to_call_and_result_alike(messages: list[Message]) -> None:
         ),
     ],
 )
-def test_results_find_their_calls(messages: list[Message], expected: list[tuple[str, str, str]]) -> None:
-    """Results are matched by id, else by name, else by order; the rest is dropped, and what is missing gets a stub."""
+def test_matching_of_results(messages: list[Message], expected: list[tuple[str, str, str]]) -> None:
+    """Results are matched by id, name or order; others are dropped, and a call without one gets a placeholder."""
     assert _results(repair(messages)) == expected
 
 
-def test_results_move_behind_their_calls() -> None:
-    """What was said while a tool ran comes after its result: servers want results right behind the calls."""
+def test_late_results() -> None:
+    """Results move right behind their calls, before messages that came while the tool ran."""
     first, second = _calling(_call("a"), content="Let me see."), _calling(_call("b", "time"))
 
-    mended = repair([first, _HELLO, _system("Note."), second, _result("b", "noon", "time"), _result("a")])
+    repaired = repair([first, _HELLO, _system("Note."), second, _result("b", "noon", "time"), _result("a")])
 
     result_a, result_b = _result("a"), _result("b", "noon", "time")
-    assert mended == [first, result_a, _HELLO, _system("Note."), second, result_b]
+    assert repaired == [first, result_a, _HELLO, _system("Note."), second, result_b]
 
 
-def test_a_whole_history_stays_as_it_is() -> None:
-    """A history that servers accept is sent as the agent wrote it, with all keys."""
+def test_valid_history() -> None:
+    """A history that servers accept is sent as the agent wrote it, with all fields."""
     messages = [
         _system("Be brief."),
         _user([{"type": "text", "text": "Where is this?"}, _IMAGE]),
@@ -286,7 +286,7 @@ def test_a_whole_history_stays_as_it_is() -> None:
 
 
 def _talk(turns: int, *, result_id: str | None, call_id: str | None, name: str | None) -> list[Message]:
-    """Make turns of question, call, result and answer; ``%`` in an id stands for the number of the turn."""
+    """Make turns of question, call, result and answer; ``%`` in an id is the number of the turn."""
     talk = []
     for turn in range(turns):
         call = {**_call(call_id and call_id.replace("%", str(turn))), "extra_content": {"turn": turn}}
@@ -313,8 +313,8 @@ def _talk(turns: int, *, result_id: str | None, call_id: str | None, name: str |
         pytest.param("call_%", "other_%", "other", id="results of others"),
     ],
 )
-def test_mending_is_linear(call_id: str | None, result_id: str | None, name: str | None) -> None:
-    """Twice the history takes about twice the time, whatever fits together in it."""
+def test_cost_of_a_longer_history(call_id: str | None, result_id: str | None, name: str | None) -> None:
+    """Twice the history costs about twice as much, however its ids and names match."""
 
     def mending(turns: int) -> Callable[[], object]:
         talk = _talk(turns, call_id=call_id, result_id=result_id, name=name)
@@ -324,8 +324,8 @@ def test_mending_is_linear(call_id: str | None, result_id: str | None, name: str
     assert growth(mending(75), mending(300), 10) < 10  # 4 times if it is linear, 16 times if it is not
 
 
-def test_mending_is_cheap() -> None:
-    """A history of 400 messages costs a voice agent next to nothing: so many calls of functions a message, no more."""
+def test_cost_of_a_repair() -> None:
+    """The number of function calls for each message of a history is bounded."""
     talk = _talk(100, call_id="call_%", result_id="call_%", name="weather")
     calls = 0
 
@@ -342,8 +342,8 @@ def test_mending_is_cheap() -> None:
     assert 1 < calls / len(talk) < 60
 
 
-def test_made_ids_stay_the_same_while_the_conversation_grows() -> None:
-    """A call without id has the same id in the next request, so that the server's prompt cache still fits."""
+def test_made_ids_in_the_next_request() -> None:
+    """A call without an id gets the same id in each request, so that the server's prefix cache still applies."""
     messages = [_calling(_call("")), _result("")]
 
     assert repair([*messages, _HELLO, _calling(_call(None, "time"))])[:2] == repair(messages)
@@ -371,8 +371,8 @@ def test_made_ids_stay_the_same_while_the_conversation_grows() -> None:
         pytest.param([], [], id="nothing"),
     ],
 )
-def test_system_messages_in_front_become_one(messages: list[Message], expected: list[Message]) -> None:
-    """System messages at the start are joined by a blank line; parts that text cannot replace are left alone."""
+def test_leading_system_messages(messages: list[Message], expected: list[Message]) -> None:
+    """System messages at the start are joined by a blank line, unless they hold parts."""
     assert repair(messages) == expected
 
 
@@ -431,8 +431,8 @@ def test_system_messages_in_front_become_one(messages: list[Message], expected: 
         ),
     ],
 )
-def test_tools_are_told_in_words(messages: list[Message], expected: list[Message]) -> None:
-    """Calls are left out and results become a user's words that say whose result they are."""
+def test_calls_and_results_as_text(messages: list[Message], expected: list[Message]) -> None:
+    """Calls are left out, and results become user messages that name their call."""
     assert rewrite_history(repair(messages), ["without_tools"]) == expected
 
 
@@ -452,24 +452,24 @@ def test_tools_are_told_in_words(messages: list[Message], expected: list[Message
         pytest.param([], [], id="nothing"),
     ],
 )
-def test_later_system_messages_become_the_users_words(messages: list[Message], expected: list[Message]) -> None:
-    """Only the first message may be a system message; later ones are told by the user, who does not speak twice."""
+def test_later_system_messages(messages: list[Message], expected: list[Message]) -> None:
+    """Only the first message may be a system message; later ones become user messages, merged with their neighbours."""
     before = copy.deepcopy(messages)
 
     assert rewrite_history(messages, ["systems_first"]) == expected
     assert messages == before
 
 
-def test_a_model_without_a_system_role_hears_it_from_the_user() -> None:
-    """With ``keep_first`` off the message in front becomes the user's words too."""
+def test_model_without_a_system_role() -> None:
+    """The first system message becomes a user message as well."""
     messages = [_system("Be brief."), _HELLO, {"role": "assistant", "content": "Hi."}]
 
     expected = [_user("System: Be brief.\n\nHello."), {"role": "assistant", "content": "Hi."}]
     assert rewrite_history(messages, ["no_system"]) == expected
 
 
-def test_short_ids_do_not_depend_on_the_rest_of_the_history() -> None:
-    """A call keeps its short id from turn to turn, and an id that is short already is kept."""
+def test_short_ids_in_a_longer_history() -> None:
+    """A call has the same short id in each request, and an id that is short already stays."""
     call, result = _calling(_call("call_1"), _call("abcDEF123")), [_result("call_1"), _result("abcDEF123")]
     messages = [call, *result]
 
@@ -482,8 +482,8 @@ def test_short_ids_do_not_depend_on_the_rest_of_the_history() -> None:
     )
 
 
-def test_a_short_id_is_not_given_to_a_second_call() -> None:
-    """An id whose short form is another call's own id gets a different one."""
+def test_short_id_that_is_taken() -> None:
+    """An id whose short form is the id of another call gets a different one."""
     messages = [_calling(_call("call_1"), _call("HHxOXUZex")), _result("call_1"), _result("HHxOXUZex")]
 
     made, kept = (call["id"] for call in rewrite_history(messages, ["short_ids"])[0]["tool_calls"])
@@ -493,7 +493,7 @@ def test_a_short_id_is_not_given_to_a_second_call() -> None:
 
 
 def test_result_with_images_in_words() -> None:
-    """Without tools, a result with images is a user message with them."""
+    """Without tools, a result with images becomes a user message with these images."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     content = [{"type": "text", "text": "Hall"}, image]
     history = repair([_calling(_call("a")), {"role": "tool", "tool_call_id": "a", "content": content}])
@@ -633,7 +633,7 @@ _CALLS, _TWELVE = _calling(_call("a")), _result("a")
     ],
 )
 def test_rewrite(rewrite: Any, messages: list[Message], expected: list[Message]) -> None:
-    """A history gets the shape that a server insists on, and the given one is not changed."""
+    """A history gets the shape that a server insists on, and the input is not changed."""
     before = copy.deepcopy(messages)
 
     assert rewrite_history(messages, [rewrite]) == expected
@@ -670,7 +670,7 @@ _spoken = st.lists(
 
 
 def _all_words(messages: list[Message]) -> list[str]:
-    """The words of a history, one by one, with how often each stands there."""
+    """List all words of a history."""
     texts = []
     for message in messages:
         content = message["content"]
@@ -680,7 +680,7 @@ def _all_words(messages: list[Message]) -> list[str]:
 
 
 def _calls_and_results(messages: list[Message]) -> list[tuple[int, bool]]:
-    """How many calls each message makes, and whether their results are the messages right behind it."""
+    """List the number of calls of each message, and whether their results follow it."""
     found = []
     for index, message in enumerate(messages):
         if calls := message.get("tool_calls"):

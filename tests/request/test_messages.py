@@ -1,4 +1,4 @@
-"""``adapters.request.messages``: one message made fit to send."""
+"""``adapters.request.messages``: one message, repaired before it is sent."""
 
 from __future__ import annotations
 
@@ -74,15 +74,15 @@ def _holding_itself() -> dict[str, Any]:
         pytest.param("[" * 100_000, "{}", id="deeply nested"),
     ],
 )
-def test_arguments_become_a_json_object(arguments: Any, expected: str) -> None:
-    """Whatever an agent or a model wrote as arguments is sent as a JSON object in a string."""
+def test_arguments(arguments: Any, expected: str) -> None:
+    """Any arguments of an agent or a model are sent as a JSON object in a string."""
     assert object_of(arguments) == expected
     assert repair_message(_calling(arguments))["tool_calls"][0]["function"]["arguments"] == expected
 
 
 @given(_json_values)
-def test_any_arguments_become_a_json_object_that_stays(arguments: Any) -> None:
-    """Arguments of any shape become a strict JSON object, and that one is not changed again."""
+def test_arguments_of_any_type(arguments: Any) -> None:
+    """Arguments of any type become a strict JSON object, which is not changed again."""
     written = object_of(arguments)
 
     assert isinstance(json.loads(written, parse_constant=pytest.fail), dict)
@@ -90,8 +90,8 @@ def test_any_arguments_become_a_json_object_that_stays(arguments: Any) -> None:
 
 
 @given(st.text(st.characters()))
-def test_unreadable_text_never_raises(arguments: str) -> None:
-    """Any text given as arguments is an object afterwards, and can be sent."""
+def test_arguments_of_any_text(arguments: str) -> None:
+    """Any text as arguments becomes an object that can be encoded."""
     assert object_of(arguments).encode()
 
 
@@ -114,8 +114,8 @@ def test_unreadable_text_never_raises(arguments: str) -> None:
         pytest.param("\ud83d\ude00", "😀", id="an emoji in two halves"),
     ],
 )
-def test_what_a_tool_returned_becomes_text(content: Any, expected: str) -> None:
-    """The content of a tool message is a string that can be sent, whatever the tool returned."""
+def test_content_of_a_result(content: Any, expected: str) -> None:
+    """The content of a tool message is a string that can be encoded, whatever the tool returned."""
     assert text_of(content) == expected
     assert repair_message({"role": "tool", "content": content})["content"] == expected
 
@@ -206,8 +206,8 @@ def test_what_a_tool_returned_becomes_text(content: Any, expected: str) -> None:
         ),
     ],
 )
-def test_a_message_has_the_shape_that_servers_read(message: Message, expected: Message) -> None:
-    """A message comes back as its role may be sent, a repaired one as it is, and the given one is not changed."""
+def test_repaired_message(message: Message, expected: Message) -> None:
+    """A message gets the form of its role, a repaired one is the same object, and the input is not changed."""
     before = copy.deepcopy(message)
 
     repaired = repair_message(message)
@@ -217,14 +217,14 @@ def test_a_message_has_the_shape_that_servers_read(message: Message, expected: M
     assert message == before
 
 
-def test_a_message_with_calls_and_no_text_has_no_content() -> None:
-    """Beside calls an empty content is None: text-generation-inference drops the calls beside an empty string."""
+def test_calls_without_text() -> None:
+    """Beside calls an empty content is None, because text-generation-inference drops calls beside an empty string."""
     assert repair_message({**_calling("{}"), "content": ""})["content"] is None
     assert repair_message({**_calling("{}"), "content": "Let me see."})["content"] == "Let me see."
 
 
-def test_a_call_keeps_its_extras_and_gets_its_type() -> None:
-    """Thought signatures stay with their call, and ``type`` is added for servers that insist on it."""
+def test_other_fields_of_a_call() -> None:
+    """Unknown fields of a call stay, and a missing ``type`` is added."""
     extra = {"google": {"thought_signature": "c2ln"}}
     call = {"id": "abcDEF123", "function": {"name": "weather"}, "extra_content": extra}
 
@@ -238,8 +238,8 @@ def test_a_call_keeps_its_extras_and_gets_its_type() -> None:
 
 
 @pytest.mark.parametrize("tool_calls", [pytest.param(None, id="null"), pytest.param([], id="empty")])
-def test_a_legacy_function_call_becomes_a_tool_call(tool_calls: list[Any] | None) -> None:
-    """``function_call``, OpenAI's form until 2023, is sent as ``tool_calls``."""
+def test_legacy_function_call(tool_calls: list[Any] | None) -> None:
+    """``function_call``, OpenAI's field until 2023, is sent as ``tool_calls``."""
     legacy = {"name": "weather", "arguments": '{"city": "Paris"}'}
 
     repaired = repair_message({"role": "assistant", "content": "", "function_call": legacy, "tool_calls": tool_calls})
@@ -256,7 +256,7 @@ _TEXT = {"type": "text", "text": "Here:"}
 
 
 def test_result_with_images() -> None:
-    """A tool's result of texts and images stays in parts; anything else in a list is text."""
+    """A result of texts and images stays a list of parts; any other list becomes text."""
     result = {"role": "tool", "tool_call_id": "c", "content": [_TEXT, _IMAGE]}
     other = {"role": "tool", "tool_call_id": "c", "content": [_IMAGE, {"temperature": 3}]}
 
@@ -294,7 +294,7 @@ def test_images_of_tools_by_name(part: Any, name: str) -> None:
     ],
 )
 def test_images_of_the_user_stay(content: Any) -> None:
-    """An answer that has not seen the user's own image would be invented."""
+    """The user's own image stays, because an answer that ignores it would be made up."""
     message = {"role": "user", "content": content}
 
     assert name_tool_images(message) is message

@@ -286,9 +286,9 @@ def test_ids_that_are_no_text() -> None:
     ("payloads", "message"),
     [
         pytest.param([], "sent an empty answer", id="nothing"),
-        pytest.param([_delta("Hi")], "broke off in the middle of its answer", id="text"),
-        pytest.param([_delta(tool_calls=[_tool_call("{}")])], "broke off and could not use a tool", id="call"),
-        pytest.param([_delta("<tool_call>{")], "broke off and could not use a tool", id="leaked-call"),
+        pytest.param([_delta("Hi")], "stopped in the middle of its answer", id="text"),
+        pytest.param([_delta(tool_calls=[_tool_call("{}")])], "stopped early and could not use a tool", id="call"),
+        pytest.param([_delta("<tool_call>{")], "stopped early and could not use a tool", id="leaked-call"),
         pytest.param([_delta(reasoning="hm")], "stopped before giving an answer", id="reasoning"),
     ],
 )
@@ -336,10 +336,10 @@ def test_answer_that_may_be_empty(payload: dict[str, Any], *, is_silent: bool, w
     [
         pytest.param(_delta(finish="stop"), "sent an empty answer", id="nothing"),
         pytest.param(_delta(" \n", "stop"), "sent an empty answer", id="blank"),
-        pytest.param({"choices": []}, "sent nothing that is an answer", id="no-choices"),
-        pytest.param(_delta(finish="length"), "used up max_tokens before its answer began", id="cut"),
+        pytest.param({"choices": []}, "sent no answer", id="no-choices"),
+        pytest.param(_delta(finish="length"), "reached max_tokens before its answer began", id="cut"),
         pytest.param(_delta("<think>hm", "stop"), "produced reasoning but no answer. Please try again", id="thought"),
-        pytest.param(_delta("<think>hm", "length"), "produced reasoning but no answer. Please raise", id="cut-thought"),
+        pytest.param(_delta("<think>hm", "length"), "produced reasoning but no answer. Raise", id="cut-thought"),
         pytest.param(
             _delta(tool_calls=[_tool_call('{"city": ')], finish="length"),
             "could not use a tool: Failed to call a function. Please try again. Its answer was cut by max_tokens",
@@ -660,7 +660,7 @@ def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptur
     """More calls than the limit are an error, however they come; error and log name the limit."""
     assembler = ResponseAssembler(_ENDPOINT, TOOLS, wants_text=False, reasoning_first=False, max_calls=2)
 
-    with pytest.raises(IncompleteResponseError, match=r"more than 2 tool calls in one answer \(limit calls\)"):
+    with pytest.raises(IncompleteResponseError, match=r"more than 2 tool calls in one answer \(limits\.calls\)"):
         _feed(assembler, *payloads, _delta(finish="tool_calls"))
 
     messages = [record.getMessage() for record in caplog.records if record.name == "adapters.response.assembler"]
@@ -669,7 +669,7 @@ def test_too_many_calls(payloads: list[dict[str, Any]], caplog: pytest.LogCaptur
 
 def test_recovery_of_too_many_calls() -> None:
     """A failed generation has the same limit."""
-    with pytest.raises(IncompleteResponseError, match="limit calls"):
+    with pytest.raises(IncompleteResponseError, match=r"limits\.calls"):
         _assembler().recover(_failed(_TIME * 129))
 
 

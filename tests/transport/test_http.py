@@ -270,7 +270,7 @@ async def test_a_name_that_nobody_knows() -> None:
     """A host that does not exist is told as such."""
     trouble = await troubled("http://model.invalid/v1")
 
-    assert (trouble.connecting, trouble.timed_out, trouble.cause) == (True, False, "its name is unknown")
+    assert (trouble.connecting, trouble.timed_out, trouble.cause) == (True, False, "its host name is unknown")
 
 
 async def test_nobody_there() -> None:
@@ -403,14 +403,14 @@ async def test_a_client_certificate(version: ssl.TLSVersion) -> None:
 @pytest.mark.parametrize(
     ("version", "files", "cause", "advice"),
     [
-        pytest.param(TLS_1_3, {}, "it wants a client certificate", "set tls.cert_file and tls.key_file", id="none"),
+        pytest.param(TLS_1_3, {}, "it requires a client certificate", "Set tls.cert_file and tls.key_file", id="none"),
         pytest.param(TLS_1_2, {}, "TLS handshake failed", "It may want a client certificate", id="none, TLS 1.2"),
         *(
             pytest.param(
                 version,
                 {"cert_file": str(CERTIFICATE.with_name("stranger.pem"))},
-                "it refused our client certificate",
-                "check tls.cert_file",
+                "it rejected the client certificate",
+                "Check tls.cert_file",
                 id=f"a stranger's, {version.name}",
             )
             for version in (TLS_1_2, TLS_1_3)
@@ -437,7 +437,7 @@ async def test_the_authority_of_a_provider_comes_first(tls: ssl.SSLContext, monk
 
     async with raw_server(http(b"Hi"), tls) as raw:
         url = f"https://127.0.0.1:{raw.port}"
-        assert (await troubled(url)).advice == "Please name its authority in tls.ca_file or SSL_CERT_FILE."
+        assert (await troubled(url)).advice == "Add its authority to tls.ca_file or SSL_CERT_FILE."
         async with client_for(url, tls=own) as client:
             assert await whole(await client.send("GET", url, {})) == b"Hi"
 

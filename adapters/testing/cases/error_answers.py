@@ -1,4 +1,4 @@
-"""Errors inside HTTP 200, as the whole answer and as the first event of a stream, in every shape that servers have."""
+"""Errors inside HTTP 200, as a whole answer and as the first event of a stream, in every shape that servers use."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ CASES: Final = (
     ),
     _shape(
         "tgi-200-http-status-code",
-        "the status stands in http_status_code",
+        "the status is in http_status_code",
         {"error": {"message": "Input validation error", "http_status_code": 422}},
         Failure("BadRequestError", status_code=422, retryable=False, says=("Input validation error",)),
     ),
     _shape(
         "groq-200-status-code",
-        "the status stands in status_code",
+        "the status is in status_code",
         {"error": {"message": "Bad tool", "type": "invalid_request_error", "code": "bad_thing", "status_code": 400}},
         Failure("BadRequestError", status_code=400, retryable=False, says=("Bad tool",)),
         "groq",
@@ -100,7 +100,7 @@ CASES: Final = (
     ),
     _shape(
         "openrouter-200-error-in-choice",
-        "the error stands in the choice",
+        "the error is in the choice",
         {
             "id": "gen-1",
             "choices": [
@@ -118,7 +118,7 @@ CASES: Final = (
     ),
     _shape(
         "openrouter-200-provider-error-raw",
-        "'Provider returned error' says nothing; metadata.raw does",
+        "'Provider returned error' is completed from metadata.raw",
         {
             "error": {
                 "message": "Provider returned error",

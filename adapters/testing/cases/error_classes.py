@@ -26,7 +26,7 @@ def _no_money(case_id: str, why: str, status: str, body: JsonObject) -> WireCase
 def _limited(
     case_id: str, why: str, status: str, body: JsonObject, wait_s: float | None = None, **head: str
 ) -> WireCase:
-    """Make one case of a limit that time lifts."""
+    """Make one case of a limit that ends by itself."""
     expect = Failure("RateLimitError", status_code=int(status[:3]), retryable=True, retry_after_s=wait_s)
     return WireCase(case_id, why, [reply(body, status, **head)], expect)
 
@@ -140,7 +140,7 @@ CASES: Final = (
     ),
     _limited(
         "openrouter-free-models-per-day",
-        "an advice to buy credits is no empty account",
+        "a hint at credits is not an empty account",
         "429 Too Many Requests",
         {"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000."}},
     ),
@@ -267,7 +267,7 @@ CASES: Final = (
     _too_long("bedrock-input-too-long", "a word of its own", "Input is too long for requested model."),
     _too_long(
         "llamacpp-python-context-window",
-        "a 500, and asking again is of no use",
+        "a 500 that is not retryable",
         "Requested tokens (4096) exceed context window of 2048",
         "500 Internal Server Error",
     ),
@@ -308,14 +308,14 @@ CASES: Final = (
     ),
     http_error(
         "unknown-tool-is-no-unknown-model",
-        "agents know an unknown tool by these words",
+        "a message about a tool is not about a model",
         "400 Bad Request",
         {"error": {"message": "The model called a tool that is unknown: get_time"}},
         refused("BadRequestError", 400, "get_time"),
     ),
     http_error(
         "llamacpp-needs-jinja-one-request",
-        "500, and asking again is of no use",
+        "a 500 that is not retryable",
         "500 Internal Server Error",
         {"error": {"code": 500, "message": "tools param requires --jinja flag", "type": "server_error"}},
         refused("BadRequestError", 500, "--jinja"),
@@ -325,7 +325,7 @@ CASES: Final = (
     ),
     http_error(
         "lmstudio-template-one-request",
-        "a chat template that refuses this history refuses it again",
+        "an error of the chat template is not retryable",
         "500 Internal Server Error",
         {"error": {"message": 'Error rendering prompt with jinja template: "Unknown test: sequence".'}},
         refused("BadRequestError", 500, "Unknown test"),
@@ -333,7 +333,7 @@ CASES: Final = (
     ),
     WireCase(
         "xml-error-body",
-        "an error in XML is told by its message, without tags",
+        "the message of an error in XML is read, without tags",
         [
             [
                 http(
@@ -348,14 +348,14 @@ CASES: Final = (
     ),
     WireCase(
         "xml-error-body-without-a-message",
-        "an error in XML without a field that is known",
+        "an error in XML without a known field becomes its words",
         [[http(b"<problem><why>It broke</why></problem>", "500 Oops", "text/xml")]],
         refused("InternalServerError", 500, "It broke", retryable=True, hides=("<",)),
     ),
     *[
         http_error(
             f"server-quotes-{name}",
-            "a token that is not ours is hidden, too",
+            "a token that is not configured here is hidden as well",
             "400 Bad Request",
             {"error": {"message": f"Upstream refused {token} again"}},
             refused("BadRequestError", 400, "Upstream refused", "again", hides=(token[:20], token[-12:])),
@@ -368,7 +368,7 @@ CASES: Final = (
     ],
     http_error(
         "name-of-a-model-is-no-token",
-        "the name of a model is long, and stays",
+        "the long name of a model is not a token",
         "400 Bad Request",
         {"error": {"message": "Qwen3-Coder-480B-A35B-Instruct-FP8-Dynamic is being updated"}},
         refused("BadRequestError", 400, "Qwen3-Coder-480B-A35B-Instruct-FP8-Dynamic"),
@@ -382,7 +382,7 @@ CASES: Final = (
     ),
     http_error(
         "key-in-a-header",
-        "the key that was refused stands in the headers of the provider",
+        "the rejected key is in the headers of the provider",
         "401 Unauthorized",
         {"error": {"message": "Access denied due to invalid subscription key."}},
         refused("AuthenticationError", 401, "Authorization header", hides=("api_key",)),

@@ -1,4 +1,4 @@
-"""Errors that come as events of a stream, most of them after some text, and which of them are asked again."""
+"""Errors as events of a stream, most of them after some text, and which of them are retried."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ CASES: Final = (
     ),
     _late(
         "tgi-error-after-text",
-        "the status stands in http_status_code",
+        "the status is in http_status_code",
         {"error": {"message": "Request failed during generation", "http_status_code": 424}},
         server_broke("Request failed during generation", 424, "Hel"),
     ),
@@ -108,7 +108,7 @@ CASES: Final = (
     ),
     WireCase(
         "openrouter-length-then-error",
-        "all tokens went into reasoning, then an error says so",
+        "all tokens went into reasoning, and an error reports it",
         [
             stream(
                 chunk({"content": "", "reasoning": "hmm"}),
@@ -122,7 +122,7 @@ CASES: Final = (
     ),
     WireCase(
         "error-before-text-is-retried",
-        "an error before the first text is tried again: one answer is heard",
+        "an error before the first text is retried",
         [stream(coded(503, "overloaded")), answer("Hi there")],
         Success(text="Hi there"),
         ways=STREAMS,
@@ -132,7 +132,7 @@ CASES: Final = (
     ),
     WireCase(
         "error-in-200-is-retried",
-        "an error body that can be tried again is tried again",
+        "a retryable error inside a 200 is retried",
         [reply(coded(502)), answer("Hi there")],
         Success(text="Hi there"),
         ways=CHAT,
@@ -142,7 +142,7 @@ CASES: Final = (
     ),
     WireCase(
         "error-after-text-is-not-retried",
-        "after the first text nothing is asked again",
+        "nothing is retried after the first text",
         [stream(said("Hel"), coded(503, "overloaded")), answer("Hello")],
         server_broke("overloaded", 503, "Hel"),
         ways=STREAMS,
@@ -151,7 +151,7 @@ CASES: Final = (
     ),
     WireCase(
         "error-400-in-stream-is-not-retried",
-        "an error that cannot be tried again is not",
+        "an error that is not retryable is not retried",
         [Answer(reply(coded(400)), stream(coded(400))), answer("Hello")],
         Failure("BadRequestError", status_code=400, retryable=False),
         options=TWO_TRIES,

@@ -1,4 +1,4 @@
-"""Groq refuses what its own model wrote, with HTTP 400 and the words in ``failed_generation``."""
+"""Groq rejects what its own model generated, with HTTP 400 and the text in ``failed_generation``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _event(body: JsonObject) -> bytes:
 
 
 def _groq(case_id: str, why: str, generation: str | None, expect: Success | Failure, **fields: Any) -> WireCase:
-    """Make one case of Groq's 400, which a stream gets as its first event."""
+    """Make one case of Groq's 400."""
     body = _failed(generation)
     steps: list[Step] = [_refused(body), answer(SUNNY)]
     return WireCase(case_id, why, steps, expect, **{"kind": "groq", "ways": CALLING, "tools": True, **fields})
@@ -48,7 +48,7 @@ _GARBLED = Failure("BadRequestError", status_code=400, says=("tool_use_failed",)
 CASES: Final = (
     _groq(
         "groq-failed-generation-function-tag",
-        "the call stands in failed_generation, as <function=…>",
+        "the call is in failed_generation, as <function=…>",
         _FUNCTION_TAG,
         _CALL,
     ),
@@ -60,13 +60,13 @@ CASES: Final = (
     ),
     _groq(
         "groq-failed-generation-json",
-        "the call stands there as JSON",
+        "the call is JSON",
         '{"name": "get_weather", "arguments": {"city": "Oslo"}}',
         _CALL,
     ),
     _groq(
         "groq-failed-generation-tool-call",
-        "the call stands there as <tool_call>",
+        "the call is <tool_call>",
         '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
         _CALL,
     ),
@@ -94,7 +94,7 @@ CASES: Final = (
     _groq("groq-failed-generation-empty", "failed_generation is ''", "", _GARBLED),
     _groq(
         "groq-failed-generation-in-chat-stream",
-        "with tools forbidden: asked once more without tools",
+        "with tools forbidden: sent once more without tools",
         _FUNCTION_TAG,
         Success(text=SUNNY),
         ways=CHAT_STREAM,
@@ -157,7 +157,7 @@ CASES: Final = (
     ),
     WireCase(
         "groq-failed-generation-event-after-text",
-        "text, and then the event: the text stays and the call is returned",
+        "the event after text: the text stays and the call is returned",
         [stream(said("Let me look."), _event(_failed(_FUNCTION_TAG)), done=False)],
         Success(text="Let me look.", calls=(WEATHER,)),
         ways=STREAM_EVENTS,
@@ -166,7 +166,7 @@ CASES: Final = (
     ),
     WireCase(
         "groq-failed-generation-event-after-text-in-chat-stream",
-        "text, and then the event: the text is the answer",
+        "the event after text: the text is the answer",
         [stream(said("It is sunny."), _event(_failed(_FUNCTION_TAG)), done=False)],
         Success(text=SUNNY),
         ways=CHAT_STREAM,
@@ -175,7 +175,7 @@ CASES: Final = (
     ),
     WireCase(
         "groq-failed-generation-event-in-chat-stream",
-        "the event and no text: asked once more without tools",
+        "the event and no text: sent once more without tools",
         [stream(_event(_failed(_FUNCTION_TAG)), done=False), answer(SUNNY)],
         Success(text=SUNNY),
         ways=CHAT_STREAM,

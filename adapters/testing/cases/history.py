@@ -49,7 +49,7 @@ def _history(
 
 
 def _valid(messages: list[JsonObject], result_type: type | tuple[type, ...]) -> bool:
-    """Tell whether a strict server takes this conversation: each call has one result of this type, right behind it."""
+    """Return whether a strict server takes this conversation: each call has one result of this type behind it."""
     fine, rest = True, messages
     while rest:
         message, *rest = rest
@@ -67,7 +67,7 @@ def _valid(messages: list[JsonObject], result_type: type | tuple[type, ...]) -> 
 
 
 def _without_system(allowed: int) -> Callable[[Seen], bool]:
-    """Make the condition that all requests but the first have at most so many system messages, and lose no word."""
+    """Make the condition that all requests but the first have so many system messages at most, and all words."""
     return lambda seen: all(
         "Be brief." in str(body)
         and "The door opened." in body["messages"][-1]["content"]
@@ -103,20 +103,20 @@ def _rewritten(
 
 
 def _keeps_words(given: Sequence[Message], sent: list[JsonObject]) -> bool:
-    """Tell whether every text of a conversation is still in it."""
+    """Return whether every text of a conversation is still in it."""
     texts = [message["content"] for message in given if isinstance(message["content"], str)]
     return all(text in json.dumps(sent, ensure_ascii=False) for text in texts)
 
 
 def _alternates(messages: list[JsonObject]) -> bool:
-    """Tell whether users and assistants alternate from a user on, with results behind their calls."""
+    """Return whether users and assistants alternate from a user on, with results behind their calls."""
     roles = [role for role in _roles(messages) if role != "system"]
     pairs = {*itertools.pairwise(roles)}
     return roles[0] == "user" and not pairs & {("user", "user"), ("assistant", "assistant"), ("tool", "user")}
 
 
 def _is_bridged(messages: list[JsonObject]) -> bool:
-    """Tell whether no user message follows a tool's result."""
+    """Return whether no user message follows a tool's result."""
     return ("tool", "user") not in {*itertools.pairwise(_roles(messages))}
 
 
@@ -142,7 +142,7 @@ def _result(call_id: object, content: object, name: str = "get_weather") -> Mess
 CASES: Final = (
     _history(
         "history-plain",
-        "a good history is sent as it is",
+        "a valid history is sent unchanged",
         [_SYSTEM, *HISTORY],
         lambda messages: (
             _roles(messages) == ["system", "user", "assistant", "tool"]
@@ -164,7 +164,7 @@ CASES: Final = (
     ),
     _history(
         "history-call-without-result",
-        "a call that was interrupted gets a result that says so",
+        "a call without a result gets a placeholder",
         [_USER, _called(("a", "get_weather", "{}"), ("b", "lights_off", "{}")), _result("a", "12"), _USER],
         lambda messages: _roles(messages) == ["user", "assistant", "tool", "tool", "user"],
     ),
@@ -176,7 +176,7 @@ CASES: Final = (
     ),
     _history(
         "history-result-without-call",
-        "a result whose call fell out of the window is no tool message",
+        "a result whose call fell out of the window is dropped",
         [_result("gone", "12"), _USER],
         lambda messages: "tool" not in _roles(messages),
     ),
@@ -227,7 +227,7 @@ CASES: Final = (
     ),
     _history(
         "history-result-null",
-        "nothing as the content of a result is a string, too",
+        "a result of null becomes a string",
         [_USER, _CALL, _result("call00001", None)],
         lambda messages: isinstance(messages[2]["content"], str),
     ),
@@ -244,7 +244,7 @@ CASES: Final = (
     *[
         WireCase(
             case_id,
-            "the model refuses a role: asked once more with the user's words in its place",
+            "the model rejects a role: sent once more with user messages in its place",
             [reply({"error": {"message": message, "code": 400}}, "400 Bad Request"), answer("Hi there")],
             Success(text="Hi there"),
             ways=("chat", "chat_stream"),
@@ -434,7 +434,7 @@ CASES: Final = (
     ),
     _history(
         "history-image-parts",
-        "parts of a user's message are sent as they are",
+        "the parts of a user message are sent unchanged",
         [
             {
                 "role": "user",

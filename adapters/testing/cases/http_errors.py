@@ -1,4 +1,4 @@
-"""HTTP errors: every status, every shape of body, and none of it read aloud as it came."""
+"""HTTP errors: every status and every shape of body, none of which is spoken unchanged."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ CASES: Final = (
     ],
     WireCase(
         "cloudflare-502-page",
-        "of a page of HTML the title is enough",
+        "the title of an HTML page is the message",
         [[http(_PAGE, "502 Bad Gateway", "text/html; charset=UTF-8")]],
         refused("InternalServerError", 502, "Bad Gateway", retryable=True, hides=("<", "cloudflare")),
     ),
@@ -156,7 +156,7 @@ CASES: Final = (
     ),
     WireCase(
         "proxy-error-body-never-ends",
-        "the status is there, the body never comes to its end",
+        "the body never ends",
         [[b"HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n", http_chunk(b'{"error":'), "hang"]],
         Failure(("InternalServerError", "APITimeoutError"), retryable=True),
         options={"timeouts": {"connect_s": 0.4, "first_token_s": 0.4, "stall_s": 0.4, "total_s": 0.6}},
@@ -165,7 +165,7 @@ CASES: Final = (
     *[
         WireCase(
             f"redirect-{status[:3]}",
-            "a redirect loses the POST: the base URL is wrong",
+            "a redirect would lose the body of the POST: the base URL is wrong",
             [[http(b"", status, location="https://example.com/login")]],
             Failure("APIError", status_code=int(status[:3]), retryable=False, says=("base",)),
         )
@@ -173,13 +173,13 @@ CASES: Final = (
     ],
     WireCase(
         "request-id-is-kept",
-        "the server's own name for the request, for its operator",
+        "the server's id of the request is kept for its operator",
         [reply({"error": {"message": "It broke"}}, "500 Oops", x_request_id="req_abc123")],
         Failure("InternalServerError", holds=lambda error: error.request_id == "req_abc123"),
     ),
     WireCase(
         "no-hidden-retries-with-attempts",
-        "a request that was refused is not sent again, whatever the retries",
+        "a rejected request is not retried",
         [reply({"error": {"message": "It broke"}}, "400 Bad Request")],
         refused("BadRequestError", 400),
         options={"retry": {"attempts": 3, "initial_wait_s": 0.01}},

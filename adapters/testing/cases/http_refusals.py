@@ -1,4 +1,4 @@
-"""HTTP errors that are easily misread, and refusals that have a class of their own; secrets in what servers say."""
+"""HTTP errors that are easily misread, rejections with a class of their own, and secrets in error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FLAGGED = "the very words that were said"
 CASES: Final = (
     http_error(
         "misread-rate-limit",
-        "a 400 that mentions a rate limit is still a 400",
+        "a 400 that mentions a rate limit stays a 400",
         "400 Bad Request",
         {"error": {"message": "tool `set_rate_limit` has an invalid schema", "code": 400}},
         refused("BadRequestError", 400, "set_rate_limit"),
@@ -36,21 +36,21 @@ CASES: Final = (
     ),
     http_error(
         "misread-401-in-text",
-        "a 500 that mentions a 401 is still a 500",
+        "a 500 that mentions a 401 stays a 500",
         "500 Internal Server Error",
         {"error": {"message": "upstream said 401 invalid api key", "code": 500}},
         refused("InternalServerError", 500, "upstream said", retryable=True),
     ),
     http_error(
         "status-beats-body-code",
-        "status and code disagree: the status is what happened",
+        "status and code disagree: the status counts",
         "503 Service Unavailable",
         {"error": {"message": "It broke", "code": 400}},
         refused("InternalServerError", 503, "It broke", retryable=True),
     ),
     http_error(
         "ollama-model-not-pulled",
-        "the model is missing; an agent would take 'not found' for a missing tool",
+        "the model is missing; an agent would read 'not found' as a missing tool",
         "404 Not Found",
         {"error": {"message": 'model "m" not found, try pulling it first', "type": "api_error"}},
         refused("NotFoundError", 404, "m"),

@@ -1,4 +1,4 @@
-"""Servers that refuse one parameter by name: asked once more without it, and this is remembered."""
+"""Servers that reject a parameter by name: the request is sent again without it, as are all later ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _drops(name: str, case_id: str, refusal: Json, instead: str | None = None, *
 
 
 def _forbidden(name: str) -> JsonObject:
-    """Build the refusal of a strict pydantic server."""
+    """Build the rejection of a strict pydantic server."""
     loc = ["body", name]
     return {"detail": [{"type": "extra_forbidden", "loc": loc, "msg": "Extra inputs are not permitted", "input": 1}]}
 
@@ -155,7 +155,7 @@ CASES: Final = (
     ),
     WireCase(
         "refused-parameter-forever",
-        "a server that goes on refusing gets its error reported",
+        "a server that rejects the next request as well: its error is reported",
         [
             _refusal(
                 "Unsupported parameter: 'temperature' is not supported with this model.",
@@ -168,7 +168,7 @@ CASES: Final = (
     ),
     WireCase(
         "vllm-auto-tool-choice-not-enabled",
-        "the server was started without a parser for calls: said as it is",
+        "the server was started without a parser for calls",
         [_refusal('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')],
         Failure("BadRequestError", status_code=400, retryable=False, says=("--enable-auto-tool-choice",)),
         ways=CALLING,
@@ -177,7 +177,7 @@ CASES: Final = (
     ),
     WireCase(
         "refused-message-is-no-parameter",
-        "a refusal that names no parameter of ours is not asked again",
+        "a rejection that names no parameter is not sent again",
         [_refusal("messages.1.content: field required", param="messages.1.content")],
         Failure("BadRequestError", status_code=400, retryable=False, says=("field required",)),
         ways=ALL,

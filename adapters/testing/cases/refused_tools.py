@@ -1,4 +1,4 @@
-"""Models and servers that cannot use tools: an honest error, or an answer where tools were only context."""
+"""Models and servers without tools: an error, or an answer where the request wants text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _no_tools(seen: Seen) -> bool:
 
 
 def _unable(case_id: str, why: str, status: str, body: JsonObject, kind: str) -> tuple[WireCase, WireCase]:
-    """Make the cases of a model that cannot use tools: an honest error, or an answer where tools were only context."""
+    """Make the cases of a model without tools: an error, or an answer where the request wants text."""
     failure = Failure(
         ("NotFoundError", "BadRequestError"), status_code=int(status[:3]), retryable=False, says=("tool",)
     )
@@ -84,7 +84,7 @@ CASES: Final = (
     )[1:],
     WireCase(
         "openrouter-no-endpoint-with-tools-remembered",
-        "the second turn does not pay for it again",
+        "the second turn needs no further request",
         [
             _refused({"error": {"message": "No endpoints found that support tool use.", "code": 404}}, "404 Not Found"),
             answer(SUNNY),
@@ -99,7 +99,7 @@ CASES: Final = (
     ),
     WireCase(
         "openrouter-no-endpoint-for-data-policy",
-        "the account's privacy settings exclude every endpoint: that is not about tools",
+        "the account's privacy settings exclude every endpoint",
         [
             _refused(
                 {"error": {"message": "No endpoints found matching your data policy.", "code": 404}}, "404 Not Found"
@@ -112,7 +112,7 @@ CASES: Final = (
     ),
     WireCase(
         "openrouter-no-endpoint-for-parameters",
-        "no endpoint of this model takes all that is asked for, and the address is not to blame",
+        "no endpoint of this model supports all parameters; the address is right",
         [
             _refused(
                 {"error": {"message": "No endpoints found that can handle the requested parameters.", "code": 404}},

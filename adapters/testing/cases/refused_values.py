@@ -1,4 +1,4 @@
-"""Servers that refuse a value, not a parameter, and servers that do not take back what the model thought."""
+"""Servers that reject a value rather than a parameter, and servers that do not accept reasoning in the history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _refusal(message: str, param: str | None = None, code: str | None = None) ->
 
 
 def _limits(case_id: str, refusal: Json, limit: int) -> Sequence[WireCase]:
-    """Make the cases of a server that takes no answer as long as is asked for: obeyed once, and remembered."""
+    """Make the cases of a server that limits answers: the limit is obeyed once, and remembered."""
 
     def holds(seen: Seen) -> bool:
         first, *others = seen.bodies
@@ -37,7 +37,7 @@ def _limits(case_id: str, refusal: Json, limit: int) -> Sequence[WireCase]:
 
 
 def _refuses_field(name: str, case_id: str, refusal: Json) -> WireCase:
-    """Make the case of a server that does not take back what the model thought."""
+    """Make the case of a server that does not accept reasoning in the history."""
     return WireCase(
         case_id,
         f"{name} of an assistant's message is refused by name",
@@ -104,7 +104,7 @@ CASES: Final = (
     ),
     WireCase(
         "limit-that-is-refused-too",
-        "a server that names another limit each time gets its error reported",
+        "a server that names another limit each time: its error is reported",
         [
             _refusal(f"max_tokens is too large: 50000. {_TOO_LARGE}", param="max_tokens", code="invalid_value"),
             _refusal("max_tokens is too large: it supports at most 100 tokens.", param="max_tokens"),
@@ -115,7 +115,7 @@ CASES: Final = (
     ),
     WireCase(
         "value-that-is-not-supported",
-        "a parameter whose value is wrong is not left out: the caller must know",
+        "a parameter with a wrong value is not left out: it is the caller's mistake",
         [
             _refusal(
                 "Unsupported value: 'reasoning_effort' does not support 'minimal' with this model. Supported values "

@@ -1,4 +1,4 @@
-"""When a server wants to be asked again: ``Retry-After`` and all that servers send in its place."""
+"""How long a server asks to wait: ``Retry-After`` and everything that servers send in its place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOON_MS = str(int((_NOW_S + _SOON_S) * 1000))
 def _limited(
     case_id: str, why: str, retry_after_s: object, message: str = "slow down", metadata: object = None, **headers: str
 ) -> WireCase:
-    """Make one case of a 429 whose ``retry_after_s`` must come out like this; one try, so nothing waits."""
+    """Make one case of a 429 with this ``retry_after_s``; one attempt, so nothing waits."""
     error = {"message": message, "code": 429, **({"metadata": metadata} if metadata else {})}
     expect = Failure("RateLimitError", status_code=429, retryable=True, retry_after_s=retry_after_s)  # type: ignore[arg-type]  # None, a number or two
     return WireCase(case_id, why, [reply({"error": error}, _SLOW, **headers)], expect)
@@ -31,9 +31,9 @@ CASES: Final = (
     _limited("retry-after-fraction", "Retry-After in a fraction of a second", 0.5, retry_after="0.5"),
     _limited("retry-after-date", "Retry-After as a date", _SOON, retry_after=_SOON_DATE),
     _limited("retry-after-ms", "retry-after-ms", 1.5, retry_after_ms="1500"),
-    _limited("retry-after-missing", "no word of when", None),
+    _limited("retry-after-missing", "without a wait", None),
     _limited("retry-after-garbage", "Retry-After that cannot be read", None, retry_after="soon"),
-    _limited("retry-after-infinite", "Retry-After that is no number to wait", None, retry_after="inf"),
+    _limited("retry-after-infinite", "Retry-After that is infinite", None, retry_after="inf"),
     _limited("retry-after-zero", "Retry-After: at once", 0.0, retry_after="0"),
     _limited(
         "litellm-proxy-retry-after",
@@ -57,7 +57,7 @@ CASES: Final = (
     ),
     _limited(
         "groq-retry-after-beats-reset",
-        "Retry-After is the server's own word",
+        "Retry-After counts before the resets",
         2.0,
         retry_after="2",
         x_ratelimit_reset_requests="2m59.56s",
@@ -72,26 +72,26 @@ CASES: Final = (
     ),
     _limited(
         "openrouter-reset-in-metadata",
-        "the headers stand in the body",
+        "the headers are in the body",
         _SOON,
         metadata={"headers": {"X-RateLimit-Limit": "20", "X-RateLimit-Reset": _SOON_MS}},
     ),
     _limited(
         "openrouter-retry-after-in-metadata",
-        "the seconds stand in the body",
+        "the seconds are in the body",
         11.0,
         metadata={"retry_after_seconds": 11, "raw": "slow down"},
     ),
     WireCase(
         "openrouter-retry-after-in-200",
-        "an error inside HTTP 200 says when, too",
+        "the wait of an error inside HTTP 200",
         [reply({"error": {"message": "slow down", "code": 429, "metadata": {"retry_after_seconds": 11}}})],
         Failure("RateLimitError", status_code=429, retryable=True, retry_after_s=11.0),
         kind="openrouter",
     ),
     WireCase(
         "localai-loading-retry-after",
-        "503 while a model is loaded, with the time that it takes",
+        "503 while a model is being loaded, with a wait",
         [reply({"error": {"message": "model is loading"}}, "503 Service Unavailable", retry_after="20")],
         Failure("InternalServerError", status_code=503, retryable=True, retry_after_s=20.0, says=("loading",)),
     ),

@@ -57,10 +57,10 @@ _logger = logging.getLogger(__name__)
 
 ErrorT = TypeVar("ErrorT", bound=APIError)
 
-NO_CALL = "could not use a tool: Failed to call a function. Please try again."
+FAILED_CALL = "could not use a tool: Failed to call a function. Please try again."
 """For a call that cannot be read; agents look for "Failed to call a function" and ask again when they see it."""
 
-LONGEST_TEXT_CHARS = 300
+MAX_TEXT_CHARS = 300
 """The longest ``str(error)``, because it is spoken."""
 
 _SHORT_WAIT_S = 10  # a wait that is not worth naming
@@ -73,7 +73,7 @@ _KEY_HEADER = re.compile(r"auth|key|token|secret", re.IGNORECASE)
 _CANNOT_READ = {"image": "see images", "audio": "hear audio", "video": "watch videos", "file": "read files"}
 
 
-def rejected(failure: UpstreamError, endpoint: Endpoint) -> APIError:
+def upstream_failure(failure: UpstreamError, endpoint: Endpoint) -> APIError:
     """Make the error for a failure that the server reported, in a status, in a 200 or in the middle of a stream."""
     kind = class_of(failure)
     wait_s = retry_after_s(failure, time.time())
@@ -90,7 +90,7 @@ def rejected(failure: UpstreamError, endpoint: Endpoint) -> APIError:
     return error
 
 
-def disconnected(endpoint: Endpoint, error: TransportError) -> APIError:
+def connection_failure(endpoint: Endpoint, error: TransportError) -> APIError:
     """Make the error for a connection that could not be opened, or was lost.
 
     Args:
@@ -117,14 +117,14 @@ def closed(endpoint: Endpoint) -> APIConnectionError:
     return error
 
 
-def too_long(limit: str, most: int, endpoint: Endpoint) -> IncompleteResponseError:
+def above_limit(limit: str, most: int, endpoint: Endpoint) -> IncompleteResponseError:
     """Make the error for an answer above one of the configured ``limits``, which the log names as well."""
     _logger.warning("%s sent an answer above limits.%s (%d); it was cut off.", endpoint.provider, limit, most)
     reason = f"sent an answer that is too long. Ask for less, or raise limits.{limit} ({most})."
     return _error(IncompleteResponseError, f"{endpoint.provider} {reason}", endpoint, retryable=False)
 
 
-def late(exceeded: DeadlineExceeded, endpoint: Endpoint) -> APIError:
+def deadline_exceeded(exceeded: DeadlineExceeded, endpoint: Endpoint) -> APIError:
     """Make the error for an answer that did not start, or did not go on, in time."""
     if exceeded.limit == "stall_s":
         what = f"stopped responding: no data for {exceeded.seconds:g} seconds"
@@ -161,7 +161,7 @@ def schema_mismatch(endpoint: Endpoint, *, cut: bool) -> IncompleteResponseError
     return error
 
 
-def no_answer(failure: UpstreamError, endpoint: Endpoint) -> IncompleteResponseError:
+def not_an_answer(failure: UpstreamError, endpoint: Endpoint) -> IncompleteResponseError:
     """Make the error for a success whose body is a sentence instead of an answer."""
     words = _server_words(failure, IncompleteResponseError)
     error = incomplete(f"sent no answer. It said: {words}" if words else "sent no answer. Please try again.", endpoint)
@@ -169,28 +169,26 @@ def no_answer(failure: UpstreamError, endpoint: Endpoint) -> IncompleteResponseE
     return error
 
 
-def filtered(endpoint: Endpoint) -> ContentFilterError:
+def content_filtered(endpoint: Endpoint) -> ContentFilterError:
     """Make the error for an answer that a content filter has removed."""
     text = f"The content filter of {endpoint.provider} blocked the answer. Please rephrase the request."
     return _error(ContentFilterError, text, endpoint, retryable=False)
 
 
-def unbuildable(reason: str, endpoint: Endpoint) -> BadRequestError:
+def request_not_built(reason: str, endpoint: Endpoint) -> BadRequestError:
     """Make the error for a request that could not be sent."""
     text = f"The request to {endpoint.provider} could not be built: {reason}"
     return _error(BadRequestError, text, endpoint, retryable=False)
 
 
-def caused(error: ErrorT, cause: BaseException | None) -> ErrorT:
+def with_cause(error: ErrorT, cause: BaseException | None) -> ErrorT:
     """Set the cause of an error that is made in one place and raised in another."""
     error.__cause__ = cause
     return error
 
 
 def _error(kind: type[ErrorT], text: str, endpoint: Endpoint, *, retryable: bool = True) -> ErrorT:
-    return kind(
-        shorten(text, LONGEST_TEXT_CHARS), provider=endpoint.provider, model=endpoint.model, retryable=retryable
-    )
+    return kind(shorten(text, MAX_TEXT_CHARS), provider=endpoint.provider, model=endpoint.model, retryable=retryable)
 
 
 def _sentence(kind: type[APIError], failure: UpstreamError, endpoint: Endpoint, wait_s: float | None) -> str:
@@ -199,8 +197,8 @@ def _sentence(kind: type[APIError], failure: UpstreamError, endpoint: Endpoint, 
         text = f"{text} It said: {words}"
     if "tool_use_failed" in failure.codes and "tool_use_failed" not in text:
         # Agents look for this word and ask again when they see it.
-        text = f"{shorten(text, LONGEST_TEXT_CHARS - len(' (tool_use_failed)'))} (tool_use_failed)"
-    return shorten(text, LONGEST_TEXT_CHARS)
+        text = f"{shorten(text, MAX_TEXT_CHARS - len(' (tool_use_failed)'))} (tool_use_failed)"
+    return shorten(text, MAX_TEXT_CHARS)
 
 
 def _headline(kind: type[APIError], failure: UpstreamError, endpoint: Endpoint, wait_s: float | None) -> str:
@@ -221,7 +219,7 @@ def _headline(kind: type[APIError], failure: UpstreamError, endpoint: Endpoint, 
         ContentFilterError: f"The content filter of {name} blocked the request. Please rephrase it.",
         RateLimitError: f"{name} is busy, or its rate limit is reached. Please {_later(wait_s)}.",
         InternalServerError: f"{name} failed. Please try again.",
-        IncompleteResponseError: f"{name} {NO_CALL}",
+        IncompleteResponseError: f"{name} {FAILED_CALL}",
     }[kind]
 
 

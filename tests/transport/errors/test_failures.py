@@ -42,7 +42,9 @@ ORIGIN = Endpoint("shop", "tiny", base_url="http://host:8000/v1", api_key=KEY, k
 
 def rejected(body: Any, status: int | None = None, headers: dict[str, str] | None = None) -> APIError:
     """The error for an error body."""
-    return failures.rejected(upstream_error(body, status=status, headers=headers, secrets=ORIGIN.secrets), ORIGIN)
+    return failures.upstream_failure(
+        upstream_error(body, status=status, headers=headers, secrets=ORIGIN.secrets), ORIGIN
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def rejected(body: Any, status: int | None = None, headers: dict[str, str] | Non
 )
 @pytest.mark.parametrize("body", ["", "No.", {"error": {"message": "No.", "code": "whatever"}}, [{}]])
 def test_class_by_status(status: int, expected: type[APIError], retryable: bool, body: Any) -> None:
-    """The status of the response decides, whatever stands in the body."""
+    """The status of the response decides, whatever the body is."""
     error = rejected(body, status)
 
     assert type(error) is expected
@@ -107,7 +109,7 @@ def test_class_by_status(status: int, expected: type[APIError], retryable: bool,
     ],
 )
 def test_class_by_code(body: Any, expected: type[APIError], status: int | None) -> None:
-    """Inside a success the words and numbers of the body decide; a server that names none failed by itself."""
+    """Inside a success the codes of the body decide; a failure without a code is the server's own."""
     error = rejected(body)
 
     assert type(error) is expected
@@ -169,7 +171,7 @@ def test_class_by_code(body: Any, expected: type[APIError], status: int | None) 
     ],
 )
 def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIError]) -> None:
-    """What no status can tell is told by the words: too long, filtered, the wrong address, a garbled call."""
+    """The words decide where the status cannot: too long, filtered, the wrong address, a garbled call."""
     error = rejected({"error": body}, status)
 
     assert type(error) is expected
@@ -187,8 +189,8 @@ def test_class_by_words(status: int, body: dict[str, Any], expected: type[APIErr
         pytest.param("172800", "try again in 2 days", id="days"),
     ],
 )
-def test_a_long_wait_is_named(wait_s: str, when: str) -> None:
-    """Whoever has to wait for minutes is told so, and does not ask again in vain."""
+def test_long_wait(wait_s: str, when: str) -> None:
+    """A wait of more than a few seconds is named in the sentence."""
     error = rejected("", 429, {"retry-after": wait_s})
 
     assert str(error) == f"shop is busy, or its rate limit is reached. Please {when}."
@@ -205,11 +207,11 @@ def test_a_long_wait_is_named(wait_s: str, when: str) -> None:
         pytest.param("sk-1", {"authorization": "Bearer k"}, "the authorization header", id="header-that-wins"),
     ],
 )
-def test_a_key_that_is_refused(api_key: str, headers: dict[str, str], advice: str) -> None:
+def test_rejected_key(api_key: str, headers: dict[str, str], advice: str) -> None:
     """The error names what to check: the setting, or the header that holds the key."""
     failure = upstream_error("", status=401)
 
-    assert advice in str(failures.rejected(failure, Endpoint("shop", "tiny", api_key=api_key, headers=headers)))
+    assert advice in str(failures.upstream_failure(failure, Endpoint("shop", "tiny", api_key=api_key, headers=headers)))
 
 
 @pytest.mark.parametrize(
@@ -226,8 +228,8 @@ def test_a_key_that_is_refused(api_key: str, headers: dict[str, str], advice: st
         pytest.param(404, "Model\nnot\n found", id="on several lines"),
     ],
 )
-def test_a_missing_model_is_not_taken_for_a_missing_tool(status: int | None, message: str) -> None:
-    """Agents read "not found" as an unknown tool, so these words are not used for anything else."""
+def test_unknown_model_is_no_unknown_tool(status: int | None, message: str) -> None:
+    """Agents read "not found" as an unknown tool, so no other error has these words."""
     error = rejected({"error": {"message": message}}, status)
 
     assert "not found" not in str(error).lower()
@@ -250,17 +252,17 @@ def test_a_missing_model_is_not_taken_for_a_missing_tool(status: int | None, mes
         pytest.param(400, {"message": "Oops. " * 99, "code": "tool_use_failed"}, "(tool_use_failed)", id="Groq: long"),
     ],
 )
-def test_words_that_agents_look_for(status: int, body: dict[str, Any], words: str) -> None:
-    """What an agent reads in the text of an error to decide whether to ask again is not lost."""
+def test_words_that_agents_match(status: int, body: dict[str, Any], words: str) -> None:
+    """The words by which agents decide to ask again are kept."""
     error = rejected({"error": body}, status)
 
     assert words in str(error)
     assert str(error).count("tool_use_failed") <= 1
-    assert len(str(error)) <= failures.LONGEST_TEXT_CHARS
+    assert len(str(error)) <= failures.MAX_TEXT_CHARS
 
 
-def test_flagged_input_is_not_repeated() -> None:
-    """What moderation found is not said aloud, also where the server's sentence repeats it."""
+def test_flagged_input() -> None:
+    """The input that moderation flagged is not in the sentence, even if the server repeats it."""
     metadata = {"flagged_input": "my secret plan", "reasons": ["violence"]}
     silent = rejected({"error": {"message": "Flagged: my secret plan", "metadata": metadata}}, 403)
     polite = rejected({"error": {"message": "Your input was flagged", "metadata": metadata}}, 403)
@@ -270,8 +272,8 @@ def test_flagged_input_is_not_repeated() -> None:
     assert isinstance(silent, ContentFilterError)
 
 
-def _all_that_hangs_on(thing: object, seen: set[int]) -> Iterator[str]:
-    """All texts on an error: its arguments, its attributes, its causes, and what hangs on those."""
+def _texts_of(thing: object, seen: set[int]) -> Iterator[str]:
+    """Yield all texts of an error: its arguments, attributes and causes, and those of all of these."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
@@ -284,7 +286,7 @@ def _all_that_hangs_on(thing: object, seen: set[int]) -> Iterator[str]:
     elif isinstance(thing, BaseException):
         parts = [str(thing), thing.args, thing.__cause__, thing.__context__, vars(thing)]
     for part in parts:
-        yield from _all_that_hangs_on(part, seen)
+        yield from _texts_of(part, seen)
 
 
 @pytest.mark.parametrize("status", [403, 400, None])
@@ -297,8 +299,8 @@ def _all_that_hangs_on(thing: object, seen: set[int]) -> Iterator[str]:
         pytest.param({"message": "Provider returned error"}, id="of-the-provider-behind"),
     ],
 )
-def test_nothing_of_the_prompt_hangs_on_an_error(error: dict[str, Any], status: int | None) -> None:
-    """What a person said is on no error and on no cause of one, wherever in its answer a server repeats it."""
+def test_prompt_in_an_error_body(error: dict[str, Any], status: int | None) -> None:
+    """The prompt is in no error and in no cause of one, wherever the server repeats it."""
     metadata = {
         "flagged_input": "my secret plan",
         "reasons": ["violence"],
@@ -306,9 +308,9 @@ def test_nothing_of_the_prompt_hangs_on_an_error(error: dict[str, Any], status: 
         "messages": ["my secret plan"],
     }
     failure = upstream_error({"error": {**error, "metadata": metadata, "input": "my secret plan"}}, status=status)
-    told = failures.caused(failures.rejected(failure, ORIGIN), failure)
+    failed = failures.with_cause(failures.upstream_failure(failure, ORIGIN), failure)
 
-    texts = list(_all_that_hangs_on(told, set()))
+    texts = list(_texts_of(failed, set()))
     assert any("status" in text for text in texts)
     assert not any("secret" in text for text in texts)
 
@@ -321,8 +323,8 @@ def test_nothing_of_the_prompt_hangs_on_an_error(error: dict[str, Any], status: 
         pytest.param({"metadata": {"reason": "in_flight_requests"}}, {}, False, None, id="a reason alone"),
     ],
 )
-def test_money_that_comes_back(body: dict[str, Any], headers: dict[str, str], retryable: bool, wait_s: Any) -> None:
-    """No credits is final, unless they are only held by requests in flight and the server names a time."""
+def test_reserved_credits(body: dict[str, Any], headers: dict[str, str], retryable: bool, wait_s: Any) -> None:
+    """An empty account is final, unless requests in flight reserve the credits and the server names a time."""
     error = rejected({"error": {"message": "No credits", **body}}, 402, headers)
 
     assert error.retryable is retryable
@@ -340,7 +342,7 @@ def test_money_that_comes_back(body: dict[str, Any], headers: dict[str, str], re
     ],
 )
 def test_request_id(headers: dict[str, str], request_id: str | None) -> None:
-    """The server's name for the request is kept for its operator."""
+    """The server's id of the request is kept for its operator."""
     assert rejected("No.", 500, headers).request_id == request_id
 
 
@@ -354,7 +356,7 @@ def test_request_id(headers: dict[str, str], request_id: str | None) -> None:
     ],
 )
 def test_servers_without_tools(message: str) -> None:
-    """Each server's way to say that it has no tools is known."""
+    """The wording of each server for a lack of tools is known."""
     assert lacks_tools(upstream_error(message))
     assert not lacks_tools(upstream_error("temperature is not supported"))
 
@@ -367,10 +369,10 @@ def test_servers_without_tools(message: str) -> None:
         pytest.param(TransportError(), APIConnectionError, id="lost"),
     ],
 )
-def test_disconnected(error: TransportError, expected: type[APIError], caplog: pytest.LogCaptureFixture) -> None:
-    """A connection can be tried again; if none was made, the log has the whole address."""
+def test_connection_failure(error: TransportError, expected: type[APIError], caplog: pytest.LogCaptureFixture) -> None:
+    """A connection failure is retryable; if no connection was opened, the log has the whole address."""
     caplog.set_level(logging.INFO, logger="adapters")
-    failed = failures.disconnected(ORIGIN, error)
+    failed = failures.connection_failure(ORIGIN, error)
 
     assert ("http://host:8000/v1" in caplog.text) is error.connecting
     assert type(failed) is expected
@@ -378,19 +380,19 @@ def test_disconnected(error: TransportError, expected: type[APIError], caplog: p
     assert failed.status_code is None
 
 
-def test_an_answer_that_is_too_long() -> None:
-    """A limit of the configuration is named with its length; the same question would be answered as long again."""
-    told = failures.too_long("event_bytes", 10, ORIGIN)
+def test_answer_above_a_limit() -> None:
+    """The limit is named with its value, and the error is not retryable."""
+    error = failures.above_limit("event_bytes", 10, ORIGIN)
 
-    assert type(told) is IncompleteResponseError
-    assert "limits.event_bytes (10)" in str(told)
-    assert not told.retryable
+    assert type(error) is IncompleteResponseError
+    assert "limits.event_bytes (10)" in str(error)
+    assert not error.retryable
 
 
 @pytest.mark.parametrize("limit", ["first_token_s", "stall_s", "total_s"])
 def test_deadline(limit: Limit) -> None:
-    """An exceeded deadline is a timeout that may be tried again."""
-    error = failures.late(DeadlineExceeded(limit, 0.5), ORIGIN)
+    """An exceeded deadline is a retryable timeout."""
+    error = failures.deadline_exceeded(DeadlineExceeded(limit, 0.5), ORIGIN)
 
     assert type(error) is APITimeoutError
     assert type(error).__name__.endswith("TimeoutError")
@@ -406,8 +408,8 @@ def test_deadline(limit: Limit) -> None:
     ],
 )
 def test_prose(message: str, text: str) -> None:
-    """A sentence in place of an answer is told."""
-    error = failures.no_answer(upstream_error(message), ORIGIN)
+    """A sentence in place of an answer is repeated, if it has words."""
+    error = failures.not_an_answer(upstream_error(message), ORIGIN)
 
     assert type(error) is IncompleteResponseError
     assert str(error) == text
@@ -415,10 +417,10 @@ def test_prose(message: str, text: str) -> None:
 
 
 def test_other_failures() -> None:
-    """An answer that is cut may be asked for again; one that was filtered, or never left, may not."""
+    """A cut answer is retryable; a filtered answer and a request that was not sent are not."""
     incomplete = failures.incomplete("sent an empty answer.", ORIGIN)
-    filtered = failures.filtered(ORIGIN)
-    unbuildable = failures.unbuildable("please check it.", ORIGIN)
+    filtered = failures.content_filtered(ORIGIN)
+    unbuildable = failures.request_not_built("please check it.", ORIGIN)
 
     assert (str(incomplete), incomplete.retryable, incomplete.status_code) == ("shop sent an empty answer.", True, None)
     assert (type(filtered), filtered.retryable) == (ContentFilterError, False)
@@ -426,27 +428,27 @@ def test_other_failures() -> None:
     assert "shop could not be built: please check it." in str(unbuildable)
 
 
-def test_the_client_can_read_why() -> None:
+def test_reason_fields() -> None:
     """An error carries the upstream failure, the exceeded limit or the schema mismatch, not only as its cause."""
     failure = upstream_error({"error": {"message": "No."}}, status=400)
 
-    assert failures.rejected(failure, ORIGIN)._upstream is failure
-    assert failures.no_answer(failure, ORIGIN)._upstream is failure
-    assert failures.late(DeadlineExceeded("deadline_s", 1), ORIGIN)._reason == "deadline_s"
+    assert failures.upstream_failure(failure, ORIGIN)._upstream is failure
+    assert failures.not_an_answer(failure, ORIGIN)._upstream is failure
+    assert failures.deadline_exceeded(DeadlineExceeded("deadline_s", 1), ORIGIN)._reason == "deadline_s"
     assert {failures.schema_mismatch(ORIGIN, cut=cut)._reason for cut in (False, True)} == {"schema_mismatch"}
-    assert (failures.filtered(ORIGIN)._upstream, failures.filtered(ORIGIN)._reason) == (None, None)
+    assert (failures.content_filtered(ORIGIN)._upstream, failures.content_filtered(ORIGIN)._reason) == (None, None)
 
 
-def test_every_error_can_be_made() -> None:
-    """Each class of the tree has a way to it: none is drawn there in vain."""
+def test_all_classes_are_reachable() -> None:
+    """Each class of the tree is made for some failure."""
     reachable = {
         *(type(rejected("", status)) for status in (400, 401, 402, 403, 404, 429, 500)),
         *(type(rejected(words, 400)) for words in ("prompt is too long", "content policy")),
-        type(failures.disconnected(ORIGIN, TransportError())),
-        type(failures.late(DeadlineExceeded("total_s", 1), ORIGIN)),
+        type(failures.connection_failure(ORIGIN, TransportError())),
+        type(failures.deadline_exceeded(DeadlineExceeded("total_s", 1), ORIGIN)),
         type(failures.incomplete("x", ORIGIN)),
     }
-    tree = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, APIError)}
+    tree = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, APIError)}
 
     assert reachable == tree - {APIError, AllProvidersFailedError}
 
@@ -474,12 +476,12 @@ _JSON = st.recursive(
     _JSON, st.none() | st.integers(300, 599), st.dictionaries(st.sampled_from(["retry-after", "x-request-id"]), _WORDS)
 )
 def test_any_error_body_becomes_a_sentence(body: Any, status: int | None, headers: dict[str, str]) -> None:
-    """Whatever JSON comes with whatever status, it is an ``APIError`` that can be spoken and tells no secret."""
+    """Any JSON with any status is an ``APIError`` that can be spoken and holds no secret."""
     error = rejected(body, status, headers)
 
     assert str(error).isprintable()
     assert "shop" in str(error)
-    assert len(str(error)) <= failures.LONGEST_TEXT_CHARS
+    assert len(str(error)) <= failures.MAX_TEXT_CHARS
     assert KEY not in f"{error!r}"
     assert status is None or error.status_code == status
     assert not (isinstance(error, NotFoundError) and "not found" in str(error).lower())

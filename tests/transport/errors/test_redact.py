@@ -39,8 +39,8 @@ KEY = "wire-KEY-0123456789"
         pytest.param("", "", id="empty"),
     ],
 )
-def test_keys_of_every_make_are_hidden(text: str, expected: str) -> None:
-    """What looks like a key, a token or a password is hidden, and nothing else."""
+def test_known_forms_of_keys(text: str, expected: str) -> None:
+    """Keys, tokens and passwords are hidden by their form, and nothing else is."""
     assert redact(text) == expected
 
 
@@ -55,14 +55,14 @@ def test_keys_of_every_make_are_hidden(text: str, expected: str) -> None:
         pytest.param("as it was", ("",), "as it was", id="empty"),
     ],
 )
-def test_configured_secrets_are_hidden(text: str, secrets: tuple[str, ...], expected: str) -> None:
-    """The configured values are hidden wherever they stand; a placeholder of a key does not garble other words."""
+def test_configured_secrets(text: str, secrets: tuple[str, ...], expected: str) -> None:
+    """Configured values are hidden anywhere; a short placeholder is hidden only as a whole word."""
     assert redact(text, secrets) == expected
 
 
 @given(st.text(), st.text(), st.text(alphabet=st.characters(exclude_characters="[hiden]"), min_size=8))
 def test_a_secret_never_survives(before: str, after: str, secret: str) -> None:
-    """Whatever stands around it, the secret is gone."""
+    """A secret is hidden in any surroundings."""
     assert secret not in redact(f"{before}{secret}{after}", (secret,))
 
 
@@ -76,8 +76,8 @@ def test_a_secret_never_survives(before: str, after: str, secret: str) -> None:
         pytest.param("", False, id="empty"),
     ],
 )
-def test_web_pages_are_known(text: str, expected: bool) -> None:
-    """A web page is known by its tags, and a sentence with an angle bracket is none."""
+def test_web_page(text: str, expected: bool) -> None:
+    """A web page is recognized by its tags; a sentence with an angle bracket is not one."""
     assert is_html(text) is expected
 
 
@@ -101,14 +101,14 @@ def test_web_pages_are_known(text: str, expected: bool) -> None:
         pytest.param("\u202eright to left\u200b", "right to left", id="invisible characters"),
     ],
 )
-def test_a_text_becomes_one_line_of_words(text: str, expected: str) -> None:
-    """A page is reduced to its title or its words, and every text to one printable line."""
+def test_plain_line(text: str, expected: str) -> None:
+    """A page becomes its title or its words, and every text one printable line."""
     assert plain(text) == expected
 
 
 @given(st.text())
-def test_every_text_becomes_one_printable_line(text: str) -> None:
-    """Nothing is left that a voice or a terminal could stumble over."""
+def test_every_plain_line_is_printable(text: str) -> None:
+    """No character is left that a voice or a terminal cannot handle."""
     assert plain(text).isprintable()
 
 
@@ -124,19 +124,19 @@ def test_every_text_becomes_one_printable_line(text: str) -> None:
         pytest.param(-5, "", id="less than nothing"),
     ],
 )
-def test_a_long_text_is_cut_at_a_word(limit: int, expected: str) -> None:
-    """What is cut ends at a word and shows that it was cut."""
+def test_cut_at_a_word(limit: int, expected: str) -> None:
+    """A cut text ends at a word and with a mark."""
     assert shorten("One two, three four", limit) == expected
 
 
-def test_a_long_text_without_spaces_is_cut_within_a_word() -> None:
-    """A language without spaces keeps its sentence, up to the limit."""
+def test_cut_without_spaces() -> None:
+    """A text without spaces is cut at the limit."""
     assert shorten("It said: " + "請" * 100, 60) == "It said: " + "請" * 50 + "…"
 
 
 @given(st.text(), st.integers(0, 50))
-def test_a_cut_text_is_never_too_long(text: str, limit: int) -> None:
-    """The limit holds for every text, and a text within it is not touched."""
+def test_cut_text_fits(text: str, limit: int) -> None:
+    """The limit holds for every text, and a text within it stays."""
     cut = shorten(text, limit)
 
     assert len(cut) <= limit

@@ -21,7 +21,7 @@ DATE = "Mon, 21 Sep 2026 14:13:30 GMT"  # ten seconds later
 
 
 def wait_s(headers: dict[str, str] | None = None, message: str = "", metadata: dict[str, Any] | None = None) -> Any:
-    """Read the wait from what a server said."""
+    """Read the wait from a failure."""
     return retry_after_s(UpstreamError(message, headers=headers, metadata=metadata), NOW_S)
 
 
@@ -59,14 +59,14 @@ def wait_s(headers: dict[str, str] | None = None, message: str = "", metadata: d
         pytest.param("Mon, 99 Sep 2026 14:13:30 GMT", None, id="no date of the calendar"),
     ],
 )
-def test_the_header(value: str, expected: float | None) -> None:
-    """``Retry-After`` is read in the forms of the standard and in those that servers made up."""
+def test_retry_after_header(value: str, expected: float | None) -> None:
+    """``Retry-After`` is read in the standard forms and in those of single vendors."""
     assert wait_s({"retry-after": value}) == (expected if expected is None else pytest.approx(expected))
 
 
 @pytest.fixture
 def _somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock shows the time of Auckland."""
+    """Set the time zone of the process to Auckland."""
     monkeypatch.setenv("TZ", "Pacific/Auckland")
     time.tzset()
     yield
@@ -76,8 +76,8 @@ def _somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_somewhere_else")
 @pytest.mark.parametrize("value", ["Mon Sep 21 14:13:30 2026", "Mon, 21 Sep 2026 14:13:30 -0000"])
-def test_a_date_without_a_zone_is_that_of_greenwich(value: str) -> None:
-    """HTTP knows one zone alone, wherever this machine stands."""
+def test_date_without_a_zone(value: str) -> None:
+    """HTTP dates are in UTC, whatever the local time zone is."""
     assert wait_s({"retry-after": value}) == 10.0
 
 
@@ -108,7 +108,9 @@ def test_a_date_without_a_zone_is_that_of_greenwich(value: str) -> None:
             id="Groq: the limit that is used up",
         ),
         pytest.param(
-            {"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "2s"}, 2.0, id="both, and nothing told"
+            {"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "2s"},
+            2.0,
+            id="two without a remaining number",
         ),
         pytest.param(
             {"x-ratelimit-reset": str(int(NOW_S + 30) * 1000), "x-ratelimit-remaining": "0"}, 30.0, id="OpenRouter"
@@ -118,8 +120,8 @@ def test_a_date_without_a_zone_is_that_of_greenwich(value: str) -> None:
         pytest.param({}, None, id="none"),
     ],
 )
-def test_which_header_counts(headers: dict[str, str], expected: float | None) -> None:
-    """The most exact and the nearest word counts; a limit that is not used up is no reason to wait."""
+def test_order_of_headers(headers: dict[str, str], expected: float | None) -> None:
+    """The most exact header of the nearest server counts; a limit that is not used up is ignored."""
     assert wait_s(headers) == expected
 
 
@@ -136,8 +138,8 @@ def test_which_header_counts(headers: dict[str, str], expected: float | None) ->
         pytest.param({}, None, id="none"),
     ],
 )
-def test_the_body(metadata: dict[str, Any], expected: float | None) -> None:
-    """OpenRouter says it in the body."""
+def test_wait_in_the_body(metadata: dict[str, Any], expected: float | None) -> None:
+    """OpenRouter and Google name the wait in the body."""
     assert wait_s(metadata=metadata) == expected
 
 
@@ -166,13 +168,13 @@ def test_the_body(metadata: dict[str, Any], expected: float | None) -> None:
         pytest.param("", None, id="nothing"),
     ],
 )
-def test_the_sentence(message: str, expected: float | None) -> None:
-    """Where no field says it, the sentence does."""
+def test_wait_in_the_message(message: str, expected: float | None) -> None:
+    """Without a field for it, the wait is read from the message."""
     assert wait_s(message=message) == expected
 
 
-def test_a_header_comes_before_the_body_and_the_body_before_the_sentence() -> None:
-    """The order is that of exactness."""
+def test_order_of_sources() -> None:
+    """A header counts before the body, and the body before the message."""
     message = "Try again in 3s"
 
     assert wait_s({"retry-after": "1"}, message, {"retry_after": 2}) == 1.0
@@ -188,8 +190,8 @@ _VALUES = st.text() | st.from_regex(r"[0-9a-z., :+-]{0,30}") | st.floats().map(s
     st.dictionaries(st.sampled_from(["retry_after", "headers"]), st.floats() | st.dictionaries(_NAMES, _VALUES)),
     st.text(alphabet="try again in0123456789.msh "),
 )
-def test_any_words_give_a_wait_or_none(headers: dict[str, str], metadata: dict[str, Any], message: str) -> None:
-    """Whatever a server writes, it is read as a finite wait that is not negative, or not at all."""
+def test_any_wait_is_finite(headers: dict[str, str], metadata: dict[str, Any], message: str) -> None:
+    """Any text is read as a finite wait that is not negative, or as None."""
     seconds = wait_s(headers, message, metadata)
 
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)

@@ -32,7 +32,7 @@ _STALL_S = 0.02
         pytest.param({"detail": [{"msg": "No.", "loc": ["body", "n"]}, {"msg": "Never."}]}, "No.; Never.", id="list"),
         pytest.param({"detail": {"error": "No."}}, "No.", id="detail that is an object"),
         pytest.param({"errors": [{"message": "No."}]}, "No.", id="errors"),
-        pytest.param({"errors": [{"message": str(each)} for each in range(9)]}, "0; 1; 2", id="the first three"),
+        pytest.param({"errors": [{"message": str(number)} for number in range(9)]}, "0; 1; 2", id="the first three"),
         pytest.param({"error": {"message": {"detail": "No."}}}, "No.", id="message that is an object"),
         pytest.param({"error": {"message": '{"error": {"message": "No."}}'}}, "No.", id="message that is JSON"),
         pytest.param({"error": {"message": "[1, 2]"}}, "[1, 2]", id="JSON that says nothing"),
@@ -110,7 +110,7 @@ _STALL_S = 0.02
     ],
 )
 def test_message(body: Any, message: str) -> None:
-    """The sentence is found wherever it stands, in one line, without keys and without the words of a relay."""
+    """The message is found in any shape, as one line, without keys and without the words of a relay."""
     assert upstream_error(body, secrets=(KEY,)).message == message
 
 
@@ -143,11 +143,11 @@ def test_message(body: Any, message: str) -> None:
         pytest.param("Error", {"raw": None}, "Error", id="nothing behind it"),
         pytest.param("Error", {"raw": "[" * 99_999}, f"Error: {'[' * 992}…", id="too deep"),
         pytest.param("No credits.", {"raw": "Too hot."}, "No credits.", id="a message that says something"),
-        pytest.param("", {"raw": "Too hot.", "flagged_input": "hot"}, "", id="moderation repeats nobody's words"),
+        pytest.param("", {"raw": "Too hot.", "flagged_input": "hot"}, "", id="flagged input"),
     ],
 )
-def test_message_of_the_provider_behind(message: str, metadata: dict[str, Any], expected: str) -> None:
-    """What OpenRouter's provider said is told where OpenRouter itself says nothing."""
+def test_relayed_message(message: str, metadata: dict[str, Any], expected: str) -> None:
+    """The message of a relayed error is added where the relay's own says nothing."""
     assert upstream_error({"error": {"message": message, "metadata": metadata}}).message == expected
 
 
@@ -172,7 +172,7 @@ def test_message_of_the_provider_behind(message: str, metadata: dict[str, Any], 
     ],
 )
 def test_status(body: Any, status: int | None, expected: int | None) -> None:
-    """A failing status of the response counts; inside a success the body is all there is."""
+    """A failing status of the response counts; inside a success the one in the body does."""
     assert upstream_error(body, status=status).status == expected
 
 
@@ -194,7 +194,7 @@ def test_status(body: Any, status: int | None, expected: int | None) -> None:
     ],
 )
 def test_codes(body: Any, codes: str) -> None:
-    """The machine-readable words of all layers are kept, and numbers and blanks are none."""
+    """The codes of all layers are kept; HTTP statuses and blanks are not codes."""
     assert upstream_error(body).codes == codes
 
 
@@ -217,8 +217,8 @@ def test_param(body: Any, param: str | None) -> None:
     assert upstream_error(body).param == param
 
 
-def test_what_else_is_kept() -> None:
-    """Headers are kept in lower case, of OpenRouter's metadata what is about waiting, and Groq's failed generation."""
+def test_other_fields() -> None:
+    """Headers are kept in lower case, with OpenRouter's metadata about waiting and Groq's failed generation."""
     metadata = {"raw": "x", "flagged_input": "y", "headers": {"X-RateLimit-Reset": "1"}, "reason": "in_flight"}
     body = {"error": {"message": "No.", "metadata": metadata, "failed_generation": "<function=f>"}}
 
@@ -242,8 +242,8 @@ def test_delay_of_google() -> None:
 @pytest.mark.parametrize(
     "body", [{"error": {"metadata": ["x"], "failed_generation": {"a": 1}}}, {"metadata": None}, "text", None]
 )
-def test_what_has_another_type_is_left_out(body: Any) -> None:
-    """Metadata is an object and a generation is a text, or they are not there."""
+def test_fields_of_another_type(body: Any) -> None:
+    """Metadata that is no object and a generation that is no text are left out."""
     failure = upstream_error(body)
 
     assert failure.metadata == {}
@@ -260,8 +260,8 @@ def test_what_has_another_type_is_left_out(body: Any) -> None:
         ),
     ],
 )
-def test_text_of_the_cause(failure: UpstreamError, text: str) -> None:
-    """As a cause in a traceback it says status and message, and no secret."""
+def test_text_of_an_upstream_error(failure: UpstreamError, text: str) -> None:
+    """The text has status and message, and no secret."""
     assert str(failure) == text
     assert KEY not in repr(failure)
 
@@ -320,25 +320,25 @@ _LONGEST_ERROR_BYTES = 64 * 1024
         pytest.param(lambda text: {"detail": [{"loc": [text], "msg": text}]}, id="FastAPI"),
     ],
 )
-def test_the_longest_error_is_read_at_once(piece: str, wrap: Any) -> None:
-    """The longest error body that is read, of whatever is slow to search, does not hold up the event loop."""
+def test_time_to_read_the_longest_error(piece: str, wrap: Any) -> None:
+    """The longest error body, made of pieces that are slow to match, does not block the event loop."""
     body = wrap(f"a{piece * (_LONGEST_ERROR_BYTES // len(piece))}b")
     headers = {"retry-after": piece * 1_000, "x-ratelimit-reset": piece * 1_000, "date": piece * 1_000}
 
     def read() -> None:
-        error = failures.rejected(upstream_error(body, status=429, headers=headers, secrets=(KEY,)), _ORIGIN)
-        assert len(str(error)) <= failures.LONGEST_TEXT_CHARS
+        error = failures.upstream_failure(upstream_error(body, status=429, headers=headers, secrets=(KEY,)), _ORIGIN)
+        assert len(str(error)) <= failures.MAX_TEXT_CHARS
 
     assert quiet_s(read, _STALL_S) < _STALL_S
 
 
-def test_a_long_message_is_shortened() -> None:
-    """Of a message that is a page, or a prompt, only the beginning is kept."""
+def test_long_message() -> None:
+    """Only the beginning of a long message is kept."""
     assert len(upstream_error({"error": {"message": "word " * 9_999}}).message) <= 1_000
 
 
-def test_a_quotation_that_is_cut() -> None:
-    """A message that repeats what moderation found is dropped, also where the quotation is cut in its middle."""
+def test_cut_quotation() -> None:
+    """A message that repeats the flagged input is dropped, even if the quotation is cut in its middle."""
     said = f"Flagged: {'my secret plan ' * 20}"
     metadata = {"flagged_input": f"{said[9:80]}...{said[-20:]}"}
 
@@ -361,8 +361,8 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.none() | st.integers(300, 599))
-def test_any_body_is_read(body: Any, status: int | None) -> None:
-    """Whatever JSON an error is written in, it gives one printable line and never an exception."""
+def test_any_body(body: Any, status: int | None) -> None:
+    """Any JSON gives one printable line and never an exception."""
     failure = upstream_error(body, status=status, secrets=(KEY,))
 
     assert failure.message.isprintable()
