@@ -264,7 +264,7 @@ async def test_a_stream_that_ends_without_a_response() -> None:
     """The stream of a custom provider that does not say how it ended is an error; its text stays in the history."""
     messages = _ask()
 
-    with pytest.raises(IncompleteResponseError, match=r"^own broke off its answer"):
+    with pytest.raises(IncompleteResponseError, match=r"^own stopped in the middle of its answer"):
         async for _ in run_turn(Custom(), messages):
             pass
 
