@@ -406,7 +406,8 @@ async def test_a_stream_that_ends_early_is_an_error() -> None:
             """Send a text and stop."""
             yield TextDelta("It is")
 
-    with pytest.raises(agents.APIError, match=r"^scripted stopped in the middle of its answer\. Please try again\.") as caught:
+    sentence = r"^scripted stopped in the middle of its answer\. Please try again\."
+    with pytest.raises(agents.APIError, match=sentence) as caught:
         await _chunks(Endless(), conn_options=agents.APIConnectOptions(max_retry=0))
 
     assert not caught.value.retryable
