@@ -87,11 +87,6 @@ async def texts_of(events: AsyncIterator[StreamEvent]) -> AsyncGenerator[str, No
             del event  # an error tracker that records variables must not see it
 
 
-def with_response_format(options: Mapping[str, Any], response_format: object) -> dict[str, Any]:
-    """Return the keywords of a call as one mapping; without a response format it has no such key."""
-    return {**options} if response_format is None else {**options, "response_format": response_format}
-
-
 class LLMProvider(ABC):
     """The interface of every language model.
 

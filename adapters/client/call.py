@@ -24,6 +24,7 @@ from adapters.telemetry.prices import cost_estimator
 from adapters.telemetry.spans import ChatSpan, is_suppressed
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.errors import failures
+from adapters.transport.litellm_bridge import has_callbacks
 from adapters.types import ResponseDone, TextDelta
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class ProviderCall:
         """Note the request of an attempt, and start its report to LiteLLM's callbacks; the warmup has none."""
         self.attempts, self._request, self._report = self.attempts + 1, request, None
         span.request_built(request.messages, request.body)
-        if not litellm_callbacks.are_registered() or is_suppressed():
+        if not has_callbacks() or is_suppressed():
             return
         endpoint = self._transport.endpoint
         self._report = litellm_callbacks.RequestReport(

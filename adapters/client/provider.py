@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from adapters.client.call import ProviderCall
 from adapters.errors import APIError, kind_of
 from adapters.models import find_model
-from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer, with_response_format
+from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import CallArguments, log_unknown_options, parse_params
 from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.telemetry import litellm_callbacks, semconv, spans
+from adapters.transport.litellm_bridge import has_callbacks
 from adapters.transport.provider_transport import ProviderTransport
 from adapters.transport.translation import ROUTES_WITHOUT_CHOICE
 from adapters.transport.warmup import ROUNDS, WarmupTransport
@@ -108,7 +109,9 @@ class LiteLLMProvider(LLMProvider):
         **kwargs: Unpack[BaseCallOptions],
     ) -> LLMResponse[ParsedT]:
         """Send one request and return the whole response; see ``LLMProvider.chat``."""
-        arguments = CallArguments(messages, tools, with_response_format(kwargs, response_format))
+        arguments = CallArguments(
+            messages, tools, kwargs if response_format is None else {**kwargs, "response_format": response_format}
+        )
         del messages, tools, kwargs  # an error tracker that records variables must not see them
         # Only a stream shows when the first token arrives.
         return await self._call(arguments, stream=arguments.options.get("first_token_timeout") is not None).response()
@@ -256,4 +259,5 @@ class LiteLLMProvider(LLMProvider):
         Reports to LiteLLM's callbacks that are still on their way get a bounded time.
         """
         await self._transport.aclose()
-        await litellm_callbacks.flush()
+        if has_callbacks():
+            await litellm_callbacks.flush()

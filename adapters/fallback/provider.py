@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.errors import AllProvidersFailedError, APIError, ConfigError, kind_of
 from adapters.fallback.cooldown import LONGEST_COOLDOWN_S, Cooldowns
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
-from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer, with_response_format
+from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer
 from adapters.request.params import CallArguments, parse_seconds
 from adapters.types import FallbackReason, ResponseDone
 
@@ -151,7 +151,9 @@ class FallbackProvider(LLMProvider):
         Raises:
             AllProvidersFailedError: If no provider answered.
         """
-        arguments = CallArguments(messages, tools, with_response_format(kwargs, response_format))
+        arguments = CallArguments(
+            messages, tools, kwargs if response_format is None else {**kwargs, "response_format": response_format}
+        )
         del messages, tools, kwargs  # an error tracker that records variables must not see them
         return await whole_answer(self._call(arguments, is_streamed=False))
 

@@ -142,7 +142,7 @@ def is_empty(message: Message) -> bool:
 def _is_plain(message: Message) -> bool:
     """Return whether a message needs no repair at first sight, as most: texts that can be encoded, and no call."""
     for value in message.values():
-        if not isinstance(value, str) or encodable(value) is not value:
+        if not isinstance(value, str) or not (value.isascii() or encodable(value) is value):
             return False
     return "content" in message and message.get("role") in _PLAIN_ROLES and message.keys().isdisjoint(_CALL_FIELDS)
 

@@ -271,7 +271,7 @@ class ResponseAssembler:
             reasoning=(reasoning.text.strip() or None) if reasoning else None,
             finish_reason=self.finish_reason,
             model=self._model,
-            refusal=encodable("".join(self._refusals).strip()) or None,
+            refusal=(encodable("".join(self._refusals).strip()) or None) if self._refusals else None,
             logprobs=self._logprobs or None,
             native_finish_reason=self._native_finish_reason,
             id=self.id,

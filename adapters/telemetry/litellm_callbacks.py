@@ -34,12 +34,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 
-_REGISTRIES = (
-    *("callbacks", "input_callback", "success_callback", "failure_callback"),
-    *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
-)
-"""LiteLLM's lists of callbacks; the last three hold those that it has sorted out as asynchronous."""
-
 _FLUSH_S = 2.0  # closing a provider waits this long for callbacks that are slow, such as uploads
 
 _LITELLM_CLASSES: Mapping[type[errors.APIError], str] = {
@@ -66,16 +60,6 @@ _PROVIDERS_BY_HOST: Mapping[str, str] = {
 """LiteLLM's provider by host. Any other server is not priced: a private one may serve a model of a famous name."""
 
 _UNPRICED_PROVIDER = "custom_openai"
-
-
-def are_registered() -> bool:
-    """Return whether the program has registered callbacks with LiteLLM; it takes a microsecond.
-
-    LiteLLM's cache registers itself as one; it is not, for the responses of this library are not cached.
-    """
-    litellm = sys.modules.get("litellm")
-    registries = [getattr(litellm, name, None) for name in _REGISTRIES]
-    return any(registry and any(callback != "cache" for callback in registry) for registry in registries)
 
 
 def _never_fails(
@@ -235,7 +219,7 @@ class RequestReport:
 async def flush() -> None:
     """Wait a bounded time until the callbacks of this event loop have received their reports."""
     worker = sys.modules.get("litellm.litellm_core_utils.logging_worker")
-    if worker is not None and are_registered():
+    if worker is not None:
         with contextlib.suppress(Exception):  # what is left is delivered when the process ends
             async with asyncio.timeout(_FLUSH_S):
                 await worker.GLOBAL_LOGGING_WORKER.flush()

@@ -45,6 +45,7 @@ class Endpoint:
         headers: The configured headers.
         query: The configured query, encoded; "" if there is none.
         secrets: Values that no text may contain.
+        route: LiteLLM's route: ``prefix``, or the first part of a model that names its own.
     """
 
     provider: str
@@ -56,11 +57,11 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: str = field(default="", repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    route: str = field(init=False, repr=False)
 
-    @property
-    def route(self) -> str:
-        """LiteLLM's route: ``prefix``, or the first part of a model that names its own."""
-        return self.prefix or f"{self.model.partition('/')[0]}/"
+    def __post_init__(self) -> None:
+        """Derive the route once; each request asks for it."""
+        object.__setattr__(self, "route", self.prefix or f"{self.model.partition('/')[0]}/")
 
     @property
     def all_headers(self) -> RedactedDict:

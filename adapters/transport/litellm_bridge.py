@@ -18,6 +18,7 @@ import logging
 import math
 import os
 import re
+import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
@@ -45,6 +46,12 @@ _ROUTING_SUBSTRINGS = re.compile("replicate|clarifai|ft:")
 """Parts of a model's name for which LiteLLM changes the server or the form of the request, whatever the prefix says.
 LiteLLM gets a neutral name instead; the real name is a field of the body."""
 
+_CALLBACK_LISTS = (
+    *("callbacks", "input_callback", "success_callback", "failure_callback"),
+    *("_async_input_callback", "_async_success_callback", "_async_failure_callback"),
+)
+"""LiteLLM's lists of callbacks; the last three hold those that it has sorted out as asynchronous."""
+
 _RARE_COLLECTIONS = 100_000  # new objects before a collection, while LiteLLM is imported
 _STREAM_HEADERS = {"Accept-Encoding": "identity"}
 """A proxy that compresses a stream collects it first: the answer arrives at its end and all at once, and a cancel does
@@ -55,6 +62,19 @@ warm_routes: set[str] = set()
 
 _in_adapters_call: ContextVar[bool] = ContextVar("adapters_call_of_litellm", default=False)
 _abandoned: set[asyncio.Task[Any]] = set()  # the event loop keeps only a weak reference
+
+
+def has_callbacks() -> bool:
+    """Return whether the program has registered callbacks with LiteLLM; it takes a microsecond.
+
+    LiteLLM's cache registers itself as one; it is not, for the responses of this library are not cached.
+    """
+    litellm = sys.modules.get("litellm")
+    for name in _CALLBACK_LISTS:
+        registered = getattr(litellm, name, None)
+        if registered and any(callback != "cache" for callback in registered):
+            return True
+    return False
 
 
 async def acompletion(

@@ -16,6 +16,7 @@ from adapters.telemetry import litellm_callbacks
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import SSE_HEAD, answer, call, completion, http_chunk, reply, said
 from adapters.testing.answers import event as sse
+from adapters.transport import litellm_bridge
 from tests.transport.servers import until
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Events]:
         def log_failure_event(self, *_: Any) -> None:
             seen.all.append(("sync failure", {}, None, 0.0))
 
-    registries = {name: copy.copy(getattr(litellm, name)) for name in litellm_callbacks._REGISTRIES}
+    registries = {name: copy.copy(getattr(litellm, name)) for name in litellm_bridge._CALLBACK_LISTS}
     litellm.callbacks = [Logger()]
     yield seen
     for name, registered in registries.items():
@@ -297,15 +298,15 @@ def test_without_callbacks_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> 
     """The check looks at LiteLLM's lists; LiteLLM's cache, which registers itself, is no callback."""
     import litellm
 
-    for name in litellm_callbacks._REGISTRIES:
+    for name in litellm_bridge._CALLBACK_LISTS:
         monkeypatch.setattr(litellm, name, [])
-    assert not litellm_callbacks.are_registered()
+    assert not litellm_bridge.has_callbacks()
 
     monkeypatch.setattr(litellm, "success_callback", ["cache"])
-    assert not litellm_callbacks.are_registered()
+    assert not litellm_bridge.has_callbacks()
 
     monkeypatch.setattr(litellm, "success_callback", ["cache", print])
-    assert litellm_callbacks.are_registered()
+    assert litellm_bridge.has_callbacks()
 
 
 @pytest.fixture(autouse=True)
