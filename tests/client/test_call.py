@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 import pytest
 
+import adapters
 from adapters.errors import APITimeoutError, IncompleteResponseError, InternalServerError
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
@@ -30,6 +33,8 @@ from adapters.testing.answers import (
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from adapters.client.provider import LiteLLMProvider
     from adapters.provider import LLMProvider
     from adapters.testing import ScriptedServer
@@ -286,3 +291,30 @@ async def test_too_many_calls_in_a_stream(scripted_server: ScriptedServer) -> No
     async with _provider(base_url, retry={"attempts": 1}, limits={"calls": 1}) as provider:
         with pytest.raises(IncompleteResponseError, match="more than 1 tool calls"):
             await _asked(provider, "stream_events")
+
+
+@pytest.mark.parametrize("way", ["chat", "stream_events"])
+async def test_a_plain_call_passes_through_few_modules(scripted_server: ScriptedServer, way: str) -> None:
+    """A feature that is not in use adds no module to the path of a call, and few functions."""
+    root = str(Path(adapters.__file__).parent)
+    passed: set[tuple[str, str]] = set()
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        del argument
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(root) and "testing" not in code.co_filename:
+            passed.add((code.co_filename, code.co_qualname))
+
+    base_url = scripted_server.add("path", answer("Hello ", "there.", usage=None))
+    async with _provider(base_url) as provider:
+        for _ in range(2):
+            await _asked(provider, way)
+        sys.setprofile(profile)
+        try:
+            await _asked(provider, way)
+        finally:
+            sys.setprofile(None)
+
+    files = {file.removeprefix(root) for file, _ in passed}
+    assert len(passed) <= 125, sorted(passed)
+    assert len(files) <= 20, sorted(files)
