@@ -40,7 +40,7 @@ def check(provider_name: str | None, config_path: str | None) -> None:
 
 
 def _check_model_files(report: Report) -> None:
-    for entry in report.rows.values():
+    for entry in report.entries.values():
         if problem := _problem_of_model_file(entry):
             lines = report.errors if entry.name in report.wanted else report.warnings
             lines.append(f"{report.file}: providers.{entry.name}: {problem}")

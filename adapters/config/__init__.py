@@ -1,7 +1,7 @@
-"""The settings and where they are read from.
+"""The configuration: its models, and how it is read from YAML.
 
-``provider`` holds the settings of one provider, ``file`` those of a whole YAML file, ``kinds`` what all providers of
-one kind share.
+``provider`` has the settings of one provider entry, ``file`` those of a whole YAML file, and ``kinds`` what all entries
+of one kind share. ``values`` validates single values, and ``problems`` words the errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks a whole file: every mistake in it, and every variable that it names, all at once."""
+"""Check a whole configuration file, and report all mistakes and unset variables at once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What there is to say of a file.
+    """The result of ``check_config``.
 
     Attributes:
         file: The file that was read.
-        default: The provider that is used when none is named, or "" if it names none.
-        rows: The providers that can be used, by their names, with their variables looked up.
-        wanted: The names of the providers that are asked: the one that was named, or the default, and its fallbacks.
-        errors: What must be mended before these can be used; a line each.
-        warnings: The same for providers that nobody asked for: a key may be missing because it is not needed.
+        default: Name of the default provider, or "" if the file names none.
+        entries: The provider entries that can be used, by name, with their variables looked up.
+        wanted: Names of the provider to check and of its fallbacks.
+        errors: Problems of the wanted providers, one per line.
+        warnings: Problems of all other providers, whose keys may be missing because they are not used; and settings
+            without an effect.
     """
 
     file: Path
     default: str
-    rows: dict[str, ProviderConfig] = field(default_factory=dict)
+    entries: dict[str, ProviderConfig] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -42,42 +43,39 @@ def check_config(path: str | Path | None = None, name: str | None = None) -> Rep
     """Check a configuration.
 
     Args:
-        path: The file; without it, the one that ``load_config`` would read.
-        name: The provider that is wanted; None for the default.
-
-    Returns:
-        All that is wrong, mistakes in the file and variables that are not set together.
+        path: The file; None for the one that ``load_config`` reads.
+        name: The provider that will be used; None for the default.
 
     Raises:
-        ConfigError: If the file is not there or is not YAML, or has no provider of that name.
+        ConfigError: If the file does not exist or is not YAML, or if it has no provider of that name.
     """
     from adapters.config.yaml_file import read_yaml
 
     file = find_file(path)
     document = read_yaml(file)
     config, problems = read_config(document)
-    rows = _good_rows(document) if config is None else config.providers
+    entries = _valid_entries(document) if config is None else config.providers
     default = "" if config is None else config.default
     wanted = {name or default}
     if config is not None and not problems:
-        wanted = {row.name for row in config.provider(name).chain()}
+        wanted = {entry.name for entry in config.provider(name).chain()}
     report = Report(file, default, wanted=wanted, errors=str(document.source.error(problems)).splitlines())
-    for row in rows.values():
+    for entry in entries.values():
         try:
-            report.rows[row.name] = row.resolved()
+            report.entries[entry.name] = entry.resolved()
         except ConfigError as error:
-            (report.errors if row.name in wanted else report.warnings).extend(str(error).splitlines())
+            (report.errors if entry.name in wanted else report.warnings).extend(str(error).splitlines())
     return report
 
 
-def _good_rows(document: Document) -> dict[str, ProviderConfig]:
-    """The providers that have no mistakes, of a file that has some."""
+def _valid_entries(document: Document) -> dict[str, ProviderConfig]:
+    """Return the provider entries without mistakes, of a file that has some."""
     found = {}
-    rows = document.data.get("providers") if isinstance(document.data, dict) else None
-    for name, row in rows.items() if isinstance(rows, dict) else ():
-        if isinstance(row, dict):
+    entries = document.data.get("providers") if isinstance(document.data, dict) else None
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        if isinstance(entry, dict):
             try:
-                found[name] = ProviderConfig.model_validate({"name": name, **row}, context=document.source)
+                found[name] = ProviderConfig.model_validate({"name": name, **entry}, context=document.source)
             except ValidationError:
-                continue  # its mistakes are told already
+                continue  # its mistakes have been reported
     return found

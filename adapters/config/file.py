@@ -1,4 +1,4 @@
-"""A whole file of providers: where it is, and its content."""
+"""Find and read a configuration file."""
 
 from __future__ import annotations
 
@@ -27,33 +27,32 @@ _IS_PROXY_FILE = "is for LiteLLM's own proxy server: this file is not ours; name
 
 
 class Config(Section):
-    """Several named providers, one of them the default."""
+    """A configuration: named provider entries, one of them the default, and MCP servers."""
 
-    default: str = Field(description="The provider that is used when none is named.")
-    providers: dict[str, ProviderConfig] = Field(min_length=1, description="Each provider, under a name of your own.")
+    default: str = Field(description="The provider that is used if none is named.")
+    providers: dict[str, ProviderConfig] = Field(
+        min_length=1, description="The provider entries, by name; the names are yours."
+    )
     mcp_servers: dict[str, McpServerConfig] = Field(
-        default_factory=dict, description="MCP servers for the tools of a turn, each under a name of your own."
+        default_factory=dict, description="MCP servers whose tools a turn can use, by name; the names are yours."
     )
 
     _source: Source = PrivateAttr()
 
     def model_post_init(self, context: Source | None, /) -> None:
-        """Keep the place of the settings, which is the context of the validation."""
+        """Store the source of the settings, which is the context of the validation."""
         self._source = context or Source("configuration")
-        for row in self.providers.values():
-            row.with_others(self.providers)
+        for entry in self.providers.values():
+            entry.with_others(self.providers)
 
     def provider(self, name: str | None = None) -> ProviderConfig:
-        """Return the settings of one provider.
+        """Return a provider entry; its variables are not looked up yet.
 
         Args:
-            name: Its name in the file; None for the default.
-
-        Returns:
-            Its settings, with secrets not looked up yet.
+            name: Its name; None for the default.
 
         Raises:
-            ConfigError: If there is none of that name.
+            ConfigError: If there is no provider of that name.
         """
         name = self.default if name is None else name
         if name not in self.providers:
@@ -62,25 +61,22 @@ class Config(Section):
 
     @field_validator("providers", mode="before")
     @classmethod
-    def _name_rows(cls, rows: Json) -> Json:
-        if not isinstance(rows, dict):
-            return rows
-        return {name: {"name": name} | row if isinstance(row, dict) else row for name, row in rows.items()}
+    def _add_names(cls, entries: Json) -> Json:
+        if not isinstance(entries, dict):
+            return entries
+        return {name: {"name": name} | entry if isinstance(entry, dict) else entry for name, entry in entries.items()}
 
 
 def load_config(path: str | Path | None = None) -> Config:
-    """Read the providers from a YAML file.
+    """Read a YAML file of providers. Variables that it names are not looked up yet.
 
     Args:
-        path: The file. Without it: the one that ``ADAPTERS_CONFIG`` names, else ``config/providers.yaml`` in the
+        path: The file. If it is None: the file that ``ADAPTERS_CONFIG`` names, else ``config/providers.yaml`` in the
             working directory, else ``caal-llm-adapters/providers.yaml`` in the user's configuration folder
-            (``XDG_CONFIG_HOME``, or ``~/.config``), else the packaged one.
-
-    Returns:
-        The providers, with secrets not looked up yet.
+            (``XDG_CONFIG_HOME``, or ``~/.config``), else the packaged file.
 
     Raises:
-        ConfigError: If the file is missing or wrong; all problems, one a line.
+        ConfigError: If the file is missing or invalid; lists all problems, one per line.
     """
     from adapters.config.yaml_file import read_yaml
 
@@ -92,12 +88,12 @@ def load_config(path: str | Path | None = None) -> Config:
 
 
 def read_config(document: Document) -> tuple[Config | None, list[Problem]]:
-    """Read the providers of a file.
+    """Validate the content of a file.
 
     Returns:
-        The providers, or None if they cannot be used at all; and the problems.
+        The configuration, or None if it is invalid; and the problems.
     """
-    problems = document.problems + _problems_between_rows(document.data)
+    problems = document.problems + _problems_between_entries(document.data)
     if isinstance(document.data, dict) and _PROXY_KEY in document.data:
         return None, [*document.problems, Problem((_PROXY_KEY,), _IS_PROXY_FILE)]
     try:
@@ -122,35 +118,35 @@ def find_file(path: str | Path | None) -> Path:
     return next((place for place in places if place.is_file()), places[0])
 
 
-def _problems_between_rows(data: Json) -> list[Problem]:
-    """Find the problems that no single value shows; the models find the others."""
-    rows = data.get("providers") if isinstance(data, dict) else None
-    if not isinstance(rows, dict) or not rows:
+def _problems_between_entries(data: Json) -> list[Problem]:
+    """Find the problems that involve several entries; the models find all others."""
+    entries = data.get("providers") if isinstance(data, dict) else None
+    if not isinstance(entries, dict) or not entries:
         return []
     problems = [
         Problem(("providers", name, "name"), "is not needed; the key above it is the provider's name")
-        for name, row in rows.items()
-        if isinstance(row, dict) and "name" in row
+        for name, entry in entries.items()
+        if isinstance(entry, dict) and "name" in entry
     ]
     default = data.get("default")
-    if isinstance(default, str) and default not in rows:
-        problems.append(Problem(("default",), f"names no provider; {suggest(default, rows)}"))
-    names = {name: _fallbacks_of(row) for name, row in rows.items()}
+    if isinstance(default, str) and default not in entries:
+        problems.append(Problem(("default",), f"names no provider; {suggest(default, entries)}"))
+    names = {name: _fallbacks_of(entry) for name, entry in entries.items()}
     paths_back = _paths_back(names)
     return problems + [
-        problem for name in rows for problem in _problems_of_fallbacks(name, names, paths_back.get(name, {}))
+        problem for name in entries for problem in _problems_of_fallbacks(name, names, paths_back.get(name, {}))
     ]
 
 
-def _fallbacks_of(row: Json) -> list[str]:
-    fallbacks = row.get("fallbacks") if isinstance(row, dict) else None
+def _fallbacks_of(entry: Json) -> list[str]:
+    fallbacks = entry.get("fallbacks") if isinstance(entry, dict) else None
     return [name for name in fallbacks if isinstance(name, str)] if isinstance(fallbacks, list) else []
 
 
 def _problems_of_fallbacks(
     name: str, names: Mapping[str, list[str]], paths_back: Mapping[str, list[str]]
 ) -> Iterator[Problem]:
-    """Find the fallbacks of one provider that are unknown, repeated, or lead back to it."""
+    """Yield the fallbacks of one provider that are unknown, repeated, or lead back to it."""
     path = ("providers", name, "fallbacks")
     seen = set()
     for index, other in enumerate(names[name]):
@@ -165,7 +161,7 @@ def _problems_of_fallbacks(
 
 
 def _paths_back(names: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]]:
-    """Find for each provider the shortest paths along fallbacks that lead back to it, by their first provider."""
+    """Return, for each provider, the shortest paths of fallbacks that lead back to it, by their first provider."""
     try:
         TopologicalSorter(names).prepare()
     except CycleError:
@@ -179,7 +175,7 @@ def _paths_to(end: str, names: Mapping[str, list[str]]) -> dict[str, list[str]]:
         for fallback in fallbacks:
             users.setdefault(fallback, []).append(name)
     paths, queue = {end: [end]}, [end]
-    for name in queue:  # it grows meanwhile
+    for name in queue:  # which grows in the loop
         for user in users.get(name, ()):
             if user not in paths:
                 paths[user] = [user, *paths[name]]

@@ -1,6 +1,6 @@
-"""The kinds of provider, one entry of data each, and the forms in which people write a server's address.
+"""The kinds of provider, and the forms in which users write a server's address.
 
-A new kind is a new entry here.
+A kind is data: to add one, add an entry to ``KINDS``.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ KindName: TypeAlias = Literal["openai_compatible", "openrouter", "groq", "ollama
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What all providers of one kind share.
+    """Properties that all providers of one kind share.
 
     Attributes:
-        prefix: LiteLLM's prefix of the model's name, which chooses the route.
+        prefix: LiteLLM's prefix of the model name, which selects the route.
         base_url: Address of the service, or "" if each provider has its own.
-        key_variable: The environment variable of the key, which is then required; None: a key is optional.
+        key_variable: Environment variable of the required key; None if a key is optional.
         headers: Headers that are sent unless the user sets them.
-        model: Model of a provider that names none, or "" if it must.
-        native_api: Path of the server's native API beside ``/v1``, which people paste; "" if it has none.
-        embedded: Whether it starts its own server, so that it has no address before.
-        routed: Whether the model names LiteLLM's route (``anthropic/claude-…``), which knows its address.
+        model: Default model, or "" if the user must name one.
+        native_api: Path of the server's native API beside ``/v1``, which users may paste; "" if it has none.
+        embedded: Whether the provider starts its own server, and has no address before that.
+        routed: Whether the model names a route of LiteLLM (``anthropic/claude-…``), which knows its address.
     """
 
     prefix: str
@@ -48,13 +48,13 @@ KINDS: Mapping[KindName, Kind] = {
         prefix="openrouter/",
         base_url="https://openrouter.ai/api/v1",
         key_variable="OPENROUTER_API_KEY",
-        # The name of the application, for its statistics. The project has no site, so the address is an invalid one.
-        # Without these LiteLLM sends its own name.
+        # OpenRouter's statistics show this name. The project has no site, so the address is an invalid one. Without
+        # these headers, LiteLLM sends its own name.
         headers={"HTTP-Referer": "https://caal-llm-adapters.invalid", "X-Title": "caal-llm-adapters"},
     ),
-    # Not LiteLLM's own groq/ route: it fails on answers without service_tier.
+    # LiteLLM's own route groq/ fails on responses without service_tier.
     "groq": Kind(prefix="openai/", base_url="https://api.groq.com/openai/v1", key_variable="GROQ_API_KEY"),
-    # Not LiteLLM's own ollama_chat/ route: it makes a blocking call on the event loop.
+    # LiteLLM's own route ollama_chat/ makes a blocking call on the event loop.
     "ollama": Kind(prefix="openai/", base_url="http://localhost:11434/v1", native_api="/api"),
     "local": Kind(prefix="openai/", model="local", embedded=True),
     "litellm": Kind(prefix="", routed=True),
@@ -66,22 +66,22 @@ _NEARBY_DOMAINS = (".internal", ".lan", ".local", ".localhost")
 
 
 def clean_base_url(text: str, kind: Kind) -> str:
-    """Read a base URL as people write it.
+    """Normalize a base URL as users write it.
 
-    White space, quotes, trailing slashes, a fragment and a pasted endpoint are accepted and removed. Without a scheme
-    it is ``http`` for this machine and private networks and ``https`` for all others, so that a key never crosses the
-    internet unencrypted by accident. An address without a path gets the path of the service, or ``/v1``, which nearly
-    all servers use; a pasted endpoint (``https://host/chat/completions``) shows that there is none.
+    White space, quotes, trailing slashes, a fragment and a pasted endpoint are removed. A missing scheme becomes
+    ``http`` for this machine and private networks and ``https`` for all others, so that a key is never sent over the
+    internet unencrypted by accident. A missing path becomes that of the service, or ``/v1``, which nearly all servers
+    use. A pasted endpoint without ``/v1`` (``https://host/chat/completions``) shows that the server has no such path.
 
     Args:
-        text: The address, without its query (``split_query``); "" for that of the kind.
+        text: The address without its query (see ``split_query``); "" for that of the kind.
         kind: The kind of server.
 
     Returns:
-        The address that ``/chat/completions`` can be appended to; "" for an embedded server.
+        The address to which ``/chat/completions`` can be appended; "" for an embedded server.
 
     Raises:
-        ValueError: If it is no address; the message never repeats it, because it may hold a password.
+        ValueError: If it is not an address. The message does not repeat it, because it may contain a password.
     """
     text = text.strip(_AROUND)
     if kind.embedded and text:
@@ -100,7 +100,7 @@ def clean_base_url(text: str, kind: Kind) -> str:
 
 
 def split_query(text: str) -> tuple[str, dict[str, str]]:
-    """Take the query off a base URL; one that holds a name twice stays, for ``clean_base_url`` to refuse."""
+    """Split a base URL into address and query. A query with a repeated name is kept: ``clean_base_url`` rejects it."""
     address, _, query = text.strip(_AROUND).partition("#")[0].partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     values = dict(pairs)
@@ -116,7 +116,7 @@ def _split(text: str) -> SplitResult:
             text = f"//{text.lstrip('/')}"
             text = f"{'http' if _is_nearby(urlsplit(text).hostname or '') else 'https'}:{text}"
         parts = urlsplit(text)
-    except ValueError:  # its text repeats the address
+    except ValueError:  # the message of which repeats the address
         raise ValueError("must be an address, such as http://localhost:8000/v1") from None
     if parts.scheme not in {"http", "https"}:
         raise ValueError("must start with http:// or https://")

@@ -1,4 +1,4 @@
-"""The settings of an MCP server: a command that speaks MCP on its standard input and output, or an address."""
+"""The settings of an MCP server: a command that is run (stdio transport), or an address (streamable HTTP)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _split(command: Json) -> Json:
-    """Split a command that is one text, as a shell would."""
+    """Split a command line as a shell does."""
     try:
         return shlex.split(command) if isinstance(command, str) else command
     except ValueError:
@@ -35,18 +35,22 @@ _Prefix = Annotated[str, AfterValidator(_for_names)]
 
 
 class McpServerConfig(Section):
-    """An MCP server whose tools a turn can use, through ``McpServers``."""
+    """An MCP server whose tools a turn can use; ``McpServers`` connects to it."""
 
-    command: _Command | None = Field(default=None, description="Starts the server, such as uvx mcp-server-time.")
+    command: _Command | None = Field(
+        default=None, description="Command that starts the server, such as uvx mcp-server-time."
+    )
     env: dict[str, Secret] = Field(default_factory=dict, description="Environment variables of the command.")
-    url: str | None = Field(default=None, description="Or its streamable HTTP address, up to and with /mcp.")
-    headers: Headers = Field(default_factory=dict, description="Sent with each request to the url.")
-    prefix: _Prefix = Field(default="", description="Goes before the names of its tools, as in home_lights_off.")
+    url: str | None = Field(
+        default=None, description="Address of a server with streamable HTTP, including its path (/mcp)."
+    )
+    headers: Headers = Field(default_factory=dict, description="Headers of each request to the url.")
+    prefix: _Prefix = Field(default="", description="Prefix of the names of its tools, as in home_lights_off.")
     timeout_s: Seconds | None = Field(default=None, description="Time limit of each tool; null: that of the turn.")
 
     @classmethod
     def of(cls, text: str, *, prefix: str = "") -> Self:
-        """Make the settings of a server from a command or an address.
+        """Create the settings of a server from a command or an address.
 
         Raises:
             ConfigError: If it is neither.
@@ -64,7 +68,7 @@ class McpServerConfig(Section):
         return self
 
     def resolved(self, name: str) -> Self:
-        """Copy these settings with the value of the variable in place of each ``os.environ/NAME``.
+        """Return a copy with the value of the variable in place of each ``os.environ/NAME``.
 
         Args:
             name: Name of the server, for errors.

@@ -73,10 +73,10 @@ class ReasoningOptions(TypedDict, total=False):
 
 
 class ProviderOptions(TypedDict, total=False):
-    """The fields of ``ProviderConfig`` but for ``kind``; None stands for the default where it has no other meaning.
+    """The fields of ``ProviderConfig`` except ``kind``. None is the default where it has no other meaning.
 
-    ``retry``, ``timeouts`` and ``limits`` accept None at run time. They do not here, because mypy names an unknown key
-    of a dict only if its type is no union.
+    ``retry``, ``timeouts`` and ``limits`` accept None at run time, but not here: mypy reports an unknown key of a dict
+    only if its type is not a union.
     """
 
     name: str | None

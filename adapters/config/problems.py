@@ -1,7 +1,7 @@
-"""What is wrong with a configuration, in plain words, each problem on one line with its place.
+"""Word the problems of a configuration, one line each, with file and line number.
 
-``adapters.config`` decides what is wrong; this module says it. No text here ever repeats a value, because any value
-may turn out to be a key that was put in the wrong place.
+The models decide what is wrong; this module words it. No text repeats a value, because any value may be an API key in
+the wrong place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OPENAI_COMPATIBLE = {
     ),
     *("koboldcpp", "tabbyapi", "xinference", "fastchat", "openwebui"),
 }
-"""Servers and services of the kind openai_compatible, by the letters of their names."""
+"""Servers and services of the kind openai_compatible; only the letters of their names."""
 _ROUTES_OF_LITELLM = {
     "anthropic": "anthropic",
     "claude": "anthropic",
@@ -55,7 +55,7 @@ _ROUTES_OF_LITELLM = {
     "vertexai": "vertex_ai",
     "xai": "xai",
 }
-"""Services of the kind litellm, by the letters of their names, and LiteLLM's route to each."""
+"""Services of the kind litellm (only the letters of their names), and LiteLLM's route to each."""
 
 _NO_TEXT = "must be text; put it in quotes"
 _NO_BLOCK = "must be a block of keys, each on a line of its own below it"
@@ -79,11 +79,11 @@ _BOUND_TEXTS = {"greater_than": "more than", "greater_than_equal": "at least", "
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend.
+    """One problem of a configuration.
 
     Attributes:
         path: Where it is.
-        text: What is wrong and how to mend it, to be read after the path: "must be a number".
+        text: What is wrong and how to fix it; it continues the path: "must be a number".
     """
 
     path: KeyPath
@@ -92,11 +92,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where settings were written, so that an error can point there.
+    """Where settings come from, for errors.
 
     Attributes:
-        label: The file as the user named it, or the provider that code made.
-        lines: Line of each key in the file; empty for a provider that code made.
+        label: The file as the user named it, or the name of a provider that was created in code.
+        lines: Line of each key in the file; empty for a provider that was created in code.
         above: Keys in the file above these settings.
     """
 
@@ -105,7 +105,7 @@ class Source:
     above: KeyPath = ()
 
     def error(self, problems: Iterable[Problem]) -> ConfigError:
-        """Build the error that tells all problems, one a line, in the order of the file."""
+        """Create the error for all problems, one per line, in the order of the file."""
         placed = sorted({self._place(problem) for problem in problems})
         return ConfigError("\n".join(text for _, text in placed))
 
@@ -120,21 +120,18 @@ class Source:
 
 
 def read_problems(error: ValidationError, keys_beside: Callable[[KeyPath], Collection[str]]) -> list[Problem]:
-    """Put what pydantic found in plain words.
+    """Convert a validation error of pydantic into problems in plain words, in no particular order.
 
     Args:
-        error: What pydantic found.
-        keys_beside: Tells which keys could stand where the last key of a path stands.
-
-    Returns:
-        The problems, in no particular order.
+        error: The error.
+        keys_beside: Returns the valid keys at the place of the last key of a path.
     """
     return [_read_problem(details, keys_beside) for details in error.errors(include_url=False)]
 
 
 def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collection[str]]) -> Problem:
     path = tuple(str(key) for key in details["loc"])
-    path = path[:-2] if path[-1:] == ("[key]",) else path  # the problem is a key's name, which may be a secret
+    path = path[:-2] if path[-1:] == ("[key]",) else path  # the key's name is invalid, and may be a secret
     kind = details["type"]
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
@@ -157,7 +154,7 @@ def _read_problem(details: ErrorDetails, keys_beside: Callable[[KeyPath], Collec
 
 
 def _unknown_kind(kind: str) -> str:
-    """Say which kind a server or a service has, or which kind may have been meant."""
+    """Name the kind of a known server or service, else the nearest kind."""
     product = re.sub(r"[^a-z]", "", kind.lower())
     if product in _OPENAI_COMPATIBLE:
         hint = "use openai_compatible, with its base_url"
@@ -169,11 +166,11 @@ def _unknown_kind(kind: str) -> str:
 
 
 def suggest(word: str, known: Collection[str]) -> str:
-    """Say what may have been meant: the nearest known word, or all of them."""
+    """Name the nearest known word, or all of them."""
     near = get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"use one of {', '.join(sorted(known))}"
 
 
 def _may_be_secret(key: str) -> bool:
-    """Tell whether a key may hold a value: with a space missing after its colon, YAML reads both as the key."""
+    """Whether a key may contain a value: without a space after the colon, YAML reads both as the key."""
     return re.fullmatch(r"[A-Za-z][A-Za-z_-]{0,30}", key) is None

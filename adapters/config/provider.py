@@ -1,6 +1,6 @@
-"""The settings of one provider: their defaults, and the checks that involve more than one value.
+"""The settings of one provider: defaults, and validation that involves more than one value.
 
-``adapters.config.values`` checks single values; ``adapters.config.file`` reads several providers from one file.
+``adapters.config.values`` validates single values; ``adapters.config.file`` reads several providers from a file.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _ONLY_FOR = {
     "reasoning": ("openrouter",),
     "litellm": ("litellm",),
 }
-_KIND_AS_OPTION = Problem(("kind",), "is no option; name it first, when the provider is made")
+_KIND_AS_OPTION = Problem(("kind",), "is not an option; it is the first argument when the provider is created")
 _NONE_IS_DEFAULT = {
     *("name", "model", "base_url", "headers", "extra_query", "extra_body", "litellm", "retry", "timeouts", "limits"),
     *("fallbacks", "cooldown_s"),
@@ -79,48 +79,72 @@ WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
 
 
 class ProviderConfig(Section):
-    """All settings of one provider.
+    """The settings of one provider.
 
-    ``load_config`` and ``create_provider`` make it, and report mistakes as ``ConfigError``.
+    ``load_config`` and ``create_provider`` create it, and report mistakes as ``ConfigError``.
     """
 
     kind: KindName = Field(description="The kind of server.")
-    name: str = Field(default="", description="Its name in errors and logs: the entry's key, or else the kind.")
+    name: str = Field(default="", description="Name in errors and logs: the key of the entry, or else the kind.")
     model: str = Field(default="", description="The model, as the server names it.")
     base_url: str = Field(default="", description="Address of the server, up to and with /v1.")
     api_key: Secret | None = Field(default=None, description="Write os.environ/NAME to read it from a variable.")
-    temperature: float | None = Field(default=0.7, ge=0, le=2, description="null sends none.")
-    max_tokens: int | None = Field(default=4096, ge=1, description="Longest answer; null sends no limit.")
-    top_p: float | None = Field(default=None, gt=0, le=1, description="Only the likeliest tokens, up to this share.")
-    stop: Texts | None = Field(default=None, description="Text, or texts, before which an answer ends.")
-    seed: int | None = Field(default=None, description="The same seed and question give the same answer, mostly.")
-    reasoning_effort: Effort | None = Field(default=None, description="How much a model thinks that can.")
+    temperature: float | None = Field(default=0.7, ge=0, le=2, description="null: not sent.")
+    max_tokens: int | None = Field(
+        default=4096, ge=1, description="Maximum length of an answer in tokens; null: not sent."
+    )
+    top_p: float | None = Field(
+        default=None, gt=0, le=1, description="Nucleus sampling: the most likely tokens up to this probability."
+    )
+    stop: Texts | None = Field(default=None, description="Stop sequences, before which an answer ends.")
+    seed: int | None = Field(default=None, description="With the same seed, most servers repeat the same answer.")
+    reasoning_effort: Effort | None = Field(default=None, description="How much a reasoning model reasons.")
     headers: Headers = Field(default_factory=dict, description="Sent with each request.")
-    extra_query: Query = Field(default_factory=dict, description="Added to the address of each request, after a ?.")
-    extra_body: ExtraBody = Field(default_factory=dict, description="Added to each request as it is.")
+    extra_query: Query = Field(
+        default_factory=dict, description="Query parameters, added to the address of each request."
+    )
+    extra_body: ExtraBody = Field(default_factory=dict, description="Fields added to the body of each request.")
     retry: RetryConfig = Field(default_factory=RetryConfig)
     timeouts: TimeoutConfig = Field(default_factory=TimeoutConfig)
     limits: LimitConfig = Field(default_factory=LimitConfig)
-    tls: TLSConfig | None = Field(default=None, description="Certificates; those not set come from the environment.")
-    prewarm: bool = Field(default=False, description="Begin to load in the background when the provider is made.")
-    think: bool | None = Field(default=None, description="Switch thinking on or off; null leaves it to the model.")
-    num_ctx: int | None = Field(default=None, ge=1, description="Wanted context in tokens (kinds local, ollama).")
-    model_path: UserPath = Field(default=None, description="A GGUF file (kind local); none: the scripted demo.")
-    models: list[str] | None = Field(default=None, description="Asked in turn if the first fails (kind openrouter).")
-    routing: RoutingConfig | None = Field(default=None, description="Whom it may choose (kind openrouter).")
-    reasoning: ReasoningConfig | None = Field(default=None, description="How the model thinks (kind openrouter).")
+    tls: TLSConfig | None = Field(
+        default=None, description="Certificates. Those that are not set come from the environment."
+    )
+    prewarm: bool = Field(default=False, description="Start loading in the background when the provider is created.")
+    think: bool | None = Field(default=None, description="Turn reasoning on or off; null: the model decides.")
+    num_ctx: int | None = Field(
+        default=None,
+        ge=1,
+        description="Context window in tokens (kind local). Ollama ignores it at /v1: set OLLAMA_CONTEXT_LENGTH.",
+    )
+    model_path: UserPath = Field(
+        default=None, description="GGUF file (kind local); without it, the scripted demo runs."
+    )
+    models: list[str] | None = Field(
+        default=None, description="Models that OpenRouter tries in turn if the first fails (kind openrouter)."
+    )
+    routing: RoutingConfig | None = Field(
+        default=None, description="Which providers OpenRouter may choose (kind openrouter)."
+    )
+    reasoning: ReasoningConfig | None = Field(default=None, description="Reasoning of the model (kind openrouter).")
     litellm: LiteLLMArguments = Field(
         default_factory=dict, repr=False, description="Arguments of LiteLLM, such as aws_region_name (kind litellm)."
     )
 
-    fallbacks: list[str] = Field(default_factory=list, description="Names of the providers to ask when it fails.")
+    fallbacks: list[str] = Field(
+        default_factory=list, description="Providers to try, in this order, if this one fails."
+    )
     first_token_s: Seconds | None = Field(
-        default=None, description="With fallbacks: until the first useful token, then the next one is asked."
+        default=None, description="With fallbacks: time to first token, after which the next provider is tried."
     )
     hedge_after_s: float | None = Field(
-        default=None, ge=0, description="With fallbacks: silence after which the next one is asked beside it."
+        default=None,
+        ge=0,
+        description="With fallbacks: time without a token after which a second request is sent to the next one.",
     )
-    cooldown_s: float = Field(default=30.0, ge=0, description="With fallbacks: how long one that failed is asked last.")
+    cooldown_s: float = Field(
+        default=30.0, ge=0, description="With fallbacks: how long a failed provider is tried last."
+    )
 
     _source: Source = PrivateAttr()
     _key_variable: str = PrivateAttr(default="")
@@ -129,32 +153,29 @@ class ProviderConfig(Section):
     if TYPE_CHECKING:
 
         def _makes(self) -> LiteLLMProvider | FallbackProvider:
-            """Declare for type checkers what ``create_provider`` makes of an entry."""
+            """Declare for type checkers what ``create_provider`` returns for an entry."""
             raise NotImplementedError
 
     def model_post_init(self, context: Source | None, /) -> None:
-        """Keep the place of the settings, which is the context of the validation."""
+        """Store the source of the settings, which is the context of the validation."""
         source = context or Source(self.name)
         self._source = replace(source, above=("providers", self.name)) if source.lines and not source.above else source
 
     @property
     def key_name(self) -> str:
-        """What to correct if the key is refused: the environment variable it was read from, or the setting."""
+        """What to correct if the key is rejected: the environment variable that it was read from, or the setting."""
         return self._key_variable or "api_key"
 
     @classmethod
     def create(cls, kind: str, /, **options: Any) -> Self:
-        """Make the settings of one provider.
+        """Create the settings of one provider.
 
         Args:
             kind: The kind of server.
-            **options: The other fields; None means the default where it has no meaning of its own.
-
-        Returns:
-            The settings.
+            **options: The other fields. None is the default where it has no other meaning.
 
         Raises:
-            ConfigError: If an option is unknown, missing or invalid; all problems, one a line.
+            ConfigError: If options are unknown, missing or invalid; lists all problems, one per line.
         """
         source = Source(str(options.get("name") or kind))
         if "kind" in options:
@@ -162,14 +183,11 @@ class ProviderConfig(Section):
         return cls._checked({**options, "kind": kind}, source, source)
 
     def with_options(self, **options: Any) -> Self:
-        """Copy these settings with other values for some of them.
+        """Return a copy with some fields replaced.
 
         Args:
-            **options: The fields to replace, but not ``kind``; ``retry``, ``timeouts``, ``limits`` and ``tls`` may be
+            **options: The fields to replace, except ``kind``. ``retry``, ``timeouts``, ``limits`` and ``tls`` may be
                 dicts of the values that change.
-
-        Returns:
-            The changed copy.
 
         Raises:
             ConfigError: As ``create``.
@@ -179,13 +197,10 @@ class ProviderConfig(Section):
         return self._changed(options, Source(self.name))
 
     def resolved(self) -> Self:
-        """Copy these settings with the value of the variable in place of each ``os.environ/NAME``.
-
-        Returns:
-            Settings that a request can be made with.
+        """Return a copy with the value of the variable in place of each ``os.environ/NAME``.
 
         Raises:
-            ConfigError: If a variable is not set or its content is invalid, or a required key is missing.
+            ConfigError: If a variable is not set or its value is invalid, or a required key is missing.
         """
         names = ("model", "base_url", "api_key", "model_path", "headers", "extra_query", "litellm")
         values = {name: getattr(self, name) for name in names} | {"tls": dict(self.tls or {})}
@@ -203,10 +218,10 @@ class ProviderConfig(Section):
         return resolved
 
     def chain(self) -> list[ProviderConfig]:
-        """List this provider and its fallbacks, each with its own fallbacks behind it, and each once.
+        """Return this provider and its fallbacks, each followed by its own fallbacks, and each once.
 
         Raises:
-            ConfigError: If a fallback is not known: only ``load_config`` and ``Config`` know several providers.
+            ConfigError: If a fallback is unknown: only ``load_config`` and ``Config`` know several providers.
         """
         found: dict[str, ProviderConfig] = {}
         self._add_chain(found)
@@ -221,13 +236,13 @@ class ProviderConfig(Section):
             if other.name not in found:
                 other._add_chain(found)  # noqa: SLF001 - of the same class
 
-    def with_others(self, rows: Mapping[str, ProviderConfig]) -> None:
-        """Keep the providers that ``fallbacks`` names; ``chain`` reports those that are missing.
+    def with_others(self, entries: Mapping[str, ProviderConfig]) -> None:
+        """Store the providers that ``fallbacks`` names; ``chain`` reports those that are missing.
 
         Args:
-            rows: The providers of the same file.
+            entries: The providers of the same file.
         """
-        self._others = tuple(rows[name] for name in self.fallbacks if name in rows)
+        self._others = tuple(entries[name] for name in self.fallbacks if name in entries)
 
     def _no_key(self, variable: str) -> ConfigError:
         text = f"{self.name} needs an API key. Set api_key, or {variable}."
@@ -236,7 +251,7 @@ class ProviderConfig(Section):
         return self._source.error([Problem(("api_key",), f"is missing: {text}")])
 
     def _changed(self, options: dict[str, Any], blamed: Source) -> Self:
-        """Copy with other values; errors in them name ``blamed`` as their place."""
+        """Return a copy with other values; errors in them name ``blamed`` as their source."""
         options = _without_empty(options)
         fields = {**dict(self), **options}
         for name in _SECTIONS:
@@ -244,8 +259,8 @@ class ProviderConfig(Section):
                 former: Section | None = getattr(self, name)
                 fields[name] = (former.model_dump() if former else {}) | options[name]
         changed = self._checked(fields, self._source, blamed)
-        changed.with_others({row.name: row for row in self._others})
-        # An address is cleaned once: without its pasted endpoint it may have no path, and cleaning would then add /v1.
+        changed.with_others({entry.name: entry for entry in self._others})
+        # An address is normalized once: a second time, one whose pasted endpoint was removed would get /v1.
         return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
 
     @classmethod
@@ -253,12 +268,12 @@ class ProviderConfig(Section):
         try:
             return cls.model_validate(fields, context=source)
         except ValidationError as error:
-            raise blamed.error(read_problems(error, keys_beside)) from None  # pydantic's error holds all values
+            raise blamed.error(read_problems(error, keys_beside)) from None  # pydantic's error contains all values
 
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, fields: Json) -> Json:
-        """Drop what is not set, and move the query of ``base_url`` to ``extra_query``, where its values are hidden."""
+        """Drop unset fields, and move the query of ``base_url`` to ``extra_query``, where its values are hidden."""
         if not isinstance(fields, dict):
             return fields
         fields = _without_empty(fields)
@@ -299,7 +314,7 @@ class ProviderConfig(Section):
     @field_validator("headers")
     @classmethod
     def _add_headers(cls, headers: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
-        """Add the kind's headers that are not set."""
+        """Add the headers of the kind that are not set."""
         kind = _kind_of(info)
         own = {name.lower() for name in headers}
         defaults = {name: SecretStr(text) for name, text in kind.headers.items()} if kind else {}
@@ -310,7 +325,7 @@ class ProviderConfig(Section):
     def _check_tls(cls, tls: TLSConfig | None, info: ValidationInfo) -> TLSConfig | None:
         base_url = info.data.get("base_url", "https:")
         if tls is not None and not base_url.startswith("https:") and not is_reference(base_url):
-            raise ValueError("is for servers at https:// alone; correct base_url, or remove it")
+            raise ValueError("is for https:// only; correct base_url, or remove it")
         return tls
 
     @field_validator(*_ONLY_FOR)
@@ -318,7 +333,7 @@ class ProviderConfig(Section):
     def _check_use(cls, value: Json, info: ValidationInfo) -> Json:
         kinds = _ONLY_FOR[str(info.field_name)]
         if value is not None and value != {} and info.data.get("kind", kinds[0]) not in kinds:
-            raise ValueError(f"is for kind {' or '.join(kinds)} alone; remove it")
+            raise ValueError(f"is for kind {' or '.join(kinds)} only; remove it")
         return value
 
     @field_validator(*WITH_FALLBACKS)
@@ -326,22 +341,22 @@ class ProviderConfig(Section):
     def _check_company(cls, value: Json, info: ValidationInfo) -> Json:
         default = cls.model_fields[str(info.field_name)].default
         if value != default and not info.data.get("fallbacks", True):
-            hint = "timeouts.first_token_s limits it alone" if info.field_name == "first_token_s" else "remove it"
+            hint = "set timeouts.first_token_s" if info.field_name == "first_token_s" else "remove it"
             raise ValueError(f"is for providers with fallbacks; add fallbacks, or {hint}")
         return value
 
 
 def keys_beside(path: KeyPath) -> list[str]:
-    """List the keys that are possible in place of the last key of a path inside a provider."""
+    """Return the valid keys at the place of the last key of a path inside a provider entry."""
     model = _SECTIONS[path[0]] if len(path) > 1 else ProviderConfig
     return list(model.model_fields)
 
 
 def _kind_of(info: ValidationInfo) -> Kind | None:
-    """Return the kind's entry, or None if the kind itself is wrong, which is reported elsewhere."""
+    """Return the kind, or None if it is invalid, which is reported elsewhere."""
     return KINDS.get(info.data.get("kind", ""))
 
 
 def _without_empty(fields: dict[str, Any]) -> dict[str, Any]:
-    """Drop the fields that are None where None has no meaning of its own."""
+    """Drop the fields that are None, where None has no other meaning."""
     return {name: value for name, value in fields.items() if value is not None or name not in _NONE_IS_DEFAULT}

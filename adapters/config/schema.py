@@ -1,7 +1,7 @@
-"""Writes ``config/providers.schema.json``, with which an editor completes and checks a YAML file of providers.
+"""Write ``config/providers.schema.json``, with which an editor completes and checks a configuration file.
 
 python -m adapters.config.schema            writes it
-python -m adapters.config.schema --check    fails if it is not what the models say
+python -m adapters.config.schema --check    fails if it does not match the models
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SCHEMA_FILE = Path(__file__).parents[2] / "config" / "providers.schema.json"
 
 
 def make_schema() -> dict[str, Any]:
-    """Describe a file of providers as JSON schema."""
+    """Return the JSON schema of a configuration file."""
     schema = Config.model_json_schema()
     provider = schema["$defs"]["ProviderConfig"]
-    del provider["properties"]["name"]  # in a file the row's key is the name
+    del provider["properties"]["name"]  # in a file, the key of the entry is its name
     provider["allOf"] = [_requirement(name, kind) for name, kind in KINDS.items() if not kind.model]
     provider["dependentRequired"] = {name: ["fallbacks"] for name in WITH_FALLBACKS}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -37,7 +37,7 @@ def _requirement(name: KindName, kind: Kind) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the file, or check it; returns the exit code."""
+    """Write the file, or check it; return the exit code."""
     text = json.dumps(make_schema(), indent=2) + "\n"
     if arguments == ["--check"]:
         if SCHEMA_FILE.is_file() and SCHEMA_FILE.read_text(encoding="utf-8") == text:

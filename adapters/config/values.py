@@ -1,4 +1,4 @@
-"""The single values of a configuration: secrets, headers, paths, and ``os.environ/NAME`` in their place."""
+"""Validate single values: secrets, headers, paths, and references to environment variables (``os.environ/NAME``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from adapters.types import Json
 
 WRITTEN_BY_US = frozenset({"model", "messages", "stream", "tools"})
-"""Fields of a request's body that the provider writes from the arguments of a call."""
+"""Fields of a request body that the provider writes from the arguments of a call."""
 
 _CONNECTION_HEADERS = frozenset(
     (
@@ -26,32 +26,32 @@ _CONNECTION_HEADERS = frozenset(
         *("proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
     )
 )
-"""Headers about one connection or the encoding of one body (RFC 9110, 7.6.1), which only the HTTP client can know. A
-wrong Content-Length makes a server wait for bytes that never come."""
+"""Headers of one connection or one encoding (RFC 9110, 7.6.1), which only the HTTP client can know. With a wrong
+Content-Length, a server waits for bytes that never arrive."""
 
 _REFERENCE = "os.environ/"
 _SHELL_VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\}?")
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a value is the name of the environment variable that holds it."""
+    """Whether a value is a reference to an environment variable."""
     return text.strip().startswith(_REFERENCE)
 
 
 def variable_of(secret: SecretStr | None) -> str:
-    """Return the name of the environment variable that a secret is read from; "" if it is written out."""
+    """Return the name of the environment variable that a secret refers to; "" if it is literal."""
     text = secret.get_secret_value() if secret is not None else ""
     return text.removeprefix(_REFERENCE).strip() if is_reference(text) else ""
 
 
 def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Look up the environment variables that values name.
+    """Look up the environment variables that values refer to.
 
     Args:
-        values: Texts, secrets, paths, None, and dicts of those.
+        values: Strings, secrets, paths, None, and dicts of those, by name.
 
     Returns:
-        The content of the variables, under the names of the values; and the variables that are not set.
+        The contents of the variables, by the names of the values; and the variables that are not set.
     """
     found: dict[str, Any] = {}
     problems: list[Problem] = []
@@ -74,17 +74,17 @@ def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem
 
 
 def no_shell_variable(text: str) -> None:
-    """Refuse ``$NAME`` and ``${NAME}``, which only a shell replaces.
+    """Reject ``$NAME`` and ``${NAME}``, which only a shell expands.
 
     Raises:
-        ValueError: If the text is one of them; the message repeats the name, which is no secret.
+        ValueError: If the text is one of them. The message repeats the name, which is not a secret.
     """
     if found := _SHELL_VARIABLE.fullmatch(text.strip()):
         raise ValueError(f"is a shell's way to name a variable; write os.environ/{found.group(1)}")
 
 
 def _not_set(variable: str) -> str:
-    """Describe a missing variable; name it only if it is in capitals, for anything else may be a pasted key."""
+    """Describe an unset variable. It is named only if it is in capitals: anything else may be a pasted key."""
     shown = f"the environment variable {variable}" if re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable) else "a variable"
     return f"names {shown}, which is not set; export it"
 
@@ -99,7 +99,7 @@ _SETTINGS_OF_LITELLM = {
     "headers": "set it beside litellm",
     **dict.fromkeys(("messages", "tools", "tool_choice", "stream", "client", "acompletion"), "the provider writes it"),
 }
-"""Arguments of LiteLLM that would undo what the provider does itself."""
+"""Arguments of LiteLLM that would bypass the provider, and the setting to use instead."""
 
 
 def _beside_settings(arguments: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -110,19 +110,19 @@ def _beside_settings(arguments: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 def read_extra_headers(value: Json) -> dict[str, str]:
-    """Read the headers of one request, by the rules for the configured ones.
+    """Validate the headers of one request by the rules for configured ones.
 
     Args:
         value: The caller's ``extra_headers``, or None.
 
     Raises:
-        ConfigError: If it is not a mapping of header names to texts that can be sent.
+        ConfigError: If it is not a mapping of header names to strings that can be sent.
     """
     headers = {} if value is None else value
     problem = _problem_with_headers(headers)
     if not problem:
         return dict(headers)
-    del value, headers  # tracebacks with the values of variables would show them
+    del value, headers  # a traceback with local variables would show them
     raise ConfigError(f"extra_headers {problem}.")
 
 
@@ -202,7 +202,7 @@ Headers = Annotated[dict[Annotated[str, AfterValidator(_header_name)], Secret], 
 Query = dict[str, Annotated[SecretStr, AfterValidator(_query_value)]]
 UserPath = Annotated[Path | None, BeforeValidator(_as_path)]
 Texts = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
-"""A list of texts; a single one needs no brackets."""
+"""A list of strings; a single one needs no brackets."""
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_beside_ours)]
 LiteLLMArguments = Annotated[dict[str, JsonValue], AfterValidator(_beside_settings)]
 Seconds = Annotated[float, Field(gt=0)]

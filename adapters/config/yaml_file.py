@@ -1,4 +1,4 @@
-"""Read a YAML file, with the line of each key; the only module that imports yaml."""
+"""Read a YAML file with the line number of each key. This is the only module that imports yaml."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _DATE_TAG = "tag:yaml.org,2002:timestamp"
 
 _LARGEST_FILE_BYTES = 1_000_000
 _MOST_VALUES = 100_000  # in a file, with aliases written out
-_CHARACTERS_OF_A_VALUE = 100  # a longer text counts as several values
+_CHARACTERS_OF_A_VALUE = 100  # a longer string counts as several values
 
-# The messages of the YAML library are technical, and some repeat the text of the file.
+# The messages of the YAML library are technical, and some quote the file.
 _HINTS = {
-    r"'\t'": "a tab stands where spaces must; indent with spaces",
+    r"'\t'": "a line is indented with a tab; indent with spaces",
     "cannot start any token": "a value starts with a character that YAML keeps for itself; put the value in quotes",
     "mapping values are not allowed": "a second colon, or a wrong indentation; put values that hold ': ' in quotes",
     "could not find expected ':'": "a key has no colon; write a colon and a space after it",
@@ -38,7 +38,7 @@ _HINTS = {
     "undefined alias": "a value starts with *; put it in quotes",
     "constructor for the tag": "a value starts with !; put it in quotes, and write secrets as os.environ/NAME",
     "single document": "a second document starts with ---; keep one",
-    "special characters": "an invisible character stands there; remove it",
+    "special characters": "there is an invisible character; remove it",
 }
 _HINT_FOR_THE_REST = "this is not YAML; check quotes, colons, brackets and indentation"
 
@@ -48,9 +48,9 @@ class Document:
     """One YAML file.
 
     Attributes:
-        data: Its content; each key is text, also ``yes:`` and ``404:``.
+        data: Its content. All keys are strings, ``yes:`` and ``404:`` included.
         source: The file and the line of each key.
-        problems: The keys that occur twice.
+        problems: Keys that occur twice.
     """
 
     data: Any
@@ -59,16 +59,10 @@ class Document:
 
 
 def read_yaml(path: Path) -> Document:
-    """Read a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content.
+    """Read a YAML file.
 
     Raises:
-        ConfigError: If it does not exist, is no YAML, or is too large, with its aliases written out.
+        ConfigError: If the file does not exist, is not YAML, or is too large with its aliases expanded.
     """
     text = _read_text(path)
     try:
@@ -77,7 +71,7 @@ def read_yaml(path: Path) -> Document:
         raise ConfigError(f"{path}:{_line(error, text)}: {_hint(error)}") from None
     except ConfigError:
         raise
-    except (AttributeError, LookupError, ValueError):  # what the library raises for `!!int text` and the like
+    except (AttributeError, LookupError, ValueError):  # raised by the library for `!!int text` and the like
         raise ConfigError(f"{path}: a value does not fit its tag; remove the tags that start with !!") from None
     except RecursionError:
         raise ConfigError(f"{path}: the file is nested too deeply; remove brackets or levels") from None
@@ -87,7 +81,7 @@ def read_yaml(path: Path) -> Document:
 
 
 def _read_text(path: Path) -> str:
-    """Read a file, but no device or named pipe, which may have no end or never begin."""
+    """Read a file. Devices and named pipes are rejected: reading them may block or never end."""
     try:
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             raise ConfigError(f"{path}: this is a device or a pipe; name a file")
@@ -118,14 +112,14 @@ def _parse(text: str, label: str) -> Document | None:
 
 
 def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Count the values of a node with each alias written out; a few aliases of aliases can stand for billions.
+    """Count the values of a node with all aliases expanded; a few nested aliases can expand to billions.
 
     Args:
         node: The node.
-        sizes: The sizes of the nodes that were counted before, by identity; it grows.
+        sizes: Sizes of the nodes that were counted before, by identity; updated.
     """
     if id(node) not in sizes:
-        sizes[id(node)] = 0  # for a node that holds itself
+        sizes[id(node)] = 0  # in case the node contains itself
         parts: Iterable[yaml.Node] = ()
         own = 1
         if isinstance(node, yaml.MappingNode):
@@ -139,7 +133,7 @@ def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
 
 
 class _Notes:
-    """The line of each key, and the keys that occur twice. Walking a node also makes its keys and dates text."""
+    """Collects the lines of keys, and repeated keys. Walking a node also turns its keys and dates into strings."""
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {(): 1}
@@ -147,8 +141,8 @@ class _Notes:
         self._seen: set[int] = set()
 
     def walk(self, node: yaml.Node, path: KeyPath) -> None:
-        """Note the keys in a node and below it."""
-        if id(node) in self._seen:  # an alias: errors name the line of the key with the alias
+        """Collect the keys in a node and below it."""
+        if id(node) in self._seen:  # an alias; errors name the line of the key that has it
             return
         self._seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
@@ -175,7 +169,7 @@ class _Notes:
 def _line(error: yaml.YAMLError, text: str) -> int:
     if not isinstance(error, yaml.MarkedYAMLError):
         return text.count("\n", 0, getattr(error, "position", 0)) + 1
-    # A quote that is never closed is a problem at the end of the file, but the place to correct is its beginning.
+    # An unclosed quote is detected at the end of the file, but must be fixed where it begins.
     begins = error.context_mark if isinstance(error, ScannerError) else None
     return int(getattr(begins or error.problem_mark, "line", 0)) + 1
 

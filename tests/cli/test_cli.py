@@ -694,7 +694,7 @@ def test_check_of_the_example_files(file: Path, monkeypatch: pytest.MonkeyPatch)
     """Each example file is valid; the file for LiteLLM's own proxy is recognized as such."""
     monkeypatch.setenv("PROXY_1", "http://proxy-1:4000/v1")
     monkeypatch.setenv("PROXY_2", "http://proxy-2:4000/v1")
-    monkeypatch.setenv("LITELLM_MASTER_KEY", KEY)
+    monkeypatch.setenv("PROXY_KEY", KEY)
 
     result = run("config", "check", "--config", str(file))
 

@@ -223,7 +223,7 @@ providers:
         f"9: providers.cloud.fallbacks.0 {back} (cloud -> third -> cloud); remove one of these",
         f"12: providers.third.fallbacks.0 {back} (third -> cloud -> third); remove one of these",
         "12: providers.third.fallbacks.1 must be text; put it in quotes",
-        f"17: providers.alone.first_token_s {alone} timeouts.first_token_s limits it alone",
+        f"17: providers.alone.first_token_s {alone} set timeouts.first_token_s",
         f"18: providers.alone.hedge_after_s {alone} remove it",
         f"19: providers.alone.cooldown_s {alone} remove it",
         "22: providers.wrong.fallbacks must be a list, such as [one, two]",

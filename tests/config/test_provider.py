@@ -105,7 +105,9 @@ def test_openrouter_headers_are_added() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        pytest.param({"kind": "groq"}, "kind is no option; name it first, when the provider is made", id="kind"),
+        pytest.param(
+            {"kind": "groq"}, "kind is not an option; it is the first argument when the provider is created", id="kind"
+        ),
         pytest.param({"modle": "m"}, "modle is not known; did you mean model?", id="unknown key"),
         pytest.param({"zzz": 1}, "zzz is not known; use one of api_key, base_url,", id="unlike any key"),
         pytest.param({f"api_key:{_SECRET}": None}, "the call holds a key that is not known; use one of", id="secret"),
@@ -156,24 +158,24 @@ def test_openrouter_headers_are_added() -> None:
         pytest.param(
             {"base_url": "https://h", "tls": {"key_file": "a.pem"}}, "tls has a key_file without a cert_file", id="key"
         ),
-        pytest.param({"tls": {"ca_file": "a.pem"}}, "tls is for servers at https:// alone", id="tls without TLS"),
+        pytest.param({"tls": {"ca_file": "a.pem"}}, "tls is for https:// only", id="tls without TLS"),
         pytest.param(
             {"extra_body": {"messages": []}}, "extra_body cannot hold messages: the provider writes it", id="ours"
         ),
         pytest.param(
             {"extra_body": {"a": [{"b": date(2026, 1, 1)}]}}, "extra_body.a.0.b must be something that JSON", id="date"
         ),
-        pytest.param({"num_ctx": 8192}, "num_ctx is for kind ollama or local alone; remove it", id="context"),
-        pytest.param({"models": ["m"]}, "models is for kind openrouter alone; remove it", id="other models"),
-        pytest.param({"routing": {}}, "routing is for kind openrouter alone; remove it", id="routing"),
-        pytest.param({"reasoning": {}}, "reasoning is for kind openrouter alone; remove it", id="reasoning"),
+        pytest.param({"num_ctx": 8192}, "num_ctx is for kind ollama or local only; remove it", id="context"),
+        pytest.param({"models": ["m"]}, "models is for kind openrouter only; remove it", id="other models"),
+        pytest.param({"routing": {}}, "routing is for kind openrouter only; remove it", id="routing"),
+        pytest.param({"reasoning": {}}, "reasoning is for kind openrouter only; remove it", id="reasoning"),
         pytest.param({"stop": [1]}, "stop.0 must be text; put it in quotes", id="stop"),
         pytest.param(
             {"reasoning_effort": "hard"},
             "reasoning_effort knows only 'none', 'minimal', 'low', 'medium', 'high', 'xhigh' or 'max'",
             id="effort",
         ),
-        pytest.param({"model_path": "m.gguf"}, "model_path is for kind local alone; remove it", id="model file"),
+        pytest.param({"model_path": "m.gguf"}, "model_path is for kind local only; remove it", id="model file"),
         pytest.param({"model_path": "~nobody-here/m"}, "model_path begins with ~ and the name of no user", id="whose"),
         pytest.param({"model_path": 4}, "model_path must be text; put it in quotes", id="number for path"),
     ],
@@ -273,7 +275,7 @@ def test_with_options_tells_mistakes() -> None:
 
     with pytest.raises(ConfigError, match=r"^groq: temperature must be at most 2$"):
         config.with_options(temperature=3)
-    with pytest.raises(ConfigError, match=r"^groq: kind is no option; name it first"):
+    with pytest.raises(ConfigError, match=r"^groq: kind is not an option"):
         config.with_options(kind="ollama")
 
 
@@ -496,5 +498,5 @@ def test_tls_needs_an_address_with_tls(monkeypatch: pytest.MonkeyPatch) -> None:
         "openai_compatible", model="m", base_url="os.environ/THE_URL", tls={"ca_file": "/ca.pem"}
     )
 
-    with pytest.raises(ConfigError, match=r"tls is for servers at https:// alone"):
+    with pytest.raises(ConfigError, match=r"tls is for https:// only"):
         config.resolved()

@@ -68,7 +68,7 @@ def test_byte_order_mark_is_no_content(file: Path) -> None:
     [
         pytest.param("", ":1: the file is empty", id="empty"),
         pytest.param("# nothing\n", ":1: the file is empty", id="comments"),
-        pytest.param("a:\n\tb: 1", ":2: a tab stands where spaces must", id="tab"),
+        pytest.param("a:\n\tb: 1", ":2: a line is indented with a tab", id="tab"),
         pytest.param("a: 1\nb: @sk-hunter2", ":2: a value starts with a character", id="reserved character"),
         pytest.param("a: sk: hunter2", ":1: a second colon", id="second colon"),
         pytest.param("a:\n  b: 1\n  hunter2\n", ":3: a key has no colon", id="no colon"),
@@ -77,7 +77,7 @@ def test_byte_order_mark_is_no_content(file: Path) -> None:
         pytest.param("a: *hunter2", ":1: a value starts with *", id="asterisk"),
         pytest.param("a: !hunter2 b", ":1: a value starts with !", id="exclamation mark"),
         pytest.param("a: 1\n---\nb: hunter2", ":2: a second document", id="two documents"),
-        pytest.param("a: 1\nb: hunter2\x00", ":2: an invisible character", id="zero byte"),
+        pytest.param("a: 1\nb: hunter2\x00", ":2: there is an invisible character", id="zero byte"),
         pytest.param("a: ]", ":1: this is not YAML", id="bracket"),
         pytest.param("a: !!int hunter2", ": a value does not fit its tag", id="wrong int"),
         pytest.param("a: !!bool hunter2", ": a value does not fit its tag", id="wrong bool"),

@@ -71,7 +71,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         proxies = (_proxy(programs / "litellm", port, variables) for port in ports)
         await asyncio.gather(*(stack.enter_async_context(proxy) for proxy in proxies))
         addresses = {f"PROXY_{number}": f"http://127.0.0.1:{port}/v1" for number, port in enumerate(ports, 1)}
-        yield Cluster(tuple(servers), {**addresses, "LITELLM_MASTER_KEY": _KEY})
+        yield Cluster(tuple(servers), {**addresses, "PROXY_KEY": _KEY})  # the proxies have no database for virtual keys
 
 
 @asynccontextmanager
