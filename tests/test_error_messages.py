@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from adapters.testing.answers import Script
 
 _SHOP = Endpoint("shop", "tiny", base_url="http://host:8000/v1", api_key="wire-KEY", key_name="SHOP_KEY")
+_ROUTED = Endpoint("shop", "anthropic/tiny", prefix="")
 _NO_KEY = Endpoint("shop", "tiny", api_key=NO_KEY)
 _KEY_IN_HEADER = Endpoint("shop", "tiny", api_key=NO_KEY, headers={"X-Title": "a", "api-key": "wire-KEY"})
 _LONGEST_SPOKEN_CHARS = 120
@@ -141,6 +142,14 @@ _MADE: dict[str, tuple[APIError, str]] = {
     "no connection, and no reason": (
         failures.connection_failure(_SHOP, TransportError(connecting=True)),
         "Could not reach shop at host:8000. Is it running? Is base_url right?",
+    ),
+    "no connection to a route of LiteLLM": (
+        failures.connection_failure(_ROUTED, TransportError("its host name is unknown", connecting=True)),
+        "Could not reach shop: its host name is unknown. Check the network connection.",
+    ),
+    "no connection to a route of LiteLLM in time": (
+        failures.connection_failure(_ROUTED, TransportError(connecting=True, timed_out=True)),
+        "Could not reach shop in time. Check the network connection.",
     ),
     "no connection in time": (
         failures.connection_failure(_SHOP, TransportError(connecting=True, timed_out=True)),

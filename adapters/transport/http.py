@@ -51,7 +51,7 @@ class TransportError(Exception):
         connecting: Whether the connection could not even be made.
         timed_out: Whether making it took too long.
         cause: What happened, in plain words, or "".
-        advice: What to do about it, as one or two sentences.
+        advice: What to do about it, in one or two sentences; "" if the cause does not say.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class TransportError(Exception):
         *,
         connecting: bool = False,
         timed_out: bool = False,
-        advice: str = "Is it running? Is base_url right?",
+        advice: str = "",
     ) -> None:
         super().__init__(cause)
         self.connecting = connecting

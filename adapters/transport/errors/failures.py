@@ -97,14 +97,20 @@ def connection_failure(endpoint: Endpoint, error: TransportError) -> APIError:
         endpoint: The other end of the connection.
         error: Why it failed.
     """
+    # LiteLLM's routes know their own addresses, which no setting of the user corrects.
+    where, advice = (
+        (f" at {endpoint.address}", "Is it running? Is base_url right?")
+        if endpoint.address
+        else ("", "Check the network connection.")
+    )
     if error.timed_out:
-        _logger.info("%s: no connection to %s in time", endpoint.provider, endpoint.base_url)
-        text = f"Could not reach {endpoint.provider} at {endpoint.address} in time. Is it running?"
-        return _error(APITimeoutError, text, endpoint)
+        _logger.info("%s: no connection to %s in time", endpoint.provider, endpoint.base_url or "its address")
+        question = "Is it running?" if endpoint.address else advice
+        return _error(APITimeoutError, f"Could not reach {endpoint.provider}{where} in time. {question}", endpoint)
     if error.connecting:
-        _logger.info("%s: no connection to %s: %s", endpoint.provider, endpoint.base_url, error.cause)
+        _logger.info("%s: no connection to %s: %s", endpoint.provider, endpoint.base_url or "its address", error.cause)
         why = f": {error.cause}" if error.cause else ""
-        text = f"Could not reach {endpoint.provider} at {endpoint.address}{why}. {error.advice}"
+        text = f"Could not reach {endpoint.provider}{where}{why}. {error.advice or advice}"
         return _error(APIConnectionError, text, endpoint)
     return _error(APIConnectionError, f"The connection to {endpoint.provider} was lost. Please try again.", endpoint)
 
