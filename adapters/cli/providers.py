@@ -11,7 +11,7 @@ from adapters.cli.base import Command, json_option, print_json
 from adapters.cli.entry import config_option
 from adapters.cli.table import print_table
 from adapters.config import KINDS, load_config
-from adapters.config.values import is_reference
+from adapters.config.values import file_of, is_reference
 
 if TYPE_CHECKING:
     from adapters.config import ProviderConfig
@@ -24,7 +24,7 @@ def providers(config_path: str | None, as_json: bool) -> None:
     """List the provider entries of the configuration.
 
     The column "key" says whether the API key is there: "found", "not set" (none is configured), or "missing" (the
-    environment variable is not set).
+    environment variable is not set, or the file does not exist).
     """
     settings = load_config(config_path)
     rows = [
@@ -49,6 +49,8 @@ def providers(config_path: str | None, as_json: bool) -> None:
 
 def _key_state(entry: ProviderConfig) -> str:
     """Return whether there is a key, never the key itself."""
+    if (file := file_of(entry.api_key)) is not None:
+        return "found" if file.is_file() else "missing"
     variable = KINDS[entry.kind].key_variable
     key = entry.api_key.get_secret_value() if entry.api_key else f"os.environ/{variable}" if variable else None
     if key is None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from adapters.transport.provider_transport import ProviderTransport
     from adapters.types import LLMResponse, StreamEvent, TokenUsage
 
+_UNAUTHORIZED = 401
 _logger = logging.getLogger(__name__)
 
 
@@ -91,6 +92,8 @@ class ProviderCall:
         self._mismatched: LLMResponse | None = None  # the response that did not match response_format
         self._first_request: ChatRequest | None = None
         self._request: ChatRequest | None = None
+        self._key_version = 0  # of the API key of the latest attempt
+        self._has_new_key = False
         self._report: litellm_callbacks.RequestReport | None = None
         self.assembler: ResponseAssembler | None = None
         self.attempts = 0
@@ -216,11 +219,15 @@ class ProviderCall:
         """Return the request to send after a failure, once it is due, or raise the error.
 
         If the capabilities have changed what would be sent, that is sent at once and counts as no retry: it leaves out
-        what the server rejected.
+        what the server rejected. The same holds for a rejected API key whose file has a new one, once.
         """
         changed = build_request(self._params, self._config, self._capabilities)
         if changed != request:
             return changed
+        if error.status_code == _UNAUTHORIZED and not self._has_new_key:
+            self._has_new_key = self._transport.renew_key(self._key_version)
+            if self._has_new_key:
+                return changed
         if error._reason == "deadline_s" and self._failed is not None:
             raise self._failed from self._failed.__cause__  # the time for retries is over; this says what went wrong
         pause_s = pause_before_retry_s(
@@ -274,6 +281,7 @@ class ProviderCall:
 
     def _request_sent(self) -> None:
         """Note that a request is about to leave."""
+        self._key_version = self._transport.key_version
         if self.attempts == 1:
             self._loading_s = time.monotonic() - self._began_s
 

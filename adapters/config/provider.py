@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from adapters.client.provider import LiteLLMProvider
     from adapters.fallback import FallbackProvider
@@ -47,9 +48,11 @@ from adapters.config.values import (
     Secret,
     Texts,
     UserPath,
+    file_of,
     is_reference,
     look_up_all,
     no_shell_variable,
+    read_key_file,
     variable_of,
 )
 from adapters.errors import ConfigError
@@ -88,7 +91,10 @@ class ProviderConfig(Section):
     name: str = Field(default="", description="Name in errors and logs: the key of the entry, or else the kind.")
     model: str = Field(default="", description="The model, as the server names it.")
     base_url: str = Field(default="", description="Address of the server, up to and with /v1.")
-    api_key: Secret | None = Field(default=None, description="Write os.environ/NAME to read it from a variable.")
+    api_key: Secret | None = Field(
+        default=None,
+        description="Write os.environ/NAME or file:///run/secrets/NAME to read it from a variable or a file.",
+    )
     temperature: float | None = Field(default=0.7, ge=0, le=2, description="null: not sent.")
     max_tokens: int | None = Field(
         default=4096, ge=1, description="Maximum length of an answer in tokens; null: not sent."
@@ -148,6 +154,7 @@ class ProviderConfig(Section):
 
     _source: Source = PrivateAttr()
     _key_variable: str = PrivateAttr(default="")
+    _key_file: Path | None = PrivateAttr(default=None)
     _others: tuple[ProviderConfig, ...] = PrivateAttr(default=())
 
     if TYPE_CHECKING:
@@ -163,8 +170,13 @@ class ProviderConfig(Section):
 
     @property
     def key_name(self) -> str:
-        """What to correct if the key is rejected: the environment variable that it was read from, or the setting."""
-        return self._key_variable or "api_key"
+        """What to correct if the key is rejected: the file or variable that it was read from, or the setting."""
+        return str(self._key_file or self._key_variable or "api_key")
+
+    @property
+    def key_file(self) -> Path | None:
+        """The file from which the key was read, or None; set by ``resolved``."""
+        return self._key_file
 
     @classmethod
     def create(cls, kind: str, /, **options: Any) -> Self:
@@ -197,7 +209,7 @@ class ProviderConfig(Section):
         return self._changed(options, Source(self.name))
 
     def resolved(self) -> Self:
-        """Return a copy with the value of the variable in place of each ``os.environ/NAME``.
+        """Return a copy with the value of the variable in place of each ``os.environ/NAME``, and the key of a file.
 
         Raises:
             ConfigError: If a variable is not set or its value is invalid, or a required key is missing.
@@ -215,7 +227,20 @@ class ProviderConfig(Section):
         if variable and not resolved.api_key:
             raise self._no_key(variable)
         resolved._key_variable = key_from  # noqa: SLF001 - it is of this class
-        return resolved
+        return resolved._with_key_of_file()  # noqa: SLF001 - as above
+
+    def _with_key_of_file(self) -> Self:
+        """Return a copy with the key in the file that ``api_key`` names, if it names one."""
+        if (path := file_of(self.api_key)) is None:
+            return self
+        try:
+            key = read_key_file(path)
+        except ValueError as error:
+            problem = Problem(("api_key",), f"names a file that {error}; correct the path or the file")
+            raise self._source.error([problem]) from None
+        copy = self.model_copy(update={"api_key": SecretStr(key)})
+        copy._key_file = path  # noqa: SLF001 - it is of this class
+        return copy
 
     def chain(self) -> list[ProviderConfig]:
         """Return this provider and its fallbacks, each followed by its own fallbacks, and each once.
@@ -260,6 +285,8 @@ class ProviderConfig(Section):
                 fields[name] = (former.model_dump() if former else {}) | options[name]
         changed = self._checked(fields, self._source, blamed)
         changed.with_others({entry.name: entry for entry in self._others})
+        if "api_key" not in options:
+            changed._key_file, changed._key_variable = self._key_file, self._key_variable  # noqa: SLF001 - of this class
         # An address is normalized once: a second time, one whose pasted endpoint was removed would get /v1.
         return changed if "base_url" in options else changed.model_copy(update={"base_url": self.base_url})
 
@@ -309,6 +336,7 @@ class ProviderConfig(Section):
     @field_validator("api_key")
     @classmethod
     def _drop_empty_key(cls, api_key: SecretStr | None) -> SecretStr | None:
+        file_of(api_key)  # raises if it is not a file of this machine
         return api_key or None
 
     @field_validator("headers")

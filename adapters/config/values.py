@@ -30,6 +30,8 @@ _CONNECTION_HEADERS = frozenset(
 Content-Length, a server waits for bytes that never arrive."""
 
 _REFERENCE = "os.environ/"
+_FILE = "file:"
+_LONGEST_KEY_BYTES = 65_536
 _SHELL_VARIABLE = re.compile(r"\$\{?([A-Z_][A-Z0-9_]*)\}?")
 
 
@@ -42,6 +44,44 @@ def variable_of(secret: SecretStr | None) -> str:
     """Return the name of the environment variable that a secret refers to; "" if it is literal."""
     text = secret.get_secret_value() if secret is not None else ""
     return text.removeprefix(_REFERENCE).strip() if is_reference(text) else ""
+
+
+def file_of(secret: SecretStr | None) -> Path | None:
+    """Return the file that a secret is read from (``file:///run/secrets/key``), or None if it names none.
+
+    Raises:
+        ValueError: If the path names a home directory that does not exist.
+    """
+    text = secret.get_secret_value().strip() if secret is not None else ""
+    if not text.startswith(_FILE):
+        return None
+    path = text.removeprefix(_FILE)
+    path = path.removeprefix("//") if path.startswith(("///", "//~")) else path
+    if not path or path.startswith("//"):
+        raise ValueError("must name a file of this machine, such as file:///run/secrets/key")
+    found = _as_path(path)
+    assert isinstance(found, Path)  # noqa: S101 - of a text that is not empty
+    return found
+
+
+def read_key_file(path: Path) -> str:
+    """Read an API key from a file, without the white space around it.
+
+    Raises:
+        ValueError: If the file cannot be read or contains no usable key. The message is a predicate, as "is empty", and
+            repeats neither path nor content.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_KEY_BYTES)
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    key = content.decode("utf-8", "replace").strip()
+    if not key:
+        raise ValueError("is empty")
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("holds a line break or a character that cannot be sent in a header")
+    return key
 
 
 def look_up_all(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

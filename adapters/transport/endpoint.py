@@ -81,6 +81,10 @@ class Endpoint:
         """Return the same provider with the headers of one request among the secrets."""
         return replace(self, secrets=(*self.secrets, *_secret_values(headers.items())))
 
+    def with_key(self, api_key: str, former: Iterable[str]) -> Endpoint:
+        """Return the same provider with a new key; former keys stay secret."""
+        return replace(self, api_key=api_key, secrets=tuple(dict.fromkeys((api_key, *former, *self.secrets))))
+
     def with_query(self, url: str) -> str:
         """Add the configured query to a URL below ``base_url``."""
         return f"{url}{'&' if '?' in url else '?'}{self.query}" if self.query else url

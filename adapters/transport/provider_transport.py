@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.local import LocalServer
     from adapters.transport.http import Response
+    from adapters.transport.key_file import KeyFile
     from adapters.types import Json
 
     T = TypeVar("T")
@@ -84,6 +85,7 @@ class ProviderTransport:
 
     Attributes:
         endpoint: The provider's address, key and headers.
+        key_version: Number of changes of the API key in its file so far.
     """
 
     def __init__(self, config: ProviderConfig, server: LocalServer | None = None) -> None:
@@ -91,6 +93,12 @@ class ProviderTransport:
         self._server = server
         self._loops: dict[asyncio.AbstractEventLoop, _LoopState] = {}
         self.endpoint = endpoint_for(config)
+        self.key_version = 0
+        self._key_file: KeyFile | None = None
+        if config.key_file is not None:
+            from adapters.transport.key_file import KeyFile
+
+            self._key_file = KeyFile(config.key_file, self.endpoint.api_key, config.name)
         self._is_routed = KINDS[config.kind].routed
         self._is_unwired = False  # whether LiteLLM's route was found to ignore our client
         self._first_call = partial(translation.first_call, self.endpoint, config.litellm) if self._is_routed else None
@@ -98,6 +106,19 @@ class ProviderTransport:
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no connections."""
         return {**vars(self), "_loops": {}}
+
+    def renew_key(self, version: int) -> bool:
+        """Read the API key's file again after a rejection; return whether the key has changed since ``version``."""
+        if self._key_file is None:
+            return False
+        self._use_changed_key(self._key_file, force=True)
+        return self.key_version > version
+
+    def _use_changed_key(self, file: KeyFile, *, force: bool = False) -> None:
+        key = file.changed_key(force=force)
+        if key is not None:
+            self.endpoint = endpoint_for(self._config).with_key(key, file.former)
+            self.key_version += 1
 
     def begin_loading(self) -> None:
         """Start to load in a thread what the first request would wait for."""
@@ -271,6 +292,9 @@ class ProviderTransport:
         is_closed = deadlines.began_s < loop_state.closed_at_s
         if opened is None or is_cold or is_closed or self._server is not None:
             opened = await self._wait(deadlines, self._open(loop_state, deadlines.began_s, is_cold=is_cold))
+        if self._key_file is not None:
+            self._use_changed_key(self._key_file)
+            opened = opened[0], self.endpoint.at(opened[1].base_url)
         return opened
 
     def _loop_state(self) -> _LoopState:
