@@ -158,12 +158,8 @@ def _resolved(entries: Iterable[ProviderConfig]) -> list[ProviderConfig]:
 def _provider_of(config: ProviderConfig) -> LiteLLMProvider:
     from adapters.client.provider import LiteLLMProvider
 
-    if config.kind == "ollama" and config.num_ctx is not None:
-        _log.warning(
-            "%s: num_ctx has no effect, because Ollama takes none at its OpenAI address."
-            " Set OLLAMA_CONTEXT_LENGTH for the server, or num_ctx in the model's Modelfile.",
-            config.name,
-        )
+    for sentence in config.ineffective():
+        _log.warning("%s", sentence)
     return LiteLLMProvider(config, server=server_of(config))
 
 

@@ -80,6 +80,9 @@ class Conversation:
         self._runner = asyncio.Runner()
         if self._progress.is_demo and not as_json:
             click.secho(_CANNED, dim=True, err=True)
+        if not as_json:
+            for sentence in config.ineffective():
+                _echo(sentence)
 
     def __enter__(self) -> Self:
         self._runner.__enter__()

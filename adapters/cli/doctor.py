@@ -35,15 +35,22 @@ _STEP_WIDTH = 18
 @model_option
 @key_option
 @config_option
+@click.option("--quick", is_flag=True, help="Health check: one GET request for each provider, and no prompt.")
 @json_option
 @click.pass_context
 def doctor(
-    ctx: click.Context, /, provider_name: str | None, config_path: str | None, as_json: bool, **options: str | None
+    ctx: click.Context,
+    /,
+    provider_name: str | None,
+    config_path: str | None,
+    quick: bool,
+    as_json: bool,
+    **options: str | None,
 ) -> None:
     """Diagnose providers: network, address, model, tools, speed.
 
     Without options, every provider entry of the configuration is examined. With --base-url and without -m, the first
-    model that the server lists is used. Five short prompts are sent to each model.
+    model that the server lists is used. Five short prompts are sent to each model, and none with --quick.
 
     The exit code is 1 if a step failed (✗).
     """
@@ -51,14 +58,14 @@ def doctor(
         entries = [entry_for(config_path, provider_name, **options)]
     else:
         entries = list(load_config(config_path).providers.values())
-    reports = [asyncio.run(_examined(entry, as_json=as_json)) for entry in entries]
+    reports = [asyncio.run(_examined(entry, as_json=as_json, quick=quick)) for entry in entries]
     if as_json:  # pragma: no cover - tested, but the tracer of Python 3.11 loses this frame when asyncio.run cancels
         print_json([_as_json(entry, findings) for entry, findings in zip(entries, reports, strict=True)])
     if any(finding.verdict == "failed" for findings in reports for finding in findings):  # pragma: no branch - as above
         ctx.exit(1)
 
 
-async def _examined(entry: ProviderConfig, *, as_json: bool) -> list[Finding]:
+async def _examined(entry: ProviderConfig, *, as_json: bool, quick: bool) -> list[Finding]:
     from adapters.doctor import examine  # loads the HTTP client; --help must not wait for it
 
     found: list[Finding] = []
@@ -70,7 +77,7 @@ async def _examined(entry: ProviderConfig, *, as_json: bool) -> list[Finding]:
 
     if not as_json:
         click.secho(f"{printable(entry.name)}: {entry.kind}", bold=True)
-    await examine(entry, report, any_model=entry.model == UNNAMED_MODEL)
+    await examine(entry, report, any_model=entry.model == UNNAMED_MODEL, quick=quick)
     if not as_json:
         _show_skipped(found)
         click.echo()

@@ -63,6 +63,7 @@ def check_config(path: str | Path | None = None, name: str | None = None) -> Rep
     for entry in entries.values():
         try:
             report.entries[entry.name] = entry.resolved()
+            report.warnings.extend(f"{file}: providers.{sentence}" for sentence in entry.ineffective())
         except ConfigError as error:
             (report.errors if entry.name in wanted else report.warnings).extend(str(error).splitlines())
     return report

@@ -242,6 +242,17 @@ class ProviderConfig(Section):
         copy._key_file = path  # noqa: SLF001 - it is of this class
         return copy
 
+    def ineffective(self) -> list[str]:
+        """Return a sentence for each setting that has no effect with this kind of server."""
+        if self.kind != "ollama" or self.num_ctx is None:
+            return []
+        sentence = (
+            f"{self.name}: num_ctx has no effect, because Ollama's OpenAI-compatible API ignores it. Set"
+            f" OLLAMA_CONTEXT_LENGTH={self.num_ctx} on the server, or use kind: litellm with model:"
+            f" ollama_chat/{self.model} and litellm: {{num_ctx: {self.num_ctx}}}."
+        )
+        return [sentence]
+
     def chain(self) -> list[ProviderConfig]:
         """Return this provider and its fallbacks, each followed by its own fallbacks, and each once.
 

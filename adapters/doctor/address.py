@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from adapters.doctor.probe import Probe, Reply
     from adapters.types import Json
 
-_COMMON_PATHS = ("/v1", "/api/v1", "/openai/v1", "")
-_KEY_REJECTED = (401, 403)
+_COMMON_PATHS = ("/v1", "/api/v1", "/openai/v1", "/gateway/mlflow/v1", "")
+KEY_REJECTED = (401, 403)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Location:
     @property
     def rejects_key(self) -> bool:
         """Whether there is an API that rejects the key."""
-        return self.reply.status in _KEY_REJECTED
+        return self.reply.status in KEY_REJECTED
 
     @property
     def models(self) -> list[dict[str, Json]]:
@@ -76,7 +76,7 @@ def models_in(document: Json) -> list[dict[str, Json]]:
 
 def _is_api(reply: Reply) -> bool:
     """Whether the reply is a list of models, possibly empty, or a rejected key."""
-    if reply.status in _KEY_REJECTED:
+    if reply.status in KEY_REJECTED:
         return True
     document = reply.document
     return reply.is_good and (isinstance(document, list) or (isinstance(document, dict) and "data" in document))

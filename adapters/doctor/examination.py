@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from adapters.config.kinds import KINDS
 from adapters.config.values import is_reference
 from adapters.doctor import verdicts
-from adapters.doctor.address import locate_api
+from adapters.doctor.address import KEY_REJECTED, locate_api
 from adapters.doctor.conversation import GREETING, LONG_TEXT, WEATHER, ask
 from adapters.doctor.finding import Finding, Step
 from adapters.doctor.network import reach
@@ -30,7 +30,7 @@ _NETWORK: tuple[Step, ...] = ("DNS", "TCP", "TLS")
 _ONLY_IF_REJECTED: Step = "key accepted"
 
 
-async def examine(config: ProviderConfig, report: Report, *, any_model: bool = False) -> None:
+async def examine(config: ProviderConfig, report: Report, *, any_model: bool = False, quick: bool = False) -> None:
     """Examine everything between a provider entry and the text of its model.
 
     Five short prompts are sent; a provider that charges for them charges a fraction of a cent.
@@ -40,8 +40,10 @@ async def examine(config: ProviderConfig, report: Report, *, any_model: bool = F
         report: Receives the finding of each step as soon as it is made. Steps that cannot run after a failure are
             ``skipped``.
         any_model: Whether to use the first model that the server lists, instead of the entry's.
+        quick: Whether to check the key and the availability only: one ``GET /models``, and no prompt. Nothing is
+            requested of a route of LiteLLM, and the embedded server is not started.
     """
-    to_do = _steps_for(config)
+    to_do = _steps_for(config, quick=quick)
     failed: Step | None = None
 
     def record(finding: Finding) -> None:
@@ -51,7 +53,10 @@ async def examine(config: ProviderConfig, report: Report, *, any_model: bool = F
         report(finding)
 
     try:
-        await _examine(config, record, any_model=any_model)
+        if quick:
+            await _examine_quickly(config, record)
+        else:
+            await _examine(config, record, any_model=any_model)
     except AdapterError as error:
         record(Finding(to_do[0], "failed", _one_line(error), "Correct that first."))
     for step in to_do:
@@ -59,7 +64,9 @@ async def examine(config: ProviderConfig, report: Report, *, any_model: bool = F
             report(Finding(step, "skipped", f"because of {failed}"))
 
 
-def _steps_for(config: ProviderConfig) -> list[Step]:
+def _steps_for(config: ProviderConfig, *, quick: bool) -> list[Step]:
+    if quick:
+        return ["key", "embedded server"] if config.kind == "local" else ["key", "address", "key accepted"]
     absent = (*_NETWORK, "model") if config.kind == "local" else ("embedded server",)
     return [step for step in get_args(Step) if step not in absent]
 
@@ -90,6 +97,29 @@ async def _examine(config: ProviderConfig, report: Report, *, any_model: bool) -
     finally:
         if server is not None:
             await server.stop()
+
+
+async def _examine_quickly(config: ProviderConfig, report: Report) -> None:
+    """Check that the key is there and that the server responds to one GET request."""
+    key = _key(config)
+    report(key)
+    if key.verdict == "failed":
+        return
+    config = config.resolved()
+    if (server := server_of(config)) is not None:
+        server.check()
+        report(Finding("embedded server", "passed", "it can be started"))
+        return
+    if KINDS[config.kind].routed:
+        report(Finding("address", "skipped", "LiteLLM's routes have no list of models"))
+        return
+    async with probing(endpoint_for(config), config.timeouts, config.tls) as probe:
+        reply = await probe.get(f"{config.base_url}/models")
+    if reply.status in KEY_REJECTED:
+        report(Finding("address", "passed", f"{config.base_url} is available"))
+        report(verdicts.key_rejected(config, reply.status))
+    else:
+        report(verdicts.available(config, reply))
 
 
 def _key(config: ProviderConfig) -> Finding:
@@ -143,7 +173,7 @@ async def _conversation(config: ProviderConfig, server: Server, report: Report) 
         report(verdicts.tool_called(call, server))
         text = await ask(transport, config, capabilities, WEATHER, "none")
         report(verdicts.choice_respected(text))
-        report(verdicts.parameters_accepted({*cold.rejected, *call.rejected, *text.rejected}))
+        report(verdicts.parameters_accepted({*cold.rejected, *call.rejected, *text.rejected}, config))
         warm = await ask(transport, config, capabilities, GREETING)
         long = await ask(transport, config, capabilities, LONG_TEXT)
         report(verdicts.streamed(long, warm))

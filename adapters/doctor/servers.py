@@ -106,6 +106,13 @@ SERVERS = (
     ),
     Server("LocalAI", path="/system", document=("backends", "loaded_models")),
     Server("text-generation-inference", path="/info", document=("model_id", "max_total_tokens"), version="version"),
+    Server("MLflow AI Gateway", owners=("mlflow",), tools_advice="Check the model behind the gateway's endpoint."),
+    Server(
+        "SMG",
+        path="/readiness",
+        document=("healthy_workers", "total_workers"),
+        tools_advice="Start SMG and its workers with the tool parser of the model.",
+    ),
     Server("SGLang", owners=("sglang",), path="/get_server_info", document=("model_path",), version="version"),
     Server("FastChat", owners=("fastchat",)),
     Server("Xinference", owners=("xinference",)),

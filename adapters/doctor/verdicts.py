@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.doctor.conversation import CallOutcome
     from adapters.doctor.finding import Step
+    from adapters.doctor.probe import Reply
     from adapters.doctor.servers import Server
     from adapters.types import Json, LLMResponse
 
 _NAMES_SHOWN = 3
+_REFUSALS = (402, 429)
+_FIRST_SERVER_FAILURE = 500
 _SLOW_S = 1.0  # a pause that a person takes for a lost connection
 _COLD_FACTOR = 2.0  # a smaller difference may be chance
 _BUFFERED_S = 0.5  # a text that is complete before may have been generated that fast
@@ -128,14 +131,30 @@ def choice_respected(outcome: CallOutcome) -> Finding:
     return Finding("tool_choice none", "passed", "the response was text")
 
 
-def parameters_accepted(rejected: set[str]) -> Finding:
-    """Whether the server accepted all parameters of the configuration."""
+def available(config: ProviderConfig, reply: Reply) -> Finding:
+    """Whether a server that sent this reply to ``GET /models`` takes requests."""
+    if reply.problem:
+        return Finding("address", "failed", reply.problem, "Check that the server is running.")
+    if reply.status in _REFUSALS or reply.status >= _FIRST_SERVER_FAILURE:
+        detail = f"{config.base_url} is not available (status {reply.status})"
+        return Finding("address", "failed", detail, "See the server's log.")
+    if not reply.is_good:
+        detail = f"{config.base_url} responds, but has no list of models (status {reply.status})"
+        return Finding("address", "warning", detail, "Run adapters doctor without --quick once.")
+    return Finding("address", "passed", f"{config.base_url} is available")
+
+
+def parameters_accepted(rejected: set[str], config: ProviderConfig) -> Finding:
+    """Whether the server accepted all parameters of the configuration, and all of them have an effect."""
     names = sorted(rejected - _TOOL_FIELDS)
     if names:
         advice = (
             "Each program's first request is sent twice because of it. Set it to null, or remove it from extra_body."
         )
         return Finding("parameters", "warning", f"rejected: {', '.join(names)}", advice)
+    if ineffective := config.ineffective():
+        detail, _, advice = ineffective[0].removeprefix(f"{config.name}: ").partition(". ")
+        return Finding("parameters", "warning", detail, advice)
     return Finding("parameters", "passed", "none was rejected")
 
 

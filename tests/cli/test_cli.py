@@ -512,6 +512,28 @@ def test_providers(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEY not in result.output
 
 
+def test_settings_without_effect(server: ScriptedServer, tmp_path: Path) -> None:
+    """A context window that Ollama ignores is a warning of ``config check`` and of ``chat``; a quick doctor passes."""
+    url = server.add("cli", reply({"data": [{"id": "m"}]}), SUNNY)
+    key = tmp_path / "key"
+    key.write_text(KEY, encoding="utf-8")
+    path = tmp_path / "ollama.yaml"
+    entry = f"{{kind: ollama, model: m, base_url: '{url}', num_ctx: 8192, api_key: 'file://{key}'}}"
+    path.write_text(f"default: home\nproviders: {{home: {entry}}}", encoding="utf-8")
+    advice = "home: num_ctx has no effect, because Ollama's OpenAI-compatible API ignores it. Set OLLAMA_CONTEXT_LENGTH"
+
+    quick = run("doctor", "--quick", "--json", "--config", str(path))
+    assert (quick.exit_code, json.loads(quick.stdout)[0]["passed"]) == (0, True)
+    checked = run("config", "check", "--config", str(path))
+    assert (checked.exit_code, checked.stderr) == (0, checked.stderr)
+    assert checked.stderr.startswith(f"Warning: {path}: providers.{advice}")
+    assert run("chat", "--config", str(path), "Hi").stderr.startswith(advice)
+    assert json.loads(run("providers", "--json", "--config", str(path)).stdout)[0]["key"] == "found"
+    key.unlink()
+    assert json.loads(run("providers", "--json", "--config", str(path)).stdout)[0]["key"] == "missing"
+    assert run("doctor", "--quick", "--config", str(path)).exit_code == 1
+
+
 def test_providers_as_json(config: Path) -> None:
     """With ``--json`` the entries are a list of objects."""
     rows = json.loads(run("providers", "--json").stdout)

@@ -41,12 +41,13 @@ async def test_rotation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     file.write_text(f" {_FIRST}\n")
     refused = _rejection(_FIRST, _SECOND, _THIRD)
     async with ScriptedServer() as server:
-        url = server.add("rotation", *map(answer, "1234"), refused, answer("5"), refused, refused, refused)
+        url = server.add("rotation", *map(answer, "12234"), refused, answer("5"), refused, refused, refused)
         entry = ProviderConfig.create("openai_compatible", name="shop", model="m", base_url=url, api_key=f"file:{file}")
         async with create_provider(entry.resolved(), temperature=0) as shop:  # another option keeps the file
             assert (await shop.chat(_ASK)).content == "1"
             file.unlink()
-            assert (await shop.chat(_ASK)).content == "2"
+            for _ in range(2):
+                assert (await shop.chat(_ASK)).content == "2"
             file.write_text("\n")
             assert (await shop.chat(_ASK)).content == "3"
             file.write_text(_SECOND)
@@ -63,7 +64,7 @@ async def test_rotation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
                 await shop.chat(_ASK)
         sent = [headers["authorization"].removeprefix("Bearer ") for headers in server.seen["rotation"].headers]
 
-    assert sent == [_FIRST, _FIRST, _FIRST, _SECOND, _SECOND, _THIRD, _THIRD, _THIRD, _FIRST]
+    assert sent == [*[_FIRST] * 4, _SECOND, _SECOND, _THIRD, _THIRD, _THIRD, _FIRST]
     for text in (
         caplog.text,
         *(str(part) for error in (unchanged, changed) for part in (error.value, error.value.__cause__)),

@@ -76,6 +76,48 @@ async def test_healthy_server(server: ScriptedServer) -> None:
     assert [body["temperature"] for body in prompts] == [0] * 5
 
 
+async def test_quick(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A health check sends one GET request and no prompt, and starts no embedded server."""
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    refused = reply({"error": {"message": "no"}}, "401 Unauthorized")
+    no_list = reply({"error": {"message": "no"}}, "404 Not Found")
+    broken = reply({"error": {"message": "no"}}, "503 Service Unavailable")
+    replies: dict[str, tuple[Step, dict[str, str]]] = {
+        "up": (MODELS, {}),
+        "refused": (refused, {"key accepted": "failed"}),
+        "unlisted": (no_list, {"address": "warning"}),
+        "broken": (broken, {"address": "failed"}),
+        "reset": (["rst"], {"address": "failed"}),
+    }
+    for name, (step, expected) in replies.items():
+        found: list[Finding] = []
+        await examine(config_of(server.add(name, step)), found.append, quick=True)
+        assert KEY not in repr(found)
+        assert verdicts_in({finding.step: finding for finding in found}) == expected, name
+        assert {finding.step for finding in found} <= {"key", "address", "key accepted"}
+        connections = 2 if name == "reset" else 1  # aiohttp repeats a GET request on a new connection
+        assert server.seen[name].bodies == [{}] * connections
+    others = {
+        "local": ({"kind": "local", "base_url": None, "model": None}, {}),
+        "litellm": ({"kind": "litellm", "model": "anthropic/claude", "base_url": None}, {"address": "skipped"}),
+        "groq": ({"kind": "groq", "api_key": None, "base_url": None}, {"key": "failed", "address": "skipped"}),
+    }
+    for name, (options, expected) in others.items():
+        found = []
+        await examine(config_of("", **options), found.append, quick=True)
+        assert verdicts_in({finding.step: finding for finding in found}) == expected, name
+
+
+async def test_context_that_ollama_ignores(server: ScriptedServer) -> None:
+    """A setting without an effect is a warning with what to do instead."""
+    found = await findings_of(config_of(server.add("ollama", *HEALTHY), kind="ollama", num_ctx=16384))
+
+    assert verdicts_in(found)["parameters"] == "warning"
+    assert found["parameters"].detail.startswith("num_ctx has no effect")
+    assert "OLLAMA_CONTEXT_LENGTH=16384" in found["parameters"].advice
+    assert "ollama_chat/small" in found["parameters"].advice
+
+
 async def test_first_model(server: ScriptedServer) -> None:
     """Without a model, the first one that the server lists is used; a server that lists none needs a name."""
     found: list[Finding] = []

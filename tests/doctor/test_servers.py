@@ -94,6 +94,14 @@ async def server() -> AsyncIterator[ScriptedServer]:
         pytest.param(listed(owned_by="xinference"), "none", None, ("Xinference", ""), id="Xinference"),
         pytest.param(listed(owned_by="vllm-mlx"), "none", None, ("vllm-mlx", ""), id="vllm-mlx"),
         pytest.param(listed(owned_by="rapid-mlx"), "none", None, ("Rapid-MLX", ""), id="Rapid-MLX"),
+        pytest.param(listed(owned_by="mlflow"), "none", None, ("MLflow AI Gateway", ""), id="MLflow"),
+        pytest.param(
+            PLAIN,
+            "readiness",
+            {"status": "ready", "healthy_workers": 3, "total_workers": 4},
+            ("SMG", ""),
+            id="SMG",
+        ),
         pytest.param(PLAIN, "get_server_info", {"model_path": "m", "version": "0.5"}, ("SGLang", "0.5"), id="SGLang"),
         pytest.param(
             reply({"data": []}, Server="BaseHTTP/0.6"),
