@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
     from adapters.types import TokenUsage
 
-Reason = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger", "schema_mismatch", "closed"]
-"""Why a failure happened, where the class does not tell: an exceeded limit, a wrong schema, or a closed provider."""
+_Limit = Literal["first_token_s", "first_text_s", "thinking", "stall_s", "total_s", "deadline_s", "linger"]
+Reason = _Limit | Literal["queue", "schema_mismatch", "closed"]
+"""Why a failure happened, where the class does not tell: an exceeded limit, no free slot, a wrong schema, or a closed
+provider."""
 
 
 class UpstreamError(Exception):

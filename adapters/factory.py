@@ -138,6 +138,7 @@ def with_fallbacks(
         providers,
         cooldown_s=config.cooldown_s,
         first_token_s=config.first_token_s,
+        first_text_s=config.first_text_s,
         hedge_after_s=config.hedge_after_s,
     )
 

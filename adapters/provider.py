@@ -258,6 +258,8 @@ class LLMProvider(ABC):
         *,
         on_first_token: Callable[[], None],  # noqa: ARG002 - for providers that know it before their first event
         first_token_s: float | None,  # noqa: ARG002 - for providers with a limit of their own
+        first_text_s: float | None = None,  # noqa: ARG002 - for providers that can tell text from reasoning
+        on_queue: Callable[[bool], None] | None = None,  # noqa: ARG002 - for providers with max_concurrent
     ) -> AsyncIterator[StreamEvent]:
         """Do what ``stream_events`` does, and report progress to a ``FallbackProvider``.
 
@@ -270,8 +272,19 @@ class LLMProvider(ABC):
             on_first_token: Is to be called at the first useful token, which may be long before the first event.
             first_token_s: Seconds that the group waits for that token, or None. The group enforces the limit; a
                 provider with a shorter limit of its own must extend it to this one.
+            first_text_s: Seconds until the first text or tool call, or None for the provider's own limit. The provider
+                enforces it.
+            on_queue: Is to be called with True when the request waits for others of the same provider, and with False
+                when it is sent.
         """
         return self.stream_events(messages, tools, **options)
+
+    def _hedge_after_s(self) -> float | None:
+        """Return the 95th percentile of the recent times to first token, for a group's ``hedge_after_s: auto``.
+
+        None if it is not known: then no other provider is asked beside this one.
+        """
+        return None
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
         """Close the connections, and stop a server that this provider started."""

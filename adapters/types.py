@@ -48,6 +48,7 @@ class BaseCallOptions(TypedDict, total=False):
     timeout: float | None
     max_retries: int | None
     first_token_timeout: float | None
+    first_text_timeout: float | None
     allow_empty: bool | None
     extra_headers: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
@@ -86,6 +87,7 @@ class CallOptions(BaseCallOptions, total=False):
         timeout: Seconds for the whole call, all attempts included.
         max_retries: How often a failed request may be sent again.
         first_token_timeout: Seconds that each request has until its first useful token.
+        first_text_timeout: Seconds that each request has until its first text or tool call; reasoning does not count.
         allow_empty: Whether a response that ends well with neither text nor calls is one, and no error: the model
             chose to say nothing.
         extra_headers: Headers of this request.
@@ -178,6 +180,31 @@ class FallbackReason:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitTimes:
+    """What the wait for one response was made of, in seconds; None where something does not apply or is unknown.
+
+    The times to something run from the call, failed attempts included, and belong to the request that was answered.
+
+    Attributes:
+        loading_s: Until the first request could leave: LiteLLM was loaded, or an embedded server started.
+        queue_s: Waiting for a free slot; None without ``max_concurrent``.
+        connect_s: Opening the connection; None if an open one was used.
+        time_to_head_s: Until the head of the response.
+        time_to_first_token_s: Until the first useful token: text, reasoning, or a part of a tool call.
+        time_to_first_text_s: Until the first text; None if there was none.
+        reasoning_s: From the first reasoning to the first text or tool call; None without reasoning before it.
+    """
+
+    loading_s: float | None = None
+    queue_s: float | None = None
+    connect_s: float | None = None
+    time_to_head_s: float | None = None
+    time_to_first_token_s: float | None = None
+    time_to_first_text_s: float | None = None
+    reasoning_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LLMResponse(Generic[ParsedT_co]):
     """One complete response.
 
@@ -201,7 +228,10 @@ class LLMResponse(Generic[ParsedT_co]):
         upstream_provider: The provider that ran the model for this one (OpenRouter), or None.
         time_to_first_text_s: Seconds from the call to the first text, failed attempts included; None without text.
         time_to_first_token_s: Seconds from the call to the first useful token (text, reasoning, or part of a tool
-            call), failed attempts included; None if unknown.
+            call) of the request that was answered, failed attempts included; None if unknown.
+        wait: These times and the other parts of the wait, or None if they are unknown.
+        hedge_after_s: Seconds after which the ``FallbackProvider`` of this call would have asked its next provider
+            beside the first, as set or measured; None if it would not.
         total_s: Seconds from the call to the end of the response, failed attempts included, or None.
         attempts: How many requests were sent to that provider for this response, or None.
         dropped: Requested parameters that were not sent, because the server does not accept them.
@@ -227,6 +257,8 @@ class LLMResponse(Generic[ParsedT_co]):
     time_to_first_text_s: float | None = field(default=None, compare=False)
     time_to_first_token_s: float | None = field(default=None, compare=False)
     total_s: float | None = field(default=None, compare=False)
+    wait: WaitTimes | None = field(default=None, compare=False)
+    hedge_after_s: float | None = field(default=None, compare=False)
     attempts: int | None = field(default=None, compare=False)
     dropped: tuple[str, ...] = field(default=(), compare=False)
     fallback_from: tuple[FallbackReason, ...] = field(default=(), compare=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from adapters.errors import APIConnectionError, APIError
@@ -49,6 +50,7 @@ async def attempt(
                 stream=request.stream,
                 deadlines=deadlines,
             )
+            deadlines.head_at_s = time.monotonic()
             assembler.request_id = body.request_id
         except APIError as failed:
             error = _unless_recovered(failed, assembler)
@@ -71,6 +73,7 @@ async def attempt(
             body.release()
         elif body is not None:
             body.close()
+        deadlines.release()  # a request that was not sent has no body, but perhaps a slot
 
 
 def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlines, body: Body) -> str:
@@ -81,6 +84,8 @@ def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlin
             texts.append(assembler.feed(chunk, whole=body.is_whole))
             if chunk.is_useful:
                 deadlines.token_received()
+                if deadlines.output_at_s is None and (texts[-1] or chunk.calls or assembler.has_begun_call):
+                    deadlines.output_at_s = deadlines.silent_since_s
     except APIError:
         payloads.clear()  # an error tracker that records variables must not see the response
         texts.clear()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.client.attempt import attempt
 from adapters.client.retry import pause_before_retry_s
-from adapters.errors import APIError, IncompleteResponseError
+from adapters.errors import APIError, BadRequestError, IncompleteResponseError
 from adapters.request.build import build_request
 from adapters.request.response_format import SchemaMismatchError
 from adapters.response.assembler import CallInsteadOfTextError, ResponseAssembler
@@ -25,11 +25,12 @@ from adapters.telemetry.spans import ChatSpan, is_suppressed
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.errors import failures
 from adapters.transport.litellm_bridge import has_callbacks
-from adapters.types import ResponseDone, TextDelta
+from adapters.types import ResponseDone, TextDelta, WaitTimes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
+    from adapters.client.latency import FirstTokenTimes
     from adapters.config import ProviderConfig, RetryConfig
     from adapters.request.capabilities import ServerCapabilities
     from adapters.request.chat_request import ChatRequest
@@ -55,6 +56,8 @@ class ProviderCall:
         target: Attributes of the telemetry span that describe provider, model and server (``semconv.of_target``).
         on_response: Is called with a good response before the caller gets it.
         on_first_token: Is called at the first useful token (text, reasoning or a part of a call).
+        on_queue: Is called with True when a request waits for a free slot of the provider, and with False after that.
+        first_token_times: Gets the seconds from each request to its first useful token, or None.
         retry_timeouts: Whether to repeat an attempt that timed out. A group turns this off: it has another provider.
 
     Attributes:
@@ -63,7 +66,7 @@ class ProviderCall:
         called_instead_of_text: Whether the model called a tool although calls were forbidden.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - hooks of a group, each with a default
         self,
         params: RequestParams,
         config: ProviderConfig,
@@ -73,6 +76,8 @@ class ProviderCall:
         *,
         on_response: Callable[[LLMResponse], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
+        on_queue: Callable[[bool], None] | None = None,
+        first_token_times: FirstTokenTimes | None = None,
         retry_timeouts: bool = True,
     ) -> None:
         self._began_s = time.monotonic()
@@ -83,11 +88,14 @@ class ProviderCall:
         self._target = target
         self._on_response = on_response
         self._on_first_token = on_first_token
+        self._on_queue = on_queue
+        self._first_token_times = first_token_times
         self._retry_timeouts = retry_timeouts
         self._tries = 0  # ``attempts``, less the requests that only leave out what the server rejected
         self._failed: APIError | None = None
+        self._thought_for_too_long: APIError | None = None  # why thinking was switched off
         self._loading_s = 0.0  # until the first request left; it does not use up the time for retries
-        self._first_token_s: float | None = None
+        self._deadlines: Deadlines | None = None  # of the latest attempt
         self._first_text_s: float | None = None
         self._mismatched: LLMResponse | None = None  # the response that did not match response_format
         self._first_request: ChatRequest | None = None
@@ -164,7 +172,8 @@ class ProviderCall:
         while True:
             assembler = self.assembler = self._new_assembler(request)
             self._request_built(request, span)
-            events = attempt(self._transport, request, assembler, self._new_deadlines())
+            deadlines = self._deadlines = self._new_deadlines()
+            events = attempt(self._transport, request, assembler, deadlines)
             try:
                 event = await anext(events)
             except CallInsteadOfTextError:
@@ -207,13 +216,22 @@ class ProviderCall:
         try:
             yield
         except Exception as error:
+            self._note_silence()
             if self._report is not None:
                 self._report.failed(error)
             raise
         except BaseException:
+            self._note_silence()
             if self._report is not None and self.assembler is not None:
                 self._report.interrupted(self.assembler.partial_response())
             raise
+
+    def _note_silence(self) -> None:
+        """Note a request that ends without a token; a failure that comes at once says nothing."""
+        clock, self._deadlines = self._deadlines, None
+        if self._first_token_times is not None and clock is not None and clock.first_token_at_s is None:
+            now_s = time.monotonic()
+            self._first_token_times.add_silence(now_s - (clock.sent_at_s or now_s))
 
     async def _request_after(self, error: APIError, request: ChatRequest) -> ChatRequest:
         """Return the request to send after a failure, once it is due, or raise the error.
@@ -228,6 +246,11 @@ class ProviderCall:
             self._has_new_key = self._transport.renew_key(self._key_version)
             if self._has_new_key:
                 return changed
+        if error._reason == "thinking" and (without := self._without_thinking(error, request)) is not None:
+            return without
+        if self._thought_for_too_long is not None and type(error) is BadRequestError:
+            self._capabilities.learn_thinking_is_fixed()
+            raise self._thought_for_too_long from self._thought_for_too_long.__cause__
         if error._reason == "deadline_s" and self._failed is not None:
             raise self._failed from self._failed.__cause__  # the time for retries is over; this says what went wrong
         pause_s = pause_before_retry_s(
@@ -237,12 +260,29 @@ class ProviderCall:
             time.monotonic() - self._began_s - self._loading_s,
             retry_timeouts=self._retry_timeouts,
         )
-        if pause_s is None:
+        if pause_s is None or error._reason == "queue":  # it would go to the end of the queue
             raise error
         self._failed = error
         self._tries += 1
         await asyncio.sleep(pause_s)
         return build_request(self._params, self._config, self._capabilities)
+
+    def _without_thinking(self, error: APIError, request: ChatRequest) -> ChatRequest | None:
+        """Return the request with thinking off, which takes an attempt, or None if that makes no difference.
+
+        It is no retry: the time for retries does not limit it, and a group has no better provider for it.
+        """
+        may_ask = self._config.on_long_thinking == "answer" and not self._params.without_thinking
+        if not may_ask or self._capabilities.thinking_is_fixed or self._tries >= self._retry_policy().attempts:
+            return None
+        params = replace(self._params, without_thinking=True)
+        changed = build_request(params, self._config, self._capabilities)
+        if changed == request:
+            return None
+        _logger.info("%s: the model thinks for too long, asking once more with thinking off", self._config.name)
+        self._params, self._thought_for_too_long = params, error
+        self._tries += 1
+        return changed
 
     def _retry_policy(self) -> RetryConfig:
         """Return the retries of this call: its own ``max_retries``, and none after its ``timeout``."""
@@ -269,14 +309,17 @@ class ProviderCall:
         params, timeouts = self._params, self._config.timeouts
         if params.first_token_s is not None:
             timeouts = timeouts.model_copy(update={"first_token_s": params.first_token_s})
+        first_text_s = timeouts.first_text_s if params.first_text_s is None else params.first_text_s
         return Deadlines(
             timeouts,
             streamed=params.stream,
             total_s=params.timeout_s,
             began_s=self._began_s,
             retry_s=None if self._failed is None else self._config.retry.deadline_s + self._loading_s,
+            first_text_s=first_text_s if params.stream else None,
             on_request_sent=self._request_sent,
             on_first_token=self._first_token,
+            on_queue=self._on_queue,
         )
 
     def _request_sent(self) -> None:
@@ -286,9 +329,9 @@ class ProviderCall:
             self._loading_s = time.monotonic() - self._began_s
 
     def _first_token(self) -> None:
-        """Note the time of the first useful token, and report it."""
-        if self._first_token_s is None:
-            self._first_token_s = time.monotonic() - self._began_s
+        """Report the first useful token."""
+        if self._first_token_times is not None and self._deadlines is not None and self._params.stream:
+            self._first_token_times.append(time.monotonic() - self._deadlines.sent_at_s)
         if self._report is not None:
             self._report.first_token()
         if self._on_first_token is not None:
@@ -302,7 +345,7 @@ class ProviderCall:
         """
         assert isinstance(event, ResponseDone)  # noqa: S101 - an attempt ends with it, or raises
         assert self.assembler is not None  # noqa: S101 - made before the attempt
-        assert self._request is not None  # noqa: S101 - as above
+        assert self._request is not None and self._deadlines is not None  # noqa: S101, PT018 - as above
         assembler, response, endpoint = self.assembler, event.response, self._transport.endpoint
         assert assembler.assembled is not None  # noqa: S101 - it made the event
         self._capabilities.learn_reasoning(first=assembler.assembled.began_with_reasoning)
@@ -314,13 +357,26 @@ class ProviderCall:
                 parsed = schema.read(response.content)
             except SchemaMismatchError as mismatch:
                 raise failures.schema_mismatch(self._transport.endpoint, cut=assembler.is_cut) from mismatch
+        clock, began_s, self._deadlines = self._deadlines, self._began_s, None  # else it is a reference cycle
+        head_at_s, token_at_s, output_at_s = clock.head_at_s, clock.first_token_at_s, clock.output_at_s
+        has_thought = response.reasoning is not None and token_at_s != output_at_s
+        first_token_s = None if token_at_s is None else token_at_s - began_s
         response = replace(
             response,
             parsed=parsed,
             usage=response.usage if self._mismatched is None else _sum(self._mismatched.usage, response.usage),
-            time_to_first_token_s=self._first_token_s,
+            time_to_first_token_s=first_token_s,
             time_to_first_text_s=self._first_text_s,
             total_s=time.monotonic() - self._began_s,
+            wait=WaitTimes(
+                loading_s=self._loading_s,
+                queue_s=clock.queue_s,
+                connect_s=clock.connect_s,
+                time_to_head_s=None if head_at_s is None else head_at_s - began_s,
+                time_to_first_token_s=first_token_s,
+                time_to_first_text_s=self._first_text_s,
+                reasoning_s=output_at_s - token_at_s if has_thought and output_at_s and token_at_s else None,
+            ),
             attempts=self.attempts,
             dropped=self._request.dropped,
             cost_estimator=cost_estimator(endpoint.prefix, endpoint.base_url, endpoint.model),

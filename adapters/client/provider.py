@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapters.client.call import ProviderCall
+from adapters.client.latency import FirstTokenTimes
 from adapters.errors import APIError, kind_of
 from adapters.models import find_model
 from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer
@@ -64,6 +65,7 @@ class LiteLLMProvider(LLMProvider):
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
         self._is_warm = False
         self._logged_options: set[str] = set()
+        self._first_token_times = FirstTokenTimes()
         if config.prewarm:
             self._transport.begin_loading()
 
@@ -113,8 +115,12 @@ class LiteLLMProvider(LLMProvider):
             messages, tools, kwargs if response_format is None else {**kwargs, "response_format": response_format}
         )
         del messages, tools, kwargs  # an error tracker that records variables must not see them
-        # Only a stream shows when the first token arrives.
-        return await self._call(arguments, stream=arguments.options.get("first_token_timeout") is not None).response()
+        options = arguments.options
+        # Only a stream shows when the first token and the first text arrive.
+        is_streamed = self._config.timeouts.first_text_s is not None or (
+            (options.get("first_token_timeout") or options.get("first_text_timeout")) is not None
+        )
+        return await self._call(arguments, stream=is_streamed).response()
 
     def chat_stream(
         self, messages: list[Message], tools: list[ToolSpec] | None = None, **kwargs: Unpack[CallOptions]
@@ -147,12 +153,20 @@ class LiteLLMProvider(LLMProvider):
         *,
         on_first_token: Callable[[], None],
         first_token_s: float | None,
+        first_text_s: float | None = None,
+        on_queue: Callable[[bool], None] | None = None,
     ) -> AsyncIterator[StreamEvent]:
         if (first_token_s or 0.0) > self._config.timeouts.first_token_s:
             options = {**options, "first_token_timeout": first_token_s}
+        if first_text_s is not None:
+            options = {**options, "first_text_timeout": first_text_s}
         arguments = CallArguments(messages, tools, options)
         del messages, tools, options  # as in ``chat``
-        return self._call(arguments, stream=True, on_first_token=on_first_token, retry_timeouts=False).events()
+        hooks: dict[str, Any] = {"on_first_token": on_first_token, "on_queue": on_queue}
+        return self._call(arguments, stream=True, retry_timeouts=False, **hooks).events()
+
+    def _hedge_after_s(self) -> float | None:
+        return self._first_token_times.percentile_s
 
     def _call(self, arguments: CallArguments, *, stream: bool, wants_text: bool = False, **hooks: Any) -> ProviderCall:
         """Validate the arguments of a call and start its clock.
@@ -173,6 +187,7 @@ class LiteLLMProvider(LLMProvider):
             self._capabilities,
             self._target,
             on_response=partial(self._remember, params),
+            first_token_times=self._first_token_times,
             **hooks,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,7 @@ class TimeoutOptions(TypedDict, total=False):
 
     connect_s: float
     first_token_s: float
+    first_text_s: float | None
     stall_s: float
     total_s: float
 
@@ -99,12 +100,15 @@ class ProviderOptions(TypedDict, total=False):
     tls: TLSOptions | None
     prewarm: bool
     think: bool | None
+    on_long_thinking: Literal["fail", "answer"]
     num_ctx: int | None
+    max_concurrent: int | None
     model_path: str | Path | None
     models: list[str] | None
     routing: RoutingOptions | None
     reasoning: ReasoningOptions | None
     fallbacks: list[str] | None
     first_token_s: float | None
-    hedge_after_s: float | None
+    first_text_s: float | None
+    hedge_after_s: float | Literal["auto"] | None
     cooldown_s: float | None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,7 @@ from adapters.config.sections import (
 from adapters.config.values import (
     ExtraBody,
     Headers,
+    HedgeAfter,
     LiteLLMArguments,
     Query,
     Seconds,
@@ -76,9 +77,9 @@ _ONLY_FOR = {
 _KIND_AS_OPTION = Problem(("kind",), "is not an option; it is the first argument when the provider is created")
 _NONE_IS_DEFAULT = {
     *("name", "model", "base_url", "headers", "extra_query", "extra_body", "litellm", "retry", "timeouts", "limits"),
-    *("fallbacks", "cooldown_s"),
+    *("fallbacks", "cooldown_s", "on_long_thinking"),
 }
-WITH_FALLBACKS = ("first_token_s", "hedge_after_s", "cooldown_s")
+WITH_FALLBACKS = ("first_token_s", "first_text_s", "hedge_after_s", "cooldown_s")
 
 
 class ProviderConfig(Section):
@@ -118,6 +119,13 @@ class ProviderConfig(Section):
     )
     prewarm: bool = Field(default=False, description="Start loading in the background when the provider is created.")
     think: bool | None = Field(default=None, description="Turn reasoning on or off; null: the model decides.")
+    on_long_thinking: Literal["fail", "answer"] = Field(
+        default="fail",
+        description="answer: if the model still reasons at first_text_s, ask it once more with thinking off.",
+    )
+    max_concurrent: int | None = Field(
+        default=None, ge=1, description="Concurrent requests; further ones wait in order, within their time limits."
+    )
     num_ctx: int | None = Field(
         default=None,
         ge=1,
@@ -143,9 +151,12 @@ class ProviderConfig(Section):
     first_token_s: Seconds | None = Field(
         default=None, description="With fallbacks: time to first token, after which the next provider is tried."
     )
-    hedge_after_s: float | None = Field(
+    first_text_s: Seconds | None = Field(
         default=None,
-        ge=0,
+        description="With fallbacks: time to the first text or tool call, after which the next provider is tried.",
+    )
+    hedge_after_s: HedgeAfter = Field(
+        default=None,
         description="With fallbacks: time without a token after which a second request is sent to the next one.",
     )
     cooldown_s: float = Field(
@@ -380,7 +391,8 @@ class ProviderConfig(Section):
     def _check_company(cls, value: Json, info: ValidationInfo) -> Json:
         default = cls.model_fields[str(info.field_name)].default
         if value != default and not info.data.get("fallbacks", True):
-            hint = "set timeouts.first_token_s" if info.field_name == "first_token_s" else "remove it"
+            alone = info.field_name in ("first_token_s", "first_text_s")
+            hint = f"set timeouts.{info.field_name}" if alone else "remove it"
             raise ValueError(f"is for providers with fallbacks; add fallbacks, or {hint}")
         return value
 

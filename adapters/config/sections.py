@@ -42,6 +42,9 @@ class TimeoutConfig(Section):
     first_token_s: Seconds = Field(
         default=8.0, description="Time to the first useful token of a stream: text, reasoning or a part of a call."
     )
+    first_text_s: Seconds | None = Field(
+        default=None, description="Time to the first text or tool call of a stream; reasoning does not count."
+    )
     stall_s: Seconds = Field(default=8.0, description="Pause between two useful tokens of a stream.")
     total_s: Seconds = Field(default=60.0, description="The whole call, retries and loading included.")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator, SecretStr
 
 from adapters.config.problems import Problem
 from adapters.errors import ConfigError
@@ -243,6 +244,26 @@ Query = dict[str, Annotated[SecretStr, AfterValidator(_query_value)]]
 UserPath = Annotated[Path | None, BeforeValidator(_as_path)]
 Texts = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 """A list of strings; a single one needs no brackets."""
+
+
+def parse_hedge_after(value: Json) -> float | Literal["auto"] | None:
+    """Validate when a group asks the next provider beside the one before.
+
+    Raises:
+        ValueError: If it is neither a number of seconds nor ``auto``.
+    """
+    if value is None or value == "auto":
+        return value  # type: ignore[no-any-return]  # compared above
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError("must be a number of seconds, 0 or more, or auto")
+    return float(value)
+
+
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_beside_ours)]
 LiteLLMArguments = Annotated[dict[str, JsonValue], AfterValidator(_beside_settings)]
 Seconds = Annotated[float, Field(gt=0)]
+HedgeAfter = Annotated[
+    float | Literal["auto"] | None,
+    PlainValidator(parse_hedge_after, json_schema_input_type=Annotated[float, Field(ge=0)] | Literal["auto"] | None),
+]
+"""Seconds, or ``auto``: measured by the group."""

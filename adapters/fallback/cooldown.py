@@ -165,7 +165,7 @@ def _begin_probe(group: weakref.ref[Cooldowns], index: int) -> None:
 
 
 def is_provider_fault(error: APIError) -> bool:
-    """Whether the provider itself is to blame for an error, and not the request or one garbled answer."""
+    """Whether the provider itself is to blame for an error, and not the request, one garbled answer or a full queue."""
     if isinstance(error, AllProvidersFailedError):  # of a group; one provider that is available is enough
         return all(is_provider_fault(failure) for failure in error.errors)
-    return not isinstance(error, BadRequestError | IncompleteResponseError) and error._reason != "closed"
+    return not isinstance(error, BadRequestError | IncompleteResponseError) and error._reason not in ("closed", "queue")

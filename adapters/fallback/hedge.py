@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from adapters.errors import AllProvidersFailedError, APIConnectionError, APIError, APITimeoutError
 from adapters.provider import stream_without_end
@@ -33,6 +33,9 @@ _logger = logging.getLogger(__name__)
 
 _CLOSING_S = 0.1  # how long an answer waits for requests that are closed; what takes longer goes on in the background
 
+_OWN_OPTIONS = frozenset({"first_token_timeout", "first_text_timeout"})  # limits of the group, not of the request
+_NO_TEXT = ("first_text_s", "thinking")  # reasons of a provider that was too late with its text
+
 _closing: set[asyncio.Task[Any]] = set()  # the event loop itself keeps no strong reference
 
 
@@ -48,6 +51,7 @@ class GroupRequest:
         arguments: Messages, tools and keywords, as each provider gets them.
         first_token_s: The caller's own limit until the first useful token of each provider, or None.
         timeout_s: The caller's limit for the whole call, or None.
+        first_text_s: The caller's own limit until the first text or tool call of each provider, or None.
         on_first_token: Called when the first useful token has arrived.
         began_s: When the call was made, on the monotonic clock.
     """
@@ -55,6 +59,7 @@ class GroupRequest:
     arguments: CallArguments
     first_token_s: float | None
     timeout_s: float | None
+    first_text_s: float | None = None
     on_first_token: Callable[[], None] = _ignore
     began_s: float = field(default_factory=time.monotonic)
 
@@ -67,10 +72,11 @@ class GroupRequest:
         """
         first_token_s = parse_seconds("first_token_timeout", arguments.options.get("first_token_timeout"))
         timeout_s = parse_seconds("timeout", arguments.options.get("timeout"))
-        if "first_token_timeout" in arguments.options:  # of the group alone
-            options = {name: value for name, value in arguments.options.items() if name != "first_token_timeout"}
+        first_text_s = parse_seconds("first_text_timeout", arguments.options.get("first_text_timeout"))
+        if not _OWN_OPTIONS.isdisjoint(arguments.options):
+            options = {name: value for name, value in arguments.options.items() if name not in _OWN_OPTIONS}
             arguments = replace(arguments, options=options)
-        return cls(arguments, first_token_s, timeout_s, on_first_token)
+        return cls(arguments, first_token_s, timeout_s, first_text_s, on_first_token)
 
     @property
     def left_s(self) -> float | None:
@@ -81,7 +87,7 @@ class GroupRequest:
         return min(math.ceil(max(left_s, 0.0) * 100) / 100, self.timeout_s)
 
     def open_stream(
-        self, provider: LLMProvider, *, first_token_s: float | None, on_first_token: Callable[[], None]
+        self, provider: LLMProvider, *, on_first_token: Callable[[], None], **limits: Any
     ) -> AsyncIterator[StreamEvent]:
         """Open the stream of one provider, which gets what is left of the time for the whole call."""
         left = {} if self.left_s is None else {"timeout": self.left_s}
@@ -90,7 +96,7 @@ class GroupRequest:
             self.arguments.tools,
             {**self.arguments.options, **left},
             on_first_token=on_first_token,
-            first_token_s=first_token_s,
+            **limits,
         )
 
 
@@ -101,12 +107,22 @@ class HedgePolicy:
     Attributes:
         first_token_s: Seconds until the first useful token, or None to leave it to each provider.
         applies_to_last: Whether that limit also ends a request when no other provider is left.
-        hedge_after_s: Seconds without a useful token after which the next request starts beside it, or None for never.
+        hedge_after_s: Seconds without a useful token after which the next request starts beside it, ``auto`` for the
+            95th percentile of the provider's recent times, or None for never.
+        first_text_s: Seconds until the first text or tool call, or None to leave it to each provider.
+        text_applies_to_last: Whether that limit applies also when no other provider is left.
     """
 
     first_token_s: float | None = None
     applies_to_last: bool = False
-    hedge_after_s: float | None = None
+    hedge_after_s: float | Literal["auto"] | None = None
+    first_text_s: float | None = None
+    text_applies_to_last: bool = False
+
+    @property
+    def text_gives_up(self) -> bool:
+        """Whether a provider that is late with its text is given up for the sake of the others."""
+        return self.first_text_s is not None and not self.text_applies_to_last
 
 
 class HedgeAttempt:
@@ -117,13 +133,17 @@ class HedgeAttempt:
         provider: The provider.
         request: The arguments of the call.
         first_token_s: The group's limit until the first useful token, or None.
+        first_text_s: The group's limit until the first text or tool call, or None.
+        hedge_after_s: Seconds without a useful token after which the next request starts beside it, or None.
         errors: What failed before in the same call, for the telemetry.
         news: Set when the first useful token or the first event is there, or the request failed.
 
     Attributes:
         index: Position of the provider in the group.
         started_s: When its clock started, on the monotonic clock, or None while the code that it needs is loaded.
+        hedge_after_s: The argument.
         has_token: Whether a useful token has arrived, which may be long before the first event.
+        is_queued: Whether the request waits for others of the same provider (``max_concurrent``).
         first: The task that waits for the first event.
     """
 
@@ -134,15 +154,18 @@ class HedgeAttempt:
         request: GroupRequest,
         *,
         first_token_s: float | None,
+        first_text_s: float | None,
+        hedge_after_s: float | None,
         errors: Sequence[APIError],
         news: asyncio.Event,
     ) -> None:
         self.index = index
         self.started_s: float | None = None
-        self.has_token = False
+        self.hedge_after_s = hedge_after_s
+        self.has_token = self.is_queued = False
         self._provider = provider
         self._request = request
-        self._first_token_s = first_token_s
+        self._limits = {"first_token_s": first_token_s, "first_text_s": first_text_s}
         self._errors = errors
         self._news = news
         self._stream: AsyncIterator[StreamEvent] | None = None
@@ -199,7 +222,7 @@ class HedgeAttempt:
         self._news.set()  # the call may have something to wait for now
         with spans.after(self._errors):
             self._stream = self._request.open_stream(
-                self._provider, first_token_s=self._first_token_s, on_first_token=self._token_received
+                self._provider, on_first_token=self._token_received, on_queue=self._queue_changed, **self._limits
             )
             try:
                 return await self.next_event()
@@ -213,6 +236,9 @@ class HedgeAttempt:
         self.has_token = True
         self._news.set()
         self._request.on_first_token()
+
+    def _queue_changed(self, is_queued: bool) -> None:
+        self.is_queued = is_queued
 
     def _first_is_done(self, first: asyncio.Task[StreamEvent | None]) -> None:
         if not first.cancelled():
@@ -230,6 +256,7 @@ class HedgedCall:
         cooldowns: Which providers to ask last, and where failures start a cooldown.
 
     Attributes:
+        hedge_after_s: After which silence of the provider that was asked first the next one is asked, or None.
         in_cooldown: The providers that were in cooldown when the call began: index -> class name of the error.
         loop: The event loop of the call.
     """
@@ -253,6 +280,7 @@ class HedgedCall:
         self._failures: dict[int, APIError] = {}
         self._news = asyncio.Event()
         self._is_stopped = False
+        self.hedge_after_s: float | None = None
         self.loop = asyncio.get_running_loop()
 
     @property
@@ -264,6 +292,11 @@ class HedgedCall:
     def errors(self) -> list[APIError]:
         """The errors of ``failures``."""
         return [error for _, error in self.failures]
+
+    @property
+    def first(self) -> int:
+        """The provider that was asked first."""
+        return self._asked[0]
 
     async def winner(self) -> HedgeAttempt:
         """Wait for a request whose first event is there; all others are ended then.
@@ -317,6 +350,8 @@ class HedgedCall:
             error = attempt.first.exception()
             if isinstance(error, APIError):
                 self.fail(attempt, error)
+                if error._reason in _NO_TEXT and self._policy.text_gives_up:
+                    self._ask_again_last(attempt.index)
             elif error is not None:
                 raise error
             else:
@@ -339,11 +374,17 @@ class HedgedCall:
         index = self._waiting.pop(0)
         if index not in self._asked:
             self._asked.append(index)
+        hedge_after_s = self._hedge_after_s(index)
+        if len(self._asked) == 1:
+            self.hedge_after_s = hedge_after_s
+        has_others = bool(self._running) or self._has_alternative(index)
         attempt = HedgeAttempt(
             index,
             self._providers[index],
             self._request,
             first_token_s=self._policy.first_token_s,
+            first_text_s=self._policy.first_text_s if has_others or self._policy.text_applies_to_last else None,
+            hedge_after_s=hedge_after_s,
             errors=self.errors,
             news=self._news,
         )
@@ -352,11 +393,14 @@ class HedgedCall:
     def _may_start(self) -> bool:
         return bool(self._waiting) and self._request.left_s != 0
 
-    def _has_alternative(self) -> bool:
-        """Whether the next provider is as good as the first that runs; one must be running."""
-        return self._may_start() and (
-            self._waiting[0] not in self._last_resort or self._running[0].index in self._last_resort
-        )
+    def _has_alternative(self, index: int) -> bool:
+        """Whether the next provider is as good as this one."""
+        return self._may_start() and (self._waiting[0] not in self._last_resort or index in self._last_resort)
+
+    def _hedge_after_s(self, index: int) -> float | None:
+        """Return after which silence of a provider the next one is asked beside it, or None for never."""
+        after_s = self._policy.hedge_after_s
+        return self._providers[index]._hedge_after_s() if after_s == "auto" else after_s  # noqa: SLF001 - part of their common base class
 
     def _end(self, attempt: HedgeAttempt) -> None:
         self._running.remove(attempt)
@@ -379,11 +423,19 @@ class HedgedCall:
 
     def _give_up(self, attempt: HedgeAttempt) -> None:
         """End a request that is late; its provider is asked again, once, when all others have failed."""
-        self.fail(attempt, self._late(attempt.index, self._policy.first_token_s))
-        if attempt.index not in self._given_up and not self._policy.applies_to_last:
-            self._given_up.add(attempt.index)
-            self._last_resort.add(attempt.index)
-            self._waiting.append(attempt.index)
+        late = self._late(attempt.index, self._policy.first_token_s)
+        if attempt.is_queued:
+            late._reason = "queue"
+        self.fail(attempt, late)
+        if not self._policy.applies_to_last:
+            self._ask_again_last(attempt.index)
+
+    def _ask_again_last(self, index: int) -> None:
+        """Let a provider that was late be asked again, once, when all others have failed."""
+        if index not in self._given_up:
+            self._given_up.add(index)
+            self._last_resort.add(index)
+            self._waiting.append(index)
 
     def _give_up_at_s(self) -> float | None:
         """When the request that started first has had its time, or None if it may take as long as it likes."""
@@ -393,16 +445,17 @@ class HedgedCall:
         first = self._running[0]
         if first.started_s is None or not first.is_silent:
             return None
-        has_others = len(self._running) > 1 or self._has_alternative()
+        has_others = len(self._running) > 1 or self._has_alternative(first.index)
         return first.started_s + limit_s if has_others or self._policy.applies_to_last else None
 
     def _hedge_at_s(self) -> float | None:
         """When the next request starts beside the latest, or None if none does."""
-        after_s = self._policy.hedge_after_s
-        if after_s is None or not self._running or not self._running[0].is_silent:
+        if not self._running or not self._running[0].is_silent:
             return None
         latest = self._running[-1]
-        return latest.started_s + after_s if latest.started_s is not None and self._has_alternative() else None
+        if latest.hedge_after_s is None or latest.started_s is None:
+            return None
+        return latest.started_s + latest.hedge_after_s if self._has_alternative(self._running[0].index) else None
 
     def _late(self, index: int, limit_s: float | None) -> APITimeoutError:
         provider = self._providers[index]

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from adapters.config.values import parse_hedge_after
 from adapters.errors import AllProvidersFailedError, APIError, ConfigError, kind_of
 from adapters.fallback.cooldown import LONGEST_COOLDOWN_S, Cooldowns
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
@@ -67,7 +68,12 @@ class FallbackProvider(LLMProvider):
             when LiteLLM is loaded. If all others have failed, it is asked again. None leaves the limit to the
             ``timeouts.first_token_s`` of each provider.
         hedge_after_s: Seconds without a useful token after which the next provider is asked beside the one before.
-            The first to send a token answers, and the other request is closed at once. None never asks two.
+            The first to send a token answers, and the other request is closed at once. ``"auto"`` takes the 95th
+            percentile of the provider's recent times to first token, and asks none before it has ten of them. None
+            never asks two.
+        first_text_s: Seconds until the first text or tool call, after which a provider is given up if there is another
+            one, like ``first_token_s``; reasoning does not count. None leaves the limit to the
+            ``timeouts.first_text_s`` of each provider.
 
     Raises:
         ConfigError: If there are no providers, or a time is not a number of seconds.
@@ -79,20 +85,25 @@ class FallbackProvider(LLMProvider):
         *,
         cooldown_s: float = 30.0,
         first_token_s: float | None = None,
-        hedge_after_s: float | None = None,
+        hedge_after_s: float | Literal["auto"] | None = None,
+        first_text_s: float | None = None,
     ) -> None:
         if not providers:
             raise ConfigError("A FallbackProvider needs at least one provider.")
-        for name, seconds in (("cooldown_s", cooldown_s), ("hedge_after_s", hedge_after_s or 0)):
-            if not 0 <= seconds < math.inf:
-                raise ConfigError(f"{name} must be a number of seconds, 0 or more.")
+        if not 0 <= cooldown_s < math.inf:
+            raise ConfigError("cooldown_s must be a number of seconds, 0 or more.")
+        try:
+            self._hedge_after = parse_hedge_after(hedge_after_s)
+        except ValueError as error:
+            raise ConfigError(f"hedge_after_s {error}.") from None
         self._providers = tuple(providers)
         self._cooldown_s = min(cooldown_s, LONGEST_COOLDOWN_S)
         self._first_token_s = parse_seconds("first_token_s", first_token_s)
-        self._hedge_after_s = hedge_after_s
+        self._first_text_s = parse_seconds("first_text_s", first_text_s)
         self._cooldowns = Cooldowns(self._providers, self._cooldown_s)
         self._calls: set[HedgedCall] = set()
         self._latest = self._providers[0]
+        self._logged_delays: set[int] = set()  # the providers whose measured hedge_after_s was logged
         self._logged_index = 0  # the provider that answers, as far as the log says
 
     def __repr__(self) -> str:
@@ -143,7 +154,8 @@ class FallbackProvider(LLMProvider):
             tools: Tools that the model may call; each provider prepares them for its server.
             response_format: Required form of the response, as for ``LLMProvider.chat``.
             **kwargs: Parameters of this call alone. ``timeout`` limits the whole call with all its providers;
-                ``first_token_timeout`` replaces ``first_token_s``, and limits the last provider as well.
+                ``first_token_timeout`` replaces ``first_token_s``, and ``first_text_timeout`` ``first_text_s``; they
+                limit the last provider as well.
 
         Returns:
             The response. Its ``fallback_from`` names the providers that were passed over.
@@ -209,10 +221,21 @@ class FallbackProvider(LLMProvider):
         *,
         on_first_token: Callable[[], None],
         first_token_s: float | None,  # noqa: ARG002 - the outer group enforces it; this group has limits of its own
+        first_text_s: float | None = None,
+        on_queue: Callable[[bool], None] | None = None,  # noqa: ARG002 - this group has other providers
     ) -> AsyncIterator[StreamEvent]:
+        if first_text_s is not None:
+            options = {**options, "first_text_timeout": first_text_s}
         arguments = CallArguments(messages, tools, options)
         del messages, tools, options  # as in ``chat``
         return self._events(GroupRequest.parse(arguments, on_first_token=on_first_token))
+
+    def _hedge_after_s(self) -> float | None:
+        return self._providers[self._first()]._hedge_after_s()  # noqa: SLF001 - part of their common base class
+
+    def _first(self) -> int:
+        """Return the provider that is asked first."""
+        return min(range(len(self._providers)), key=self._cooldowns.has)
 
     async def prewarm(self, *, freeze_gc: bool = False) -> None:
         """Prewarm all providers at once; a provider that cannot be reached enters cooldown, with a line in the log.
@@ -236,8 +259,7 @@ class FallbackProvider(LLMProvider):
             raise AllProvidersFailedError(list(errors.values()))
 
     async def _load(self) -> None:
-        first = min(range(len(self._providers)), key=self._cooldowns.has)
-        await self._providers[first]._load()  # noqa: SLF001 - part of their common base class
+        await self._providers[self._first()]._load()  # noqa: SLF001 - part of their common base class
 
     async def _prewarm_all(self) -> list[APIError]:
         """Prewarm all providers at once and return the errors of those that cannot be reached."""
@@ -300,11 +322,13 @@ class FallbackProvider(LLMProvider):
             await call.aclose()
 
     def _policy_for(self, request: GroupRequest) -> HedgePolicy:
-        own_s = request.first_token_s
+        own_s, own_text_s = request.first_token_s, request.first_text_s
         return HedgePolicy(
             first_token_s=self._first_token_s if own_s is None else own_s,
             applies_to_last=own_s is not None,
-            hedge_after_s=self._hedge_after_s,
+            hedge_after_s=self._hedge_after,
+            first_text_s=self._first_text_s if own_text_s is None else own_text_s,
+            text_applies_to_last=own_text_s is not None,
         )
 
     def _note_start(self, index: int, errors: Sequence[APIError]) -> None:
@@ -328,11 +352,24 @@ class FallbackProvider(LLMProvider):
         """Remember the provider that answers and its response, which gets the reasons why it was asked."""
         self._latest = self._providers[index]
         if isinstance(event, ResponseDone):
+            response = event.response
             if passed_over := self._passed_over(index, call):
-                response = replace(event.response, fallback_from=passed_over + event.response.fallback_from)
-                event = ResponseDone(response)
+                response = replace(response, fallback_from=passed_over + response.fallback_from)
+            if call.hedge_after_s is not None:
+                response = replace(response, hedge_after_s=call.hedge_after_s)
+                self._log_delay(call)
+            event = ResponseDone(response)
             self._last_response, self._last_usage = event.response, event.response.usage
         return event
+
+    def _log_delay(self, call: HedgedCall) -> None:
+        """Log the measured delay of a provider, the first time at INFO."""
+        if self._hedge_after == "auto":
+            first = call.first
+            level = logging.DEBUG if first in self._logged_delays else logging.INFO
+            self._logged_delays.add(first)
+            name, after_s = self._providers[first].provider_name, call.hedge_after_s
+            _logger.log(level, "hedge_after_s is %.3g s for %s, as measured.", after_s, name)
 
     def _passed_over(self, index: int, call: HedgedCall) -> tuple[FallbackReason, ...]:
         """Return why the response does not come from the providers before this one, or from those that failed."""

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 _PARAMETERS = ("temperature", "max_tokens", "top_p", "stop", "seed", "reasoning_effort")
 """Settings of a provider that every request carries as fields of the same name."""
 
+_THINKING_OFF: dict[str, Json] = {
+    "reasoning_effort": "none",
+    "reasoning": {"enabled": False},  # OpenRouter
+    "thinking": {"type": "disabled"},  # Anthropic, DeepSeek, GLM, Kimi
+    "enable_thinking": False,  # DashScope, SiliconFlow
+    "think": False,  # Ollama's own API
+}
+"""Fields that decide whether a model thinks, with the value that switches it off."""
+
+_TEMPLATE_SWITCHES = ("enable_thinking", "thinking")  # Qwen, GLM; DeepSeek, Kimi, Granite
+
 
 def build_request(params: RequestParams, config: ProviderConfig, capabilities: ServerCapabilities) -> ChatRequest:
     """Build the request for a call.
@@ -60,7 +71,7 @@ def _body(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
     body = {name: value for name, value in body.items() if value is not None} | params.extra_body
     if params.tools and params.wants_text:
         body["tool_choice"] = "none"
-    return body
+    return _without_thinking(body, config.kind) if params.without_thinking else body
 
 
 def _with_properties(tools: list[ToolSpec]) -> list[ToolSpec]:
@@ -85,6 +96,16 @@ def _openrouter_fields(config: ProviderConfig, reasoning: dict[str, Json]) -> di
         reasoning = reasoning | config.reasoning.model_dump(exclude_none=True)
     routing = None if config.routing is None else config.routing.model_dump(exclude_none=True)
     return {"models": config.models, "provider": routing or None, "reasoning": reasoning or None}
+
+
+def _without_thinking(body: dict[str, Json], kind: str) -> dict[str, Json]:
+    """Return the body with thinking switched off: as the kind does it, and in each field that the body has for it."""
+    off: dict[str, Json] = _thinking(kind, think=False) if kind != "litellm" else {"reasoning_effort": "none"}
+    off |= {name: value for name, value in _THINKING_OFF.items() if name in body}
+    if isinstance(template := body.get("chat_template_kwargs"), dict):
+        switches = {name: False for name in _TEMPLATE_SWITCHES if name in template} or {"enable_thinking": False}
+        off["chat_template_kwargs"] = template | switches
+    return body | off
 
 
 def _thinking(kind: str, *, think: bool) -> dict[str, Json]:

@@ -48,6 +48,9 @@ class ServerCapabilities:
 
     Args:
         provider: The provider's name, for the log.
+
+    Attributes:
+        thinking_is_fixed: Whether the server rejected a request because thinking was switched off in it.
     """
 
     def __init__(self, provider: str = "the server") -> None:
@@ -62,6 +65,7 @@ class ServerCapabilities:
         self._token_limit: int | None = None
         self._reasoning_first_streak = 0
         self._logged: set[str] = set()
+        self.thinking_is_fixed = False
 
     @property
     def reasoning_first(self) -> bool:
@@ -85,6 +89,11 @@ class ServerCapabilities:
     def learn_from_unwanted_call(self) -> None:
         """Note that the model ignores ``tool_choice`` "none": it called a tool where text was wanted."""
         self._text_without_tools = True
+
+    def learn_thinking_is_fixed(self) -> None:
+        """Note that the server rejects requests in which thinking is switched off, for a reason that is not read."""
+        self._log_once("thinking cannot be switched off")
+        self.thinking_is_fixed = True
 
     def learn_from_rejection(self, rejection: UpstreamError, request: ChatRequest) -> None:
         """Look for something in a rejection that the next request can avoid; one rejection teaches one thing.

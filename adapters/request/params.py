@@ -31,6 +31,7 @@ _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"t
 _PROVIDER_SETTINGS = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
     *("organization", "project", "default_headers", "limits", "prewarm", "routing", "tls", "litellm"),
+    *("max_concurrent", "on_long_thinking"),
 )
 _NOT_PER_CALL: Mapping[str, str] = {
     **dict.fromkeys(_PROVIDER_SETTINGS, "set it where the provider is created"),
@@ -41,6 +42,7 @@ _NOT_PER_CALL: Mapping[str, str] = {
     **dict.fromkeys(("fallbacks", "context_window_fallbacks"), "use a FallbackProvider"),
     **dict.fromkeys(("hedge_after_s", "cooldown_s"), "set it where the FallbackProvider is created"),
     "first_token_s": "use first_token_timeout",
+    "first_text_s": "use first_text_timeout",
     "custom_llm_provider": "choose a kind where the provider is created",
     "headers": "use extra_headers for one request, or set headers where the provider is created",
     "retry": "use max_retries for one request, or set retry where the provider is created",
@@ -96,6 +98,8 @@ class RequestParams:
         timeout_s: Seconds for the whole call with all attempts, or None for the provider's setting.
         max_retries: Number of retries after the first attempt, or None for the provider's setting.
         first_token_s: Seconds per attempt until the first useful token, or None for the provider's setting.
+        first_text_s: Seconds per attempt until the first text or call, or None for the provider's setting.
+        without_thinking: Whether thinking is switched off for this request, whatever else the parameters say.
         allow_empty: Whether the response may have neither text nor calls.
         response_format: The schema of the response, or None; ``options`` holds the field of the body.
         metadata: The caller's own data for LiteLLM's callbacks; it is not sent.
@@ -111,6 +115,8 @@ class RequestParams:
     timeout_s: float | None = None
     max_retries: int | None = None
     first_token_s: float | None = None
+    first_text_s: float | None = None
+    without_thinking: bool = False
     allow_empty: bool = False
     response_format: ResponseSchema | None = field(default=None, repr=False)
     metadata: dict[str, Json] = field(default_factory=dict, repr=False)
@@ -138,9 +144,9 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
 
     Args:
         arguments: What the caller passed. Among the options, ``timeout``, ``max_retries``, ``extra_headers`` and
-            ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout`` and ``allow_empty`` are this
-            library's own, ``response_format`` may be a type, ``metadata`` is for LiteLLM's callbacks; all others become
-            fields of the body.
+            ``extra_body`` mean what they mean in OpenAI's SDK, ``first_token_timeout``, ``first_text_timeout`` and
+            ``allow_empty`` are this library's own, ``response_format`` may be a type, ``metadata`` is for LiteLLM's
+            callbacks; all others become fields of the body.
         stream: Whether the response is streamed.
         wants_text: Whether the method forbids tool calls.
 
@@ -163,6 +169,7 @@ def parse_params(arguments: CallArguments, *, stream: bool, wants_text: bool = F
         parsed["tool_choice"] = "none"
     parsed["timeout_s"] = parse_seconds("timeout", own.pop("timeout", None))
     parsed["first_token_s"] = parse_seconds("first_token_timeout", own.pop("first_token_timeout", None))
+    parsed["first_text_s"] = parse_seconds("first_text_timeout", own.pop("first_text_timeout", None))
     parsed["max_retries"] = _max_retries(own.pop("max_retries", None))
     parsed["allow_empty"] = _allow_empty(own.pop("allow_empty", None))
     parsed["metadata"] = _metadata(own.pop("metadata", None))

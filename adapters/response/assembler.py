@@ -136,6 +136,11 @@ class ResponseAssembler:
         return self._calls is not None
 
     @property
+    def has_begun_call(self) -> bool:
+        """Whether the model tried to call a tool, even if the call cannot be used."""
+        return self._calls is not None or bool(self._filter.passages)
+
+    @property
     def is_reasoning(self) -> bool:
         """Whether there is reasoning and no text yet."""
         return self._reasoning is not None and not self._texts
@@ -260,7 +265,7 @@ class ResponseAssembler:
         calls = [] if self._wants_text else self._finished
         is_empty = content is None and not calls and not self._is_silent
         if not self.is_over or is_empty or (self._lost_call and not self._wants_text):
-            if self._wants_text and content is None and self._began_call:
+            if self._wants_text and content is None and self.has_begun_call:
                 raise CallInsteadOfTextError
             raise self._useless() if self.is_over else self._interrupted()
         reasoning = self._reasoning
@@ -397,15 +402,10 @@ class ResponseAssembler:
         return text
 
     @property
-    def _began_call(self) -> bool:
-        """Whether the model tried to call a tool, even if the call cannot be used."""
-        return self._calls is not None or bool(self._filter.passages)
-
-    @property
     def _is_silent(self) -> bool:
         """Whether an empty response is the model's choice, and the caller accepts that."""
         said_so = self.finish_reason is not None and self._ending == "good"
-        return self._allow_empty and said_so and not self._began_call
+        return self._allow_empty and said_so and not self.has_begun_call
 
     def _too_many_calls(self) -> APIError:
         _logger.warning("%s made more tool calls than limits.calls (%d).", self._endpoint.provider, self._max_calls)
@@ -417,7 +417,7 @@ class ResponseAssembler:
         reason = "sent an empty answer. Please try again."
         if self.has_text:
             reason = "stopped in the middle of its answer. Please try again."
-        elif self._began_call:
+        elif self.has_begun_call:
             reason = f"stopped early and {FAILED_CALL}"
         elif self._has_thought:
             reason = "stopped before giving an answer. Please try again."
@@ -428,7 +428,7 @@ class ResponseAssembler:
         if self._ending == "filtered":
             return failures.content_filtered(self._endpoint)
         reason = "sent an empty answer. Please try again."
-        if self._lost_call or self._began_call:
+        if self._lost_call or self.has_begun_call:
             reason = f"{FAILED_CALL} Its answer was cut by max_tokens." if self.is_cut else FAILED_CALL
         elif self.is_cut and _OUT_OF_CONTEXT in str(self.finish_reason).lower():
             reason = "had no room for an answer. The conversation is too long."

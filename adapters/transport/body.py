@@ -108,6 +108,7 @@ class ResponseBody:
         self.is_whole = False
         self.has_ended = False
         self.error: APIError | None = None
+        deadlines.connect_s = response.connect_s
         deadlines.guard(response.close)
 
     async def read(self) -> list[Json]:
@@ -134,6 +135,8 @@ class ResponseBody:
                 self.error = failures.above_limit("answer_bytes", self._limits.answer_bytes, self._endpoint)
             else:
                 self.has_ended = decoder.has_ended
+                if self.has_ended:
+                    self._deadlines.release()  # the slot as well, however long the consumer takes for the last events
             if not data:
                 break
         return payloads

@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from adapters.config import TimeoutConfig
+    from adapters.transport.slots import Slots
 
 LINGER_S = 1.0
 """How long to wait for usage and the end of the body after the answer itself is complete."""
 
 T = TypeVar("T")
-Limit = Literal["first_token_s", "stall_s", "total_s", "deadline_s", "linger"]
+Limit = Literal["first_token_s", "first_text_s", "thinking", "stall_s", "total_s", "deadline_s", "linger"]
 
 
 class DeadlineExceeded(TimeoutError):  # noqa: N818 - it becomes an APITimeoutError; the name says what happened
     """The server took too long.
 
     Attributes:
-        limit: The setting that was exceeded, or ``linger`` after a complete answer.
+        limit: The setting that was exceeded; ``thinking`` is ``first_text_s`` after the first token, ``linger`` the
+            wait after a complete answer.
         seconds: The length of the limit.
     """
 
@@ -54,16 +56,34 @@ class Deadlines:
         total_s: Seconds for the whole call, or None for the provider's.
         began_s: When the call began, on the monotonic clock; earlier attempts count.
         retry_s: Seconds within which a repeated attempt must bring the first token, or None.
+        first_text_s: Seconds from the request to the first output, or None for no limit.
+        is_prefill: Whether no answer is wanted, so that questions get a free slot first.
         on_request_sent: Called when the request is about to leave, or None.
         on_first_token: Called when the first useful data arrives, or None.
+        on_queue: Called with True when the wait for a free slot begins, and with False when it is over, or None.
 
     Attributes:
         began_s: When the call began, without the pauses.
+        is_prefill: Whether no answer is wanted.
         exceeded: The limit that ended the guarded operation, or None.
         is_closed: Whether ``close`` has ended the attempt.
+        queue_s: Seconds that the request waited for a free slot (``max_concurrent``), or None.
+        connect_s: Seconds until the connection was open, or None if an open one was used.
+        sent_at_s: When the request left, after the wait for a slot, on the monotonic clock; 0 before.
+        head_at_s: When the head of the response arrived, or None.
+        first_token_at_s: When the first useful data arrived, or None.
+        silent_since_s: When the request left, or the last useful data arrived, without the pauses; None before.
+        output_at_s: When the first output arrived, or None. Output is text that may be spoken, or a part of a call.
     """
 
-    def __init__(
+    queue_s: float | None = None
+    connect_s: float | None = None
+    sent_at_s: float = 0.0
+    head_at_s: float | None = None
+    first_token_at_s: float | None = None
+    output_at_s: float | None = None
+
+    def __init__(  # noqa: PLR0913 - one clock for all limits
         self,
         timeouts: TimeoutConfig,
         *,
@@ -71,8 +91,11 @@ class Deadlines:
         total_s: float | None = None,
         began_s: float | None = None,
         retry_s: float | None = None,
+        first_text_s: float | None = None,
+        is_prefill: bool = False,
         on_request_sent: Callable[[], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
+        on_queue: Callable[[bool], None] | None = None,
     ) -> None:
         now_s = time.monotonic()
         self._timeouts = timeouts
@@ -80,15 +103,19 @@ class Deadlines:
         self._total_s = timeouts.total_s if total_s is None else total_s
         self.began_s = now_s if began_s is None else began_s
         self._retry_s = retry_s
+        self._first_text_s = first_text_s
         self._on_request_sent = on_request_sent
         self._on_first_token = on_first_token
-        self._silent_since_s: float | None = None  # since the request was sent, or the last useful data
+        self._on_queue = on_queue
+        self.is_prefill = is_prefill
+        self._ready_at_s: float | None = None  # to leave, before the wait for a free slot
+        self.silent_since_s: float | None = None  # since the request was sent, or the last useful data
         self._paused_since_s: float | None = None  # while the consumer has what came last
-        self._has_token = False
         self._is_complete = False
         self._abort: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._scope: asyncio.Timeout | None = None
+        self._slots: Slots | None = None
         self.exceeded: DeadlineExceeded | None = None
         self.is_closed = False
 
@@ -123,16 +150,36 @@ class Deadlines:
             self._abort()
 
     def request_sent(self) -> None:
-        """Note that the request is about to leave: the limits on silence start."""
-        self._silent_since_s = time.monotonic()
+        """Note that the request is about to leave, or to wait for a free slot: the limits on silence start."""
+        self.silent_since_s = self.sent_at_s = self._ready_at_s = time.monotonic()
         if self._on_request_sent is not None:
             self._on_request_sent()
 
+    async def wait_for_slot(self, slots: Slots) -> None:
+        """Wait until the server may get another request; the limits on silence go on. ``release`` gives the slot back.
+
+        Raises:
+            DeadlineExceeded: As ``wait``.
+            CallClosedError: As ``wait``.
+        """
+        began_s = time.monotonic()
+        self._slots = slots
+        slot = slots.enter(self, is_prefill=self.is_prefill)
+        if slot is not None:
+            self.sent_at_s = 0.0
+            if self._on_queue is not None:
+                self._on_queue(True)  # noqa: FBT003 - a callback
+            await self.wait(slot)
+            if self._on_queue is not None:
+                self._on_queue(False)  # noqa: FBT003 - as above
+        self.sent_at_s = time.monotonic()
+        self.queue_s = self.sent_at_s - began_s
+
     def token_received(self) -> None:
         """Note that text, reasoning or a part of a call has arrived."""
-        self._silent_since_s = time.monotonic()
-        if not self._has_token:
-            self._has_token = True
+        self.silent_since_s = now_s = time.monotonic()
+        if self.first_token_at_s is None:
+            self.first_token_at_s = now_s
             if self._on_first_token is not None:
                 self._on_first_token()
             self._set_timer()  # a pause may be shorter than the wait for the first token
@@ -141,7 +188,7 @@ class Deadlines:
         """Note that the answer is complete: only usage and the end of the body may follow."""
         if not self._is_complete:
             self._is_complete = True
-            self._silent_since_s = time.monotonic()
+            self.silent_since_s = time.monotonic()
             self._set_timer()
 
     def pause(self) -> None:
@@ -154,8 +201,8 @@ class Deadlines:
             paused_s = time.monotonic() - self._paused_since_s
             self._paused_since_s = None
             self.began_s += paused_s
-            if self._silent_since_s is not None:
-                self._silent_since_s += paused_s
+            if self.silent_since_s is not None:
+                self.silent_since_s += paused_s
         if self._abort is not None and self._timer is None:
             self._set_timer()
 
@@ -169,11 +216,13 @@ class Deadlines:
         self._set_timer()
 
     def release(self) -> None:
-        """End the guard. A second call does nothing."""
+        """End the guard, and give back the slot. A second call does nothing."""
         self._abort = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._slots is not None:
+            self._slots.release(self)
 
     def _set_timer(self) -> None:
         """Let the timer fire when the nearest limit is reached, or earlier."""
@@ -203,15 +252,19 @@ class Deadlines:
         now_s = time.monotonic()
         in_call_s = now_s - self.began_s
         limits: list[tuple[float, Limit, float]] = [(self._total_s - in_call_s, "total_s", self._total_s)]
-        if self._retry_s is not None and not self._has_token:
+        if self._retry_s is not None and self.first_token_at_s is None:
             limits.append((self._retry_s - in_call_s, "deadline_s", self._retry_s))
-        if self._silent_since_s is not None:  # None: LiteLLM is being loaded, or a server started
-            silent_s = now_s - self._silent_since_s
+        if self.silent_since_s is not None:  # None: LiteLLM is being loaded, or a server started
+            silent_s = now_s - self.silent_since_s
             if self._is_complete:
                 limits.append((LINGER_S - silent_s, "linger", LINGER_S))
-            elif self._streamed and self._has_token:
+            elif self._streamed and self.first_token_at_s is not None:
                 limits.append((self._timeouts.stall_s - silent_s, "stall_s", self._timeouts.stall_s))
             elif self._streamed:
                 limits.append((self._timeouts.first_token_s - silent_s, "first_token_s", self._timeouts.first_token_s))
+        waits_for_output = self.output_at_s is None and not self._is_complete
+        if self._first_text_s is not None and self._ready_at_s is not None and waits_for_output:
+            name: Limit = "first_text_s" if self.first_token_at_s is None else "thinking"
+            limits.append((self._first_text_s - (now_s - self._ready_at_s), name, self._first_text_s))
         left_s, limit, seconds = min(limits)
         return max(left_s, 0.0), limit, seconds

@@ -26,6 +26,7 @@ from adapters.transport.endpoint import Endpoint, endpoint_for
 from adapters.transport.errors import failures
 from adapters.transport.errors.upstream import upstream_error
 from adapters.transport.http import HTTPSession, TransportError
+from adapters.transport.slots import Slots
 from adapters.transport.translation import TranslatedBody, TranslatedExchange
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class ProviderTransport:
     Attributes:
         endpoint: The provider's address, key and headers.
         key_version: Number of changes of the API key in its file so far.
+        slots: Limits the requests at the same time (``max_concurrent``), or None. A slot belongs to the clock of an
+            attempt.
     """
 
     def __init__(self, config: ProviderConfig, server: LocalServer | None = None) -> None:
@@ -99,6 +102,7 @@ class ProviderTransport:
             from adapters.transport.key_file import KeyFile
 
             self._key_file = KeyFile(config.key_file, self.endpoint.api_key, config.name)
+        self.slots = None if config.max_concurrent is None else Slots(config.max_concurrent)
         self._is_routed = KINDS[config.kind].routed
         self._is_unwired = False  # whether LiteLLM's route was found to ignore our client
         self._first_call = partial(translation.first_call, self.endpoint, config.litellm) if self._is_routed else None
@@ -150,6 +154,8 @@ class ProviderTransport:
         if headers:
             endpoint = endpoint.with_secrets_of(headers)
         deadlines.request_sent()
+        if self.slots is not None:
+            await self._take_slot(self.slots, deadlines)
         if self._is_routed:
             return await self._send_routed(session, endpoint, body, headers, stream=stream, deadlines=deadlines)
         exchange = CapturedExchange(session.send, endpoint, headers)
@@ -167,6 +173,17 @@ class ProviderTransport:
             raise lost_connection(exchange.error, deadlines, endpoint)
         cause = TypeError(problem)
         raise failures.request_not_built(_CHECK_REQUEST, endpoint) from cause
+
+    async def _take_slot(self, slots: Slots, deadlines: Deadlines) -> None:
+        """Wait until the server may get another request."""
+        try:
+            await deadlines.wait_for_slot(slots)
+        except CallClosedError:
+            raise failures.closed(self.endpoint) from None
+        except DeadlineExceeded as exceeded:
+            text = "%s: no slot was free for %g s (max_concurrent is %d)."
+            logger.info(text, self.endpoint.provider, exceeded.seconds, slots.size)
+            raise failures.full(self.endpoint) from exceeded
 
     async def _send_routed(
         self,

@@ -156,7 +156,9 @@ class TranslatedBody:
         self._usage: dict[str, Json] = {}
         self._server_calls: set[Json] = set()  # indexes of the calls that the provider runs
         self._thinking: list[str] = []  # pieces of the thinking block that goes on
-        self.request_id = exchange.response.request_id if exchange.response is not None else None
+        self.request_id: str | None = None
+        if exchange.response is not None:
+            self.request_id, deadlines.connect_s = exchange.response.request_id, exchange.response.connect_s
         self.is_whole = not hasattr(result, "__anext__")
         self.has_ended = False
         self.error: APIError | None = None

@@ -69,6 +69,7 @@ class _Scripted(LLMProvider):
         *,
         on_first_token: Callable[[], None],
         first_token_s: float | None,
+        **_: Any,
     ) -> AsyncIterator[StreamEvent]:
         del messages, tools, options, first_token_s
         return self._play(on_first_token)

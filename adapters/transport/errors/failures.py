@@ -132,12 +132,26 @@ def above_limit(limit: str, most: int, endpoint: Endpoint) -> IncompleteResponse
 
 def deadline_exceeded(exceeded: DeadlineExceeded, endpoint: Endpoint) -> APIError:
     """Make the error for an answer that did not start, or did not go on, in time."""
+    advice = "Please try again."
     if exceeded.limit == "stall_s":
         what = f"stopped responding: no data for {exceeded.seconds:g} seconds"
+    elif exceeded.limit == "thinking":
+        what, advice = (
+            f"is still thinking after {exceeded.seconds:g} seconds",
+            "Please try again, or turn thinking off.",
+        )
     else:
         what = f"did not answer in time ({exceeded.seconds:g} seconds)"
-    error = _error(APITimeoutError, f"{endpoint.provider} {what}. Please try again.", endpoint)
+    error = _error(APITimeoutError, f"{endpoint.provider} {what}. {advice}", endpoint)
     error._reason = exceeded.limit
+    return error
+
+
+def full(endpoint: Endpoint) -> APITimeoutError:
+    """Make the error for a request that waited for a free slot (``max_concurrent``) until its time was over."""
+    text = f"{endpoint.provider} is busy with other requests. Please try again in a moment."
+    error = _error(APITimeoutError, text, endpoint)
+    error._reason = "queue"
     return error
 
 
