@@ -277,7 +277,7 @@ class ProviderCall:
             return None
         params = replace(self._params, without_thinking=True)
         changed = build_request(params, self._config, self._capabilities)
-        if changed == request:
+        if changed.body == request.body:
             return None
         _logger.info("%s: the model thinks for too long, asking once more with thinking off", self._config.name)
         self._params, self._thought_for_too_long = params, error

@@ -115,10 +115,11 @@ class LiteLLMProvider(LLMProvider):
             messages, tools, kwargs if response_format is None else {**kwargs, "response_format": response_format}
         )
         del messages, tools, kwargs  # an error tracker that records variables must not see them
-        options = arguments.options
         # Only a stream shows when the first token and the first text arrive.
-        is_streamed = self._config.timeouts.first_text_s is not None or (
-            (options.get("first_token_timeout") or options.get("first_text_timeout")) is not None
+        is_streamed = (
+            self._config.timeouts.first_text_s is not None
+            or arguments.options.get("first_token_timeout") is not None
+            or arguments.options.get("first_text_timeout") is not None
         )
         return await self._call(arguments, stream=is_streamed).response()
 
