@@ -164,6 +164,15 @@ _MADE: dict[str, tuple[APIError, str]] = {
         failures.deadline_exceeded(DeadlineExceeded("first_token_s", 8), _SHOP),
         "shop did not answer in time (8 seconds). Please try again.",
     ),
+    "no text in time": (
+        failures.deadline_exceeded(DeadlineExceeded("first_text_s", 3), _SHOP),
+        "shop did not answer in time (3 seconds). Please try again.",
+    ),
+    "no text in time, but reasoning": (
+        failures.deadline_exceeded(DeadlineExceeded("thinking", 3), _SHOP),
+        "shop is still thinking after 3 seconds. Please try again, or turn thinking off.",
+    ),
+    "no free slot": (failures.full(_SHOP), "shop is busy with other requests. Please try again in a moment."),
     "no end in time": (
         failures.deadline_exceeded(DeadlineExceeded("total_s", 0.5), _SHOP),
         "shop did not answer in time (0.5 seconds). Please try again.",
@@ -377,8 +386,11 @@ async def test_argument_of_a_call(arguments: dict[str, Any], sentence: str) -> N
     [
         pytest.param({"providers": []}, "A FallbackProvider needs at least one provider.", id="no-provider"),
         pytest.param({"cooldown_s": -1}, "cooldown_s must be a number of seconds, 0 or more.", id="cooldown"),
-        pytest.param({"hedge_after_s": -1}, "hedge_after_s must be a number of seconds, 0 or more.", id="hedge"),
+        pytest.param(
+            {"hedge_after_s": -1}, "hedge_after_s must be a number of seconds, 0 or more, or auto.", id="hedge"
+        ),
         pytest.param({"first_token_s": 0}, "first_token_s must be a number of seconds above 0.", id="first-token"),
+        pytest.param({"first_text_s": 0}, "first_text_s must be a number of seconds above 0.", id="first-text"),
     ],
 )
 async def test_argument_of_a_group(options: dict[str, Any], sentence: str) -> None:

@@ -53,9 +53,11 @@ def _stream(*parts: object, end: Script = _END) -> Script:
 _THINKS = _stream(_THOUGHT, end=("hang",))
 
 
-def _provider(base_url: str, name: str = "home", kind: str = "openai_compatible", **options: Any) -> LLMProvider:
+def _provider(base_url: str, name: str = "home", kind: Any = "openai_compatible", **options: Any) -> LLMProvider:
     retry = {"attempts": 2, "initial_wait_s": 0.0, "deadline_s": 0.1}
-    return create_provider(kind, name=name, model="m", base_url=base_url, api_key=KEY, **{"retry": retry, **options})
+    options = {"retry": retry, **options}
+    provider: LLMProvider = create_provider(kind, name=name, model="m", base_url=base_url, api_key=KEY, **options)
+    return provider
 
 
 async def _asked(provider: LLMProvider, way: str, **kwargs: Any) -> LLMResponse:
@@ -86,7 +88,7 @@ async def test_reasoning_does_not_count_as_text(scripted_server: ScriptedServer)
     """
     longer_s = 2 * _LIMIT_S
     leaked = '<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call>'
-    late = {
+    late: dict[str, Script] = {
         "mute": ("hang",),
         "role": _stream(chunk({"role": "assistant"}), end=("hang",)),
         "thinks": _THINKS,
@@ -94,7 +96,7 @@ async def test_reasoning_does_not_count_as_text(scripted_server: ScriptedServer)
         "thinks-in-text": _stream(said("<think>Hm."), longer_s, said("</think>Hi.")),
         "thinks-in-secret": _stream(chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}), 1.0),
     }
-    in_time = {
+    in_time: dict[str, Script] = {
         "text": _stream(_THOUGHT, said("Hi "), longer_s, said("there.")),
         "call": _stream(_THOUGHT, called(call("get_weather", "", index=0)), longer_s, more('{"city": "Paris"}')),
         "leaked-call": _stream(_THOUGHT, said(leaked), longer_s, chunk({"content": "\n"})),
@@ -102,7 +104,8 @@ async def test_reasoning_does_not_count_as_text(scripted_server: ScriptedServer)
     one_attempt = {"attempts": 1}
 
     async def ask(name: str, way: str, *, as_keyword: bool) -> object:
-        options, kwargs = {"timeouts": {"first_text_s": _LIMIT_S}}, {}
+        options: dict[str, Any] = {"timeouts": {"first_text_s": _LIMIT_S}}
+        kwargs: dict[str, Any] = {}
         if as_keyword:
             options, kwargs = {"timeouts": {"first_text_s": 60.0}}, {"first_text_timeout": _LIMIT_S}
         async with _provider(scripted_server.add(f"{name}-{way}", scripts[name]), retry=one_attempt, **options) as llm:
@@ -130,7 +133,7 @@ async def test_reasoning_does_not_count_as_text(scripted_server: ScriptedServer)
             assert outcome == f"home is still thinking after 0.5 seconds. {advice}", (name, way)
 
 
-_OFF = {
+_OFF: dict[str, dict[str, Any]] = {
     "openai_compatible": {"chat_template_kwargs": {"enable_thinking": False}},
     "ollama": {"reasoning_effort": "none"},
     "groq": {"reasoning_effort": "none"},
@@ -212,7 +215,7 @@ async def test_a_group_goes_on_to_a_provider_that_has_text(scripted_server: Scri
     """Reasoning is not spoken, so that another provider may still answer; only the last one may take its time."""
     add = scripted_server.add
     broken = reply({}, "503 Service Unavailable")
-    one_attempt = {"retry": {"attempts": 1}}
+    one_attempt: dict[str, Any] = {"retry": {"attempts": 1}}
     slow = _stream(_THOUGHT, 2 * _LIMIT_S, said("Hi."))
 
     def group(name: str, *steps: Any, backup: Any, limit: Any = None, **options: Any) -> FallbackProvider:

@@ -22,8 +22,9 @@ EXAMPLES = [ROOT / "config" / f"{name}.yaml" for name in ("providers", "offline"
 
 _SECRET = "sk-hunter2"
 _KEYS = (
-    "api_key, base_url, cooldown_s, extra_body, extra_query, fallbacks, first_token_s, headers, hedge_after_s, "
-    "kind, limits, litellm, max_tokens, model, model_path, models, num_ctx, prewarm, reasoning, "
+    "api_key, base_url, cooldown_s, extra_body, extra_query, fallbacks, first_text_s, first_token_s, headers, "
+    "hedge_after_s, kind, limits, litellm, max_concurrent, max_tokens, model, model_path, models, num_ctx, "
+    "on_long_thinking, prewarm, reasoning, "
     "reasoning_effort, retry, routing, seed, stop, temperature, think, timeouts, tls, top_p"
 )
 _SMALLEST = "default: a\nproviders:\n  a:\n    kind: local\n"
@@ -207,6 +208,7 @@ providers:
   alone:
     kind: local
     first_token_s: 2
+    first_text_s: 2
     hedge_after_s: 1
     cooldown_s: 10
   wrong:
@@ -224,10 +226,11 @@ providers:
         f"12: providers.third.fallbacks.0 {back} (third -> cloud -> third); remove one of these",
         "12: providers.third.fallbacks.1 must be text; put it in quotes",
         f"17: providers.alone.first_token_s {alone} set timeouts.first_token_s",
-        f"18: providers.alone.hedge_after_s {alone} remove it",
-        f"19: providers.alone.cooldown_s {alone} remove it",
-        "22: providers.wrong.fallbacks must be a list, such as [one, two]",
-        "23: providers.wrong.hedge_after_s must be at least 0",
+        f"18: providers.alone.first_text_s {alone} set timeouts.first_text_s",
+        f"19: providers.alone.hedge_after_s {alone} remove it",
+        f"20: providers.alone.cooldown_s {alone} remove it",
+        "23: providers.wrong.fallbacks must be a list, such as [one, two]",
+        "24: providers.wrong.hedge_after_s must be a number of seconds, 0 or more, or auto",
     ]
 
 
@@ -380,6 +383,7 @@ def test_schema_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         pytest.param({"kind": "local", "retry": {"attempt": 1}}, ["'attempt' was unexpected"], id="unknown inner key"),
         pytest.param({"kind": "local", "temperature": 3}, ["3 is not valid"], id="out of bounds"),
         pytest.param({"kind": "local", "hedge_after_s": 1}, ["'fallbacks' is a dependency"], id="no fallbacks"),
+        pytest.param({"kind": "local", "first_text_s": 1}, ["'fallbacks' is a dependency"], id="no fallbacks either"),
     ],
 )
 def test_editor_and_loader_agree(file: Path, row: dict[str, Any], told: list[str]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters.client.provider import LiteLLMProvider
+    from adapters.testing.answers import Script
 
 _TICK_S = 0.001
 _TICKS = st.integers(0, 6)
@@ -193,7 +194,7 @@ async def test_a_server_gets_no_more_requests_than_it_has_slots(server: _Countin
 @pytest.mark.usefixtures("litellm_is_loaded")
 async def test_a_full_provider_is_late(server: _CountingServer, caplog: pytest.LogCaptureFixture) -> None:
     """The limits on silence go on in the queue; a group asks its next provider, without a cooldown of the full one."""
-    talking = (SSE_HEAD, http_chunk(event(said("Well, "))), "hang")
+    talking: Script = (SSE_HEAD, http_chunk(event(said("Well, "))), "hang")
     timeouts = {"first_token_s": 0.2}
 
     async with (
