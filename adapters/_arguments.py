@@ -39,6 +39,7 @@ _GAP = re.compile(r"[ \n\r\t,;]*")
 _KEY = re.compile(r"""\\?["'][^"'\\\n]{1,200}+\\?["']\s{0,20}+:""")
 _NEXT_KEY = re.compile(rf"[\s,;}}\]]*{_KEY.pattern}")
 _MALFORMED = re.compile(r"malformed|invalid|error", re.IGNORECASE)  # in a tag that a server puts in front
+_REST_OF_OBJECT = re.compile(r'["}\]]\s*[,:}\]]')
 _MOST_SLOPPY_CHARS = 65_536  # a longer text is read if it is JSON, and not at all if it only resembles it
 _MOST_CODE_CHARS = 5_000  # of Python outside of strings: parsing it costs far more than reading JSON
 _MOST_OBJECTS = 20
@@ -251,6 +252,8 @@ def _parse(text: str) -> Json:
         raise _UnreadableError("The arguments are no JSON.")
     if _MALFORMED.search(text, 0, start):
         raise _UnreadableError("The server marked the arguments as malformed.")
+    if _REST_OF_OBJECT.search(text, 0, start):
+        raise _UnreadableError("The beginning of the arguments is missing.")
     values = _objects(text, start)
     if not values:
         raise _UnreadableError("The arguments are cut off or no JSON.")

@@ -108,6 +108,7 @@ def test_readable(raw: Any, arguments: dict[str, Any]) -> None:
         pytest.param("{[]: 1}", "The arguments are cut off or no JSON.", id="impossible-key"),
         pytest.param('{"x" 1}', "The arguments are cut off or no JSON.", id="no-colon"),
         pytest.param('{"x": 1 /* one }', "The arguments are cut off or no JSON.", id="comment-without-end"),
+        pytest.param('y": {"x": 1}}', "The beginning of the arguments is missing.", id="without-beginning"),
         pytest.param('{"x": 1}{"x": 2}', "The arguments are several different objects.", id="two-different-objects"),
         pytest.param(
             '{"x": 1}{"x": ', "The arguments go on after the end of their object.", id="half-an-object-behind"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adapters.errors import APIError, UpstreamError
     from adapters.response.chunks import CallFragment, Chunk
     from adapters.response.finish_reasons import Ending
-    from adapters.response.tool_calls import Tools
+    from adapters.response.tool_schemas import Tools
     from adapters.transport.endpoint import Endpoint
     from adapters.types import Json, TokenUsage, ToolCall
 
@@ -395,7 +395,7 @@ class ResponseAssembler:
             raise TooManyCallsError
         self._finished, text = without_pseudo_tools(calls, self._tools)
         if calls:
-            self._lost_call = self._calls is not None and self._calls.lost_arguments
+            self._lost_call = self._calls is not None and self._calls.is_uncertain
         else:
             self._lost_call = self._calls is not None or bool(self._tools)
         self._lost_call = self._lost_call or self._filter.has_unread_call(cut=strict)

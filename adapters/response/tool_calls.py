@@ -7,28 +7,25 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 from adapters._arguments import Brackets, is_whole, read_arguments
 from adapters._call_ids import make_call_id
 from adapters._unicode import encodable, encodable_json
-from adapters.response.tool_schemas import may_take, takes_none, unwrapped
+from adapters.response.attribution import GrowingCall, TooManyReadingsError, read_fragments
+from adapters.response.tool_schemas import clean_name, may_take, takes_none, unwrapped
 from adapters.types import Json, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
+    from adapters.response.attribution import Group
     from adapters.response.chunks import CallFragment
-
-Tools: TypeAlias = "Mapping[str, Mapping[str, Any]]"
-"""The offered tools: name -> JSON schema of each parameter, ``{"get_weather": {"city": {"type": "string"}}}``."""
+    from adapters.response.tool_schemas import Tools
 
 logger = logging.getLogger(__name__)
 
-_NAMESPACE = re.compile(r"^(?:functions?|tools?|default_api)[.:/]\s*")
-_LITTER = re.compile(r"<\|.*$|:\d+$", re.DOTALL)  # harmony's channel marks, Kimi's counter
 _PSEUDO_TOOLS = ("answer", "no_tool", "notool", "reply")  # LocalAI, TGI: a "tool" that means plain text
 _MAX_NAME_CHARS = 200
 _MAX_FIELD_CHARS = 200_000  # of JSON, for each call: a signature has a few thousand
@@ -51,7 +48,7 @@ class _OpenCall:
         index: The index of its first fragment, or None.
         id: The first id among its fragments, or None.
         name: The name so far, or "".
-        was_whole: Whether it came in one piece, in a response that is not streamed.
+        start: How many fragments came before its first one.
         pieces: Its arguments as they came, without those that are empty.
         provider_fields: As in ``CallFragment``.
     """
@@ -60,7 +57,7 @@ class _OpenCall:
     index: int | None
     id: str | None
     name: str
-    was_whole: bool
+    start: int
     pieces: list[Any] = field(default_factory=list)
     provider_fields: dict[str, dict[str, Any]] = field(default_factory=dict)
     _field_chars: int = 0
@@ -123,17 +120,18 @@ class _OpenCall:
 class CallAssembler:
     """Assembles the tool calls of one response from their fragments.
 
-    Servers leave out, repeat or renew the id, the index and the name from one piece of a call to the next. A fragment
-    is matched by id and index, then by index, then with the last call if that one is not complete. A complete call
-    takes no more arguments from a fragment that has a new id or a new index.
+    A fragment is matched by id and index, then by index, then with the last call if that one is not complete. Some
+    servers leave out, repeat or renew the id, the index and the name from one fragment of a call to the next. Where
+    these do not say which call a fragment belongs to, the calls are those of the only reading of all fragments that
+    makes each call whole; see ``attribution``.
 
     Args:
         tools: The offered tools.
         max_calls: Limit of calls; ``feed`` raises ``TooManyCallsError`` beyond it.
 
     Attributes:
-        lost_arguments: Whether arguments of an unknown call came beside a call without arguments, which they may
-            belong to. Set by ``finish``; then no call of the response may run.
+        is_uncertain: Whether fragments may belong to another call than they were given to. Set by ``finish``; then no
+            call of the response may run.
     """
 
     def __init__(self, tools: Tools | None = None, *, max_calls: int = MAX_CALLS) -> None:
@@ -141,8 +139,9 @@ class CallAssembler:
         self._max_calls = max_calls
         self._open: list[_OpenCall] = []
         self._latest: dict[tuple[int | str | None, str | None], int] = {}  # index and id, or None for any -> place
-        self._names_follow = False  # whether this server sends a name after the arguments
-        self.lost_arguments = False
+        self._fragments: list[CallFragment] = []  # of a stream
+        self._is_irregular = False  # whether indexes do not say which call a fragment belongs to
+        self.is_uncertain = False
 
     @property
     def has_calls(self) -> bool:
@@ -161,15 +160,18 @@ class CallAssembler:
         """
         for fragment in fragments:
             call = None if whole else self._continued(fragment)
+            if not whole and not self._is_irregular:
+                self._is_irregular = not self._is_regular(fragment, call)
             if call is None:
                 if len(self._open) == self._max_calls:
                     raise TooManyCallsError
-                call = _OpenCall(len(self._open), fragment.index, None, fragment.name or "", was_whole=whole)
+                call = _OpenCall(len(self._open), fragment.index, None, fragment.name or "", len(self._fragments))
                 self._open.append(call)
             elif fragment.name and fragment.name != call.name:
-                self._names_follow |= not call.name and bool(call.pieces)
                 call.name = f"{call.name}{fragment.name}"
             call.add(fragment)
+            if not whole:
+                self._fragments.append(fragment)
             if self._latest.get((fragment.index, fragment.id)) != call.place:
                 self._note_place(call, fragment)
 
@@ -191,15 +193,14 @@ class CallAssembler:
         dropped = 0
         is_broken = is_suspect = False
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
-        for call in self._with_strays_joined():
-            name = clean_name(encodable(call.name), self._tools)
-            arguments, error = self._read(name, call)
+        for call in self._attributed(cut=cut):
+            name, arguments, error = self._read(call)
             if not name or (cut and not self._is_surely_whole(name, call.arguments)):
                 dropped += bool(name or call.pieces)
                 is_broken |= bool(arguments or error)
                 continue
             is_broken |= error is not None or not may_take(name, arguments, self._tools)
-            is_suspect |= bool(self._tools.get(name)) and not (arguments or error)
+            is_suspect |= bool(self._tools.get(name)) and not error and not (arguments and is_whole(call.arguments))
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
             call_id = call.id if call.id and call.id not in taken else make_call_id()
@@ -207,43 +208,90 @@ class CallAssembler:
             finished.append(ToolCall(call_id, name, arguments, error, encodable_json(call.provider_fields)))
         if dropped:
             logger.warning("Dropped %d tool calls that have no name or were cut off.", dropped)
-        self.lost_arguments = is_broken and is_suspect
+        self.is_uncertain |= is_broken and is_suspect
         return finished
 
     def _is_surely_whole(self, name: str, arguments: Json) -> bool:
         """Whether the arguments of a cut response are complete; vLLM writes ``{}`` for those that it did not get."""
         return is_whole(arguments) and (bool(read_arguments(arguments)[0]) or not self._tools.get(name))
 
-    def _with_strays_joined(self) -> list[_OpenCall]:
-        """Return the calls, and join those that turned out to be the rest of the call before them.
-
-        These have arguments and no name of their own, while the call before them is not complete: the server
-        increased the index with each piece.
-        """
-        calls: list[_OpenCall] = []
-        for call in self._open:
-            last = calls[-1] if calls else None
-            if last is not None and self._is_rest_of(last, call):
-                last.pieces += call.pieces
-                last.provider_fields.update(call.provider_fields)
-            else:
-                calls.append(call)
-        return calls
-
-    def _is_rest_of(self, last: _OpenCall, call: _OpenCall) -> bool:
-        if not call.pieces or not last.name or last.is_whole or last.is_object or call.is_object or call.was_whole:
-            return False
-        is_renamed = None not in (call.id, last.id) and (last.pieces or call.index != last.index)
-        if call.name and (call.name != last.name or is_renamed):
-            return False
-        arguments, error = read_arguments(call.arguments)
-        return bool(error) or may_take(clean_name(last.name, self._tools), arguments, self._tools)
-
-    def _read(self, name: str, call: _OpenCall) -> tuple[dict[str, Any], str | None]:
+    def _read(self, call: _OpenCall) -> tuple[str, dict[str, Any], str | None]:
+        name = clean_name(encodable(call.name), self._tools)
         arguments, error = read_arguments(call.arguments)
         if error and call.is_cumulative:
             arguments, error = read_arguments(call.pieces[-1])
-        return unwrapped(name, arguments, self._tools), error
+        return name, unwrapped(name, arguments, self._tools), error
+
+    def _is_regular(self, fragment: CallFragment, call: _OpenCall | None) -> bool:
+        """Whether the index of a fragment says which call it belongs to, or that it begins one.
+
+        Args:
+            fragment: The fragment.
+            call: The call that it continues, or None if it begins one.
+        """
+        if fragment.index is None:
+            return False
+        if call is None:
+            return bool(fragment.name) and (fragment.index, None) not in self._latest
+        if fragment.index != call.index or (fragment.id and fragment.id != call.id):
+            return False
+        return not (fragment.name and call.name) or (fragment.name == call.name and fragment.id is not None)
+
+    def _attributed(self, *, cut: bool) -> list[_OpenCall]:
+        """Return the calls; if fragments may belong to others than they were given to, those of the only reading."""
+        calls = self._open
+        if not self._tools or not self._is_doubtful():
+            return calls
+        known = calls[:-1] if cut else calls  # the last one may not be whole
+        try:
+            found = read_fragments(self._fragments[: calls[-1].start] if cut else self._fragments, self._tools)
+        except TooManyReadingsError:
+            self.is_uncertain = True
+            return calls
+        readings = {self._values(opened): opened for opened in map(self._opened, found)}
+        if not readings:
+            values = [value for value in map(self._read, known) if any(value)]
+            self.is_uncertain = len(values) > 1 or any(
+                error or not may_take(name, arguments, self._tools) for name, arguments, error in values
+            )
+        elif len(readings) > 1:
+            self.is_uncertain = True
+        elif self._values(known) not in readings:
+            (calls,) = readings.values()
+        return calls
+
+    def _is_doubtful(self) -> bool:
+        """Whether fragments may belong to others than the calls they were given to."""
+        if self._is_irregular:
+            return not all(map(self._is_call, self._fragments))
+        if not 1 < len(self._open) == len(self._fragments):
+            return False
+        # Each fragment began a call: they may be parts of fewer calls whose index, id and name are repeated.
+        values = [self._read(call) for call in self._open]
+        filled = {name for name, arguments, _ in values if arguments}
+        return any(error or (name in filled and not arguments) for name, arguments, error in values)
+
+    def _is_call(self, fragment: CallFragment) -> bool:
+        """Whether a fragment is a whole call."""
+        if not fragment.arguments:
+            return takes_none(clean_name(fragment.name or "", self._tools), self._tools)
+        return bool(fragment.name) and is_whole(fragment.arguments)
+
+    def _values(self, calls: Iterable[_OpenCall]) -> frozenset[str]:
+        """Return the names and arguments of calls; equal calls count once, as they run once."""
+        return frozenset(json.dumps(self._read(call), sort_keys=True) for call in calls)
+
+    def _opened(self, reading: Iterable[Group]) -> list[_OpenCall]:
+        calls = []
+        for place, group in enumerate(reading):
+            growing = GrowingCall(self._tools)
+            call = _OpenCall(place, group[0].index, None, "", 0)
+            for fragment in group:
+                growing.add(fragment)
+                call.add(fragment)
+            call.name = growing.name
+            calls.append(call)
+        return calls
 
     def _continued(self, fragment: CallFragment) -> _OpenCall | None:
         """Return the open call that a fragment continues, or None if it begins a call."""
@@ -251,52 +299,11 @@ class CallAssembler:
         if call is None:
             call = self._last(fragment.index, None)
             if call is None:
-                return self._continued_at_new_index(fragment)
-            if fragment.id and call.id is not None:
-                return call if self._continues_under_new_id(call, fragment) else None
+                last = self._open[-1] if self._open else None
+                return None if fragment.name or last is None or last.is_whole else last
             if fragment.id and (fragment.arguments or (fragment.name and call.name)) and call.is_whole:
                 return None
-        if self._names_follow and fragment.arguments and not fragment.name and (call.is_whole or not call.pieces):
-            return None
         return call if not fragment.name or self._fits_name(call, fragment, fragment.name) else None
-
-    def _continued_at_new_index(self, fragment: CallFragment) -> _OpenCall | None:
-        """Return the call that a fragment continues although no call has its index.
-
-        A fragment without a name may belong to the last call, or its name may follow. Until ``finish`` knows, it is a
-        call without a name.
-        """
-        call = self._last(None, fragment.id) if fragment.id else None
-        if call is not None:
-            is_named = fragment.name is None or fragment.name == call.name
-            return call if is_named and self._takes_more(call, fragment) else None
-        last = self._open[-1] if self._open else None
-        if last is None or (fragment.id and (fragment.name or not last.pieces)):
-            return None
-        if fragment.name:
-            return last if self._extends_name(last, fragment.name) else None
-        return None if last.name or last.is_whole else last
-
-    def _continues_under_new_id(self, call: _OpenCall, fragment: CallFragment) -> bool:
-        """Whether a fragment with the index of a call and another id belongs to that call (Oracle)."""
-        if fragment.name and not call.name:
-            return not (fragment.arguments and call.is_whole)
-        if fragment.name and fragment.name != call.name:
-            return self._extends_name(call, fragment.name)
-        return self._takes_more(call, fragment)
-
-    def _takes_more(self, call: _OpenCall, fragment: CallFragment) -> bool:
-        """Whether the arguments of a fragment can belong to a call. Without any, only a name begins a call."""
-        if not fragment.arguments:
-            return not fragment.name
-        if not call.pieces and takes_none(clean_name(call.name, self._tools), self._tools):
-            return read_arguments(fragment.arguments) == ({}, None)
-        return not call.is_whole
-
-    def _extends_name(self, call: _OpenCall, name: str) -> bool:
-        """Whether a name is the rest of a name that is no tool's yet."""
-        joined = f"{call.name}{name}"
-        return not call.pieces and call.name not in self._tools and any(tool.startswith(joined) for tool in self._tools)
 
     def _last(self, index: int | None, call_id: str | None) -> _OpenCall | None:
         """Return the last open call with an index, or without any, and with an id; None means any."""
@@ -316,18 +323,6 @@ class CallAssembler:
             return False
         has_same_id = call.id is not None and call.id == fragment.id
         return (has_same_id and name not in self._tools) or any(tool.startswith(joined) for tool in self._tools)
-
-
-def clean_name(name: str, tool_names: Collection[str] = ()) -> str:
-    """Strip white space and what models put around a name (``functions.``, channel marks, counters)."""
-    name = name.strip().strip("\"'`").strip()
-    if name in tool_names:
-        return name
-    bare = _LITTER.sub("", _NAMESPACE.sub("", name)).strip()
-    if bare in tool_names or "." not in bare:
-        return bare
-    last = bare.rsplit(".", 1)[-1]
-    return last if last in tool_names else bare
 
 
 def without_pseudo_tools(calls: list[ToolCall], tools: Tools) -> tuple[list[ToolCall], str]:

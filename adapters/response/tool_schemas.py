@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adapters._arguments import read_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
-    from adapters.response.tool_calls import Tools
+Tools: TypeAlias = "Mapping[str, Mapping[str, Any]]"
+"""The offered tools: name -> JSON schema of each parameter, ``{"get_weather": {"city": {"type": "string"}}}``."""
 
+_NAMESPACE = re.compile(r"^(?:functions?|tools?|default_api)[.:/]\s*")
+_LITTER = re.compile(r"<\|.*$|:\d+$", re.DOTALL)  # harmony's channel marks, Kimi's counter
 _WRAPPERS = ("arguments", "parameters", "args", "params", "input")
 _BESIDE_WRAPPED = ("name", "tool_name", "function_name", "tool", "function", "id", "type")
 
@@ -40,3 +44,15 @@ def unwrapped(name: str, arguments: dict[str, Any], tools: Tools) -> dict[str, A
         return arguments
     inner, error = read_arguments(arguments[wrapper])
     return arguments if error or not inner.keys() <= parameters.keys() else inner
+
+
+def clean_name(name: str, tool_names: Collection[str] = ()) -> str:
+    """Strip white space and what models put around a name (``functions.``, channel marks, counters)."""
+    name = name.strip().strip("\"'`").strip()
+    if name in tool_names:
+        return name
+    bare = _LITTER.sub("", _NAMESPACE.sub("", name)).strip()
+    if bare in tool_names or "." not in bare:
+        return bare
+    last = bare.rsplit(".", 1)[-1]
+    return last if last in tool_names else bare

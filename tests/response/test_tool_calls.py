@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.response.chunks import CallFragment
-from adapters.response.tool_calls import CallAssembler, clean_name, without_pseudo_tools
+from adapters.response.tool_calls import CallAssembler, without_pseudo_tools
+from adapters.response.tool_schemas import clean_name
 from adapters.types import ToolCall
 from tests.patience import growth
 from tests.property.strategies import ANYTHING, JSON_OBJECTS, TOOLS, cuts, pieces_of
@@ -347,7 +348,7 @@ _OTHER = '{"title": "x"}'
         pytest.param([_part(0, "a", "get_weather"), _part(1, None, None, _OTHER)], True, id="arguments-of-no-call"),
         pytest.param([_part(0, "a", "get_weather", "{}"), _part(1, None, None, _OSLO)], True, id="empty-object"),
         pytest.param([_part(0, "a", "get_weather"), _part(1, None, None, "{}")], False, id="no-call-and-no-arguments"),
-        pytest.param([_part(0, "a", "get_time"), _part(1, None, None, _OSLO)], False, id="tool-without-parameters"),
+        pytest.param([_part(0, "a", "get_time"), _part(1, None, None, _OSLO)], True, id="tool-without-parameters"),
         pytest.param([_part(0, "a", "open_door"), _part(1, "b", None, _OSLO)], False, id="joined-to-an-unknown-tool"),
         pytest.param(
             [_part(0, "a", "get_weather"), _part(1, "b", "play", '{"title":'), _part(0, "c", "play", _OTHER)],
@@ -367,7 +368,7 @@ def test_arguments_that_belong_to_no_call(fragments: list[CallFragment], *, lost
 
     assembler.finish(cut=False)
 
-    assert assembler.lost_arguments is lost
+    assert assembler.is_uncertain is lost
 
 
 @pytest.mark.parametrize(
@@ -488,6 +489,33 @@ def test_offered_tool_is_no_pseudo_tool() -> None:
     call = ToolCall("call00001", "answer", {"message": "It rains."})
 
     assert without_pseudo_tools([call], {"answer": {}}) == ([call], "")
+
+
+def test_fragments_that_can_be_read_in_too_many_ways() -> None:
+    """If the number of readings is above the limit, or finding them takes too long, no call runs."""
+    for fragments in (
+        [_part(0, f"a{number}", "get_time", piece) for number in range(9) for piece in ("", "{", "}")],
+        [_part(None, None, None, "{"), *(_part(None, None, None, " ") for _ in range(120_000)), _part(None, name="x")],
+    ):
+        assembler = CallAssembler(TOOLS)
+        for fragment in fragments:
+            assembler.feed([fragment])
+
+        assembler.finish(cut=False)
+
+        assert assembler.is_uncertain
+
+
+def test_fragments_with_two_meanings() -> None:
+    """If two readings make whole calls, none of them runs."""
+    assembler = CallAssembler({"add": {"a": {}}, "add_all": {"a": {}}, "_all": {}})
+
+    for fragment in (_part(None, None, "add", '{"a": 1}'), _part(None, None, "_all", "")):
+        assembler.feed([fragment])
+    assembler.feed([_part(None, None, None, " ")])
+    assembler.finish(cut=False)
+
+    assert assembler.is_uncertain
 
 
 _FRAGMENTS = st.builds(

@@ -21,10 +21,10 @@ from adapters.response.markup.leaked_call_parser import (
     read_bare_calls,
 )
 from adapters.response.markup.markers import mark_at, may_become_mark
-from adapters.response.tool_calls import clean_name
+from adapters.response.tool_schemas import clean_name
 
 if TYPE_CHECKING:
-    from adapters.response.tool_calls import Tools
+    from adapters.response.tool_schemas import Tools
 
 FIRST_CHARS = frozenset("{[`")
 _OBJECT = r"\s*+(?:[\"'](?:[\w.\-\"']|\Z)|\Z)"

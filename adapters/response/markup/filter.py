@@ -15,7 +15,7 @@ from adapters.response.tool_calls import MAX_CALLS
 
 if TYPE_CHECKING:
     from adapters.response.markup.leaked_call_parser import LeakedCall
-    from adapters.response.tool_calls import Tools
+    from adapters.response.tool_schemas import Tools
     from adapters.types import ToolCall
 
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from adapters._arguments import Brackets, Values, goes_on, read_arguments, read_expressions
 from adapters.response.chunks import CallFragment
-from adapters.response.tool_calls import CallAssembler, clean_name
+from adapters.response.tool_calls import CallAssembler
+from adapters.response.tool_schemas import clean_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from adapters.response.tool_calls import Tools
+    from adapters.response.tool_schemas import Tools
     from adapters.types import Json, ToolCall
 
 NAME_KEYS = ("name", "tool_name", "function_name", "tool", "function", "recipient_name", "action")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from adapters._arguments import Brackets
 from adapters.response.markup.markers import MARKS, is_special_token, mark_at
-from adapters.response.tool_calls import clean_name
+from adapters.response.tool_schemas import clean_name
 
 if TYPE_CHECKING:
     from adapters.response.markup.markers import Marker
-    from adapters.response.tool_calls import Tools
+    from adapters.response.tool_schemas import Tools
 
 _LONGEST_CLOSER_CHARS = max(len(closer) for mark in MARKS.values() for closer in mark.closers)
 _HEAD_CHARS = 200

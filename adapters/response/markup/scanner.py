@@ -31,7 +31,7 @@ from adapters.response.tool_calls import TooManyCallsError
 
 if TYPE_CHECKING:
     from adapters.response.markup.leaked_call_parser import LeakedCall
-    from adapters.response.tool_calls import Tools
+    from adapters.response.tool_schemas import Tools
 
 _logger = logging.getLogger(__name__)
 

@@ -186,6 +186,42 @@ CASES: Final = (
         called({"index": 0, "function": {"name": "get_weather", "arguments": '"Os'}}),
         more('lo"}'),
     ),
+    _pieces(
+        "clone-late-id-and-index-zero",
+        "the index is always 0, and the id comes behind the name",
+        *[
+            _begin(piece, 0, call_id, name)
+            for city, late in (("Oslo", "a"), ("Rome", "b"))
+            for piece, call_id, name in (('{"city": "', None, "get_weather"), (city, late, None), ('"}', None, None))
+        ],
+        calls=(WEATHER, _ROME),
+    ),
+    _pieces(
+        "clone-all-new-in-each-piece",
+        "every piece has a new id, a new index and the name",
+        *[
+            _begin(piece, number, f"call{number}")
+            for number, piece in enumerate(("", '{"city": "', 'Oslo"}', '{"city": ', '"Rome"}'))
+        ],
+        calls=(WEATHER, _ROME),
+    ),
+    _pieces(
+        "clone-name-in-two-pieces-and-index-jumps",
+        "the first half of the name has the index of the call before",
+        _begin(OSLO, 0, "a"),
+        _begin("", 0, "b", "lights"),
+        _begin("", 1, None, "_off"),
+        more("{}", 1),
+        calls=(WEATHER, LIGHTS),
+    ),
+    WireCase(
+        "clone-pieces-mixed-without-index",
+        "the pieces of two calls are mixed, and all have index 0: either call could have either city",
+        [stream(_begin('{"city": "Os', 0, "a"), _begin('{"city": "Ro', 0, "b"), more('lo"}'), more('me"}'), CALLED)],
+        GARBLED,
+        ways=STREAM_EVENTS,
+        tools=True,
+    ),
     WireCase(
         "clone-arguments-without-call",
         "arguments match no call, and a call has none: it must not run without them",

@@ -1,0 +1,42 @@
+"""Tool calls in pieces, in any mix of dialects: assembled as the model made them, or an error."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from adapters.response.tool_calls import CallAssembler
+from tests.property.call_pieces import IDS, INDEXES, NAMES, TOOLS, Dialect, random_calls, random_fragments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+    from tests.property.call_pieces import Call
+
+_DIALECTS = st.builds(Dialect, st.sampled_from(IDS), st.sampled_from(INDEXES), st.sampled_from(NAMES), st.booleans())
+
+
+def _distinct(calls: Iterable[Call]) -> set[str]:
+    """Equal calls count once, as they run once."""
+    return {json.dumps(call, sort_keys=True) for call in calls}
+
+
+@given(_DIALECTS, st.randoms(use_true_random=False))
+def test_call_pieces(dialect: Dialect, random: Random) -> None:
+    """No call runs that the model did not make; with one quirk at most, all calls run that it made."""
+    made = random_calls(random)
+    assembler = CallAssembler(TOOLS)
+    for fragment in random_fragments(random, made, dialect):
+        assembler.feed([fragment])
+
+    calls = assembler.finish(cut=False)
+
+    run = [] if assembler.is_uncertain else [(call.name, call.arguments) for call in calls if not call.error]
+    is_error = assembler.is_uncertain or not calls or any(call.error for call in calls)
+    event(f"{'known' if dialect.is_known else 'mixed'}: {'error' if is_error else 'right'}")
+    assert _distinct(run) <= _distinct(made)
+    assert (is_error and not dialect.is_known) or _distinct(run) == _distinct(made)
