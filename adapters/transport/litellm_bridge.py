@@ -141,7 +141,10 @@ async def _call_litellm(
     if litellm.model_fallbacks:
         hide_model_fallbacks(litellm)
     model = "-" if _ROUTING_SUBSTRINGS.search(endpoint.model) else endpoint.model
-    is_openrouter = endpoint.prefix == "openrouter/"  # LiteLLM wants another class of client there
+    fields = {**body, "model": endpoint.model}  # some versions drop the model; FakeOpenAIClient adds it
+    wants_handler = endpoint.prefix == "openrouter/"  # LiteLLM wants another class of client there
+    if wants_handler and _sends_to_proxy(litellm):
+        wants_handler, fields = False, {"usage": {"include": True}, **fields}
     with contextlib.suppress(StopLiteLLM):
         await litellm.acompletion(
             model=f"{endpoint.prefix}{model}",
@@ -149,9 +152,9 @@ async def _call_litellm(
             stream=stream,
             api_base=endpoint.base_url,
             api_key=endpoint.api_key,
-            client=_handler_class()(exchange) if is_openrouter else FakeOpenAIClient(exchange, endpoint),
+            client=_handler_class()(exchange) if wants_handler else FakeOpenAIClient(exchange, endpoint),
             extra_headers=_STREAM_HEADERS if stream else None,
-            extra_body={**body, "model": endpoint.model},  # some versions drop the model; FakeOpenAIClient adds it
+            extra_body=fields,
             timeout=CALL_TIMEOUT_S,
             max_retries=0,
             num_retries=0,
@@ -161,6 +164,15 @@ async def _call_litellm(
             _skip_responses_api_bridge=True,  # otherwise models that it knows from there go to /responses
             **{"no-log": True},  # the few events that bypass the logging object
         )
+
+
+def _sends_to_proxy(litellm: ModuleType) -> bool:
+    """Return whether the program sends its own calls of LiteLLM to a proxy (``litellm.use_litellm_proxy``).
+
+    LiteLLM then takes every provider for an OpenAI clone, and leaves out what it adds for OpenRouter.
+    """
+    sends: bool = litellm.LiteLLMProxyChatConfig.should_use_litellm_proxy_by_default()
+    return sends
 
 
 def mark_call() -> None:

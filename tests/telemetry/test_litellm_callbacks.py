@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.errors import APIError
+from adapters.errors import APIError, InternalServerError
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.telemetry import litellm_callbacks
@@ -17,10 +17,11 @@ from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import SSE_HEAD, answer, call, completion, http_chunk, reply, said
 from adapters.testing.answers import event as sse
 from adapters.transport import litellm_bridge
+from adapters.types import LLMResponse
 from tests.transport.servers import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from adapters.client.provider import LiteLLMProvider
     from adapters.testing import ScriptedServer
@@ -292,6 +293,24 @@ async def test_plain_functions(scripted_server: ScriptedServer, events: _Events)
 
     assert await until(lambda: "failure" in called)
     assert events.all == []
+
+
+async def test_only_the_first_end_of_a_request_counts(events: _Events) -> None:
+    """A request that ended is not reported again, whatever else ends it."""
+    target: dict[str, Any] = {"route": "openai/", "model": "m", "base_url": "http://localhost/v1", "stream": False}
+    ends: list[Callable[[litellm_callbacks.RequestReport], None]] = [
+        lambda report: report.succeeded(LLMResponse("Hi")),
+        lambda report: report.interrupted(LLMResponse("H")),
+        lambda report: report.failed(InternalServerError("home is broken.", provider="home", model="m")),
+    ]
+    for first in ends:
+        report = litellm_callbacks.RequestReport(**target, messages=list(ASK), body={}, metadata={}, attempt=1)
+        for end in (first, *ends):
+            end(report)
+            report.first_token()
+        await litellm_callbacks.flush()
+
+    assert events.outcomes == ["success", "success", "failure"]
 
 
 def test_without_callbacks_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
