@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.processes import KEY, SUNNY
+from tests.cli.processes import KEY, SUNNY, ForkServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from adapters.testing import ScriptedServer
-    from tests.cli.processes import Start
+    from tests.cli.processes import ForkedProcess, Start
 
 
 @pytest.fixture(autouse=True)
@@ -75,16 +74,23 @@ def broken_config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Run a server that starts processes of the command line."""
+    server = ForkServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(fork_server: ForkServer) -> Iterator[Start]:
     """Start real processes of the command line, and kill those that are left."""
     with contextlib.ExitStack() as stack:
 
-        def start_one(*args: str, **streams: Any) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "adapters", *args]
-            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-            process = stack.enter_context(subprocess.Popen(command, **streams))
-            stack.callback(process.kill)
+        def start_one(*args: str, **streams: Any) -> ForkedProcess:
+            streams = {"stdin": None, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+            process = fork_server.start(*args, **streams)
+            stack.callback(process.close)
             return process
 
         yield start_one

@@ -239,7 +239,7 @@ def test_commands(config: Path, server: ScriptedServer, start: Start) -> None:
 def test_answers_into_a_file(config: Path, start: Start, tmp_path: Path) -> None:
     """If stdout is a file, it holds the answers without the prompt."""
     with (tmp_path / "out.txt").open("wb") as out:
-        terminal = Terminal(start, "chat", stdout=out)
+        terminal = Terminal(start, "chat", stdout=out.fileno())
         terminal.expect(PROMPT)
         terminal.type("hi\r")
         terminal.expect("4 out,")

@@ -163,7 +163,6 @@ def _bomb(levels: int, width: int) -> str:
             id="merge keys",
         ),
         pytest.param(f"a: &a {'x' * 500_000}\nb: [{', '.join(['*a'] * 1_000)}]", id="a long text"),
-        pytest.param(f"a: [{', '.join('x' * 100_001)}]", id="no alias at all"),
     ],
 )
 def test_aliases_that_multiply(file: Path, text: str) -> None:

@@ -389,7 +389,7 @@ def test_misspelled_marker(project: pytest.Pytester, marker: str, problem: str) 
     """An unknown topic, way or option is a usage error with the nearest name."""
     project.makepyfile(f"import pytest\n\n@pytest.mark.wire_cases({marker})\ndef test_it(wire_case):\n    pass\n")
 
-    result = project.runpytest_subprocess("-p", "no:cacheprovider", "--collect-only", "-q")
+    result = project.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio", "--collect-only", "-q")
 
     assert result.ret != 0
     assert problem in result.stdout.str() + result.stderr.str()
