@@ -218,11 +218,11 @@ class RequestReport:
 
 async def flush() -> None:
     """Wait a bounded time until the callbacks of this event loop have received their reports."""
-    worker = sys.modules.get("litellm.litellm_core_utils.logging_worker")
-    if worker is not None:
-        with contextlib.suppress(Exception):  # what is left is delivered when the process ends
-            async with asyncio.timeout(_FLUSH_S):
-                await worker.GLOBAL_LOGGING_WORKER.flush()
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+    with contextlib.suppress(Exception):  # what is left is delivered when the process ends
+        async with asyncio.timeout(_FLUSH_S):
+            await GLOBAL_LOGGING_WORKER.flush()
 
 
 def _deliver_success(record: Any, response: object, began: datetime) -> None:  # noqa: ANN401 - as above

@@ -137,9 +137,7 @@ async def _call_litellm(
 ) -> None:
     # After the warm-up the import is done, and `await` of a finished load would only cost function calls.
     litellm = _litellm if _litellm is not None else await load()
-    mark_call()
-    if litellm.model_fallbacks:
-        hide_model_fallbacks(litellm)
+    begin_call(litellm)
     model = "-" if _ROUTING_SUBSTRINGS.search(endpoint.model) else endpoint.model
     fields = {**body, "model": endpoint.model}  # some versions drop the model; FakeOpenAIClient adds it
     wants_handler = endpoint.prefix == "openrouter/"  # LiteLLM wants another class of client there
@@ -175,15 +173,17 @@ def _sends_to_proxy(litellm: ModuleType) -> bool:
     return sends
 
 
-def mark_call() -> None:
-    """Mark the calls of the current task as the adapter's own, so that LiteLLM's loggers omit them."""
+def begin_call(litellm: ModuleType) -> None:
+    """Mark the calls of the current task as the adapter's own: LiteLLM's loggers omit them, and no fallback applies."""
     _in_adapters_call.set(True)
+    if litellm.model_fallbacks:
+        _hide_model_fallbacks(litellm)
 
 
 _litellm: ModuleType | None = None
 
 
-def hide_model_fallbacks(litellm: ModuleType) -> None:
+def _hide_model_fallbacks(litellm: ModuleType) -> None:
     """Make ``litellm.model_fallbacks`` read as None inside the adapter's own calls.
 
     The program may set it for its own calls, and no argument of a call overrides it: LiteLLM would send the request

@@ -336,9 +336,7 @@ async def _translate(
     stream: bool,
 ) -> Any:  # noqa: ANN401 - as above
     litellm = await litellm_bridge.load()
-    litellm_bridge.mark_call()
-    if litellm.model_fallbacks:
-        litellm_bridge.hide_model_fallbacks(litellm)
+    litellm_bridge.begin_call(litellm)
     _set_up_custom_providers()
     fields: dict[str, Any] = {
         "timeout": litellm_bridge.CALL_TIMEOUT_S,

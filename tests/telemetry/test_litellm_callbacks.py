@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 pytest_plugins = ["adapters.testing.plugin"]
 
 _BUSY = reply({"error": {"message": f"Slow down, {KEY}"}}, "429 Too Many Requests", **{"retry-after": "0"})
-_COUNTED = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 200}}
+_COUNTED = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 100,
+    "prompt_tokens_details": {"cached_tokens": 200},
+    "completion_tokens_details": {"reasoning_tokens": 40},
+}
 
 
 class _Events:
@@ -104,6 +109,7 @@ async def test_chat(events: _Events, scripted_server: ScriptedServer) -> None:
     assert response.choices[0].message.content == "Hello."
     assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (1000, 100)
     assert response.usage.prompt_tokens_details.cached_tokens == 200
+    assert response.usage.completion_tokens_details.reasoning_tokens == 40
     assert seconds >= 0.05
     assert not kwargs["response_cost"]  # a private server that serves a model of a famous name has no price
     assert "metadata" not in scripted_server.seen["it"].bodies[0]
@@ -292,6 +298,27 @@ async def test_plain_functions(scripted_server: ScriptedServer, events: _Events)
         await provider.chat(list(ASK))
 
     assert await until(lambda: "failure" in called)
+    assert events.all == []
+
+
+async def test_coroutine_functions(scripted_server: ScriptedServer, events: _Events) -> None:
+    """Functions that are asynchronous are called once, and LiteLLM's thread has nothing to do."""
+    import litellm
+
+    called: list[str] = []
+
+    async def succeed(*_: Any) -> None:
+        called.append("success")
+
+    async def fail(*_: Any) -> None:
+        called.append("failure")
+
+    litellm.callbacks = []
+    litellm.success_callback, litellm.failure_callback = [succeed], [fail]
+    async with _provider(scripted_server, _BUSY, answer("Hi"), retry={"attempts": 2, "initial_wait_s": 0}) as provider:
+        await provider.chat(list(ASK))
+
+    assert called == ["failure", "success"]
     assert events.all == []
 
 

@@ -783,6 +783,20 @@ async def test_sockets_go_when_their_loop_ends(server: Counting, script: Script)
     assert server.connections == len(clients) == 1
 
 
+def test_session_that_is_dropped_after_its_loop_was_closed() -> None:
+    """A loop that was closed without shutting down its generators leaves no open session."""
+    loop = asyncio.new_event_loop()
+    session = loop.run_until_complete(HTTPSession.open("http://127.0.0.1:9", 5))
+    client = session._session
+    loop.close()
+    assert not client.closed
+
+    del session
+    gc.collect()
+
+    assert client.closed
+
+
 async def test_session_that_is_dropped_while_its_loop_runs(server: Counting) -> None:
     """The loop closes what nothing refers to any more."""
     session = await HTTPSession.open(server.add("case", (SSE_HEAD, HI, "hang")), 5)
