@@ -33,8 +33,8 @@ nox.options.sessions = ["check"]
 
 LOCK = ".ci/dev.lock"
 PIPECAT_LOCK = ".ci/pipecat.lock"
-EXTRAS = ("local", "livekit", "mcp", "otel", "dev")
-PIPECAT_EXTRAS = ("pipecat", "local", "dev")
+EXTRAS = ("local", "livekit", "mcp", "otel")
+PIPECAT_EXTRAS = ("pipecat", "local")
 PIPECAT_TESTS = ("tests/test_pipecat.py", "tests/docs/test_blocks.py", "-k", "pipecat")
 BIN = Path(".nox/dev/bin").absolute()
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(Path(".nox/bytecode").absolute())}
@@ -237,7 +237,7 @@ def compat(session: nox.Session, version: str) -> None:
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that ``pyproject.toml`` allows; arguments are passed to pytest."""
-    session.install("--resolution", "lowest-direct", "-e", f".[{','.join(EXTRAS)}]")
+    session.install("--resolution", "lowest-direct", "-e", f".[{','.join(EXTRAS)}]", "--group", "dev")
     session.run("pytest", "--quiet", *IN_PARALLEL, *session.posargs, env=BYTECODE)
 
 
@@ -312,10 +312,11 @@ def _check_content(session: nox.Session, wheel: Path, sdist: Path) -> None:
 def lock(session: nox.Session) -> None:
     """Write the locks from ``pyproject.toml``; ``nox -s lock -- --upgrade`` takes the newest version of everything."""
     session.install("uv")
-    for lock, extras in {LOCK: (*EXTRAS, "bench"), PIPECAT_LOCK: PIPECAT_EXTRAS}.items():
+    for lock, extras, groups in (LOCK, EXTRAS, ("dev", "bench")), (PIPECAT_LOCK, PIPECAT_EXTRAS, ("dev",)):
         session.run(
             *("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
             *(option for extra in extras for option in ("--extra", extra)),
+            *(option for group in groups for option in ("--group", group)),
             *("--generate-hashes", "--no-annotate", "--custom-compile-command", "nox -s lock"),
             *("pyproject.toml", "--output-file", lock, *session.posargs),
         )
@@ -324,6 +325,6 @@ def lock(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed beside other clients; ``-- --rounds 2 --rows burst,plain`` measures a part, ``-- turn`` turns."""
-    session.install("uv", "--constraint", LOCK, "-e", ".[local,livekit,bench]")
+    session.install("uv", "--constraint", LOCK, "-e", ".[local,livekit]", "--group", "bench")
     what, *rest = session.posargs if session.posargs[:1] == ["turn"] else ["run", *session.posargs]
     session.run("python", "-m", f"tests.benchmarks.{what}", *rest, env=BYTECODE)

@@ -56,7 +56,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 def test_each_dependency_has_its_reason() -> None:
     """Each requirement in ``pyproject.toml`` has a comment with its reason."""
     lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
-    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    extras = [*PYPROJECT["project"]["optional-dependencies"].values(), *PYPROJECT["dependency-groups"].values()]
     requirements = [*PYPROJECT["build-system"]["requires"], *PYPROJECT["project"]["dependencies"], *chain(*extras)]
     with_requirement = [line for line in lines if any(f'"{requirement}"' in line for requirement in requirements)]
 
