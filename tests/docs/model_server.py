@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.testing.answers import Answer, answer, call, reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 _TEXT = ("It is ", "sunny ", "in Paris.")
 
@@ -29,6 +29,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.headers["host"].partition(":")[0] in self.server.down:
+            self._write(reply({"error": {"message": "overloaded"}}, "503 Service Unavailable"))
+            return
         self.server.requests.append(body)
         response = _response_to(body)
         self._write(response.stream if body.get("stream") else response.plain)
@@ -44,8 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, down: Collection[str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.down = down
         self.requests: list[dict[str, Any]] = []
 
     def handle_error(self, *_: object) -> None:
@@ -73,9 +77,13 @@ def _example(schema: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def model_server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run the server; yield its address and the list of the requests that it receives."""
-    with _Server() as server:
+def model_server(down: Collection[str] = ()) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Run the server; yield its address and the list of the requests that it answers.
+
+    Args:
+        down: Hosts whose requests fail.
+    """
+    with _Server(down) as server:
         thread = threading.Thread(target=server.serve_forever, name="model-server")
         thread.start()
         try:

@@ -74,9 +74,6 @@ def test_program(
 ) -> None:
     """A Python program runs with the YAML before it as its configuration, and prints an answer."""
     _write_config(block.config, tmp_path)
-    if "opentelemetry" in block.code:  # sets the tracer provider of the process
-        _run_with_telemetry(block)
-        return
     _run(block)
 
     if "asyncio.run" in block.code and 'create_provider("local")' not in block.code:
@@ -100,23 +97,19 @@ def _run(block: Block) -> None:
     exec(code, {"__name__": "__main__"})  # noqa: S102 - our own documentation
 
 
-def _run_with_telemetry(block: Block) -> None:
-    command = [sys.executable, "-c", block.code]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=_environment())
-    assert '"name": "chat qwen3-8b"' in done.stdout
-
-
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize("page", sorted({block.page for block in _FILES}))
 def test_files(page: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that name their file are a project whose tests pass."""
+    """Blocks that name their file are a project whose tests pass, and so does the example of a test."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for block in _FILES:
         if block.page == page:
             (pytester.path / block.file_name).write_text(block.code, encoding="utf-8")
+    example = (ROOT / "docs" / "examples" / "test_agent.py").read_text(encoding="utf-8")
+    (pytester.path / "test_example.py").write_text(example, encoding="utf-8")
 
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q", "--strict-markers")
 

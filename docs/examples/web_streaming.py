@@ -1,0 +1,53 @@
+"""A web service that streams answers as server-sent events; ``/ready`` is for a load balancer or Kubernetes.
+
+uvicorn web_streaming:app
+curl -N -d '{"question": "Good morning!"}' http://localhost:8000/ask
+
+This is Starlette, on which FastAPI is built: in FastAPI, return the same ``StreamingResponse`` from a path operation.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from adapters import APIError, create_provider
+
+provider = create_provider("openai_compatible", model="qwen3-8b", base_url="http://gpu-box:8000/v1")
+
+
+@asynccontextmanager
+async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    """Load LiteLLM before the first request, and close the connections at the end."""
+    async with provider:
+        await provider.prewarm()
+        yield
+
+
+async def events(question: str) -> AsyncIterator[str]:
+    """Yield one event per piece of text, and one at the end. If the client disconnects, the request is closed."""
+    try:
+        async for text in provider.chat_stream([{"role": "user", "content": question}]):
+            yield f"data: {json.dumps({'text': text})}\n\n"
+    except APIError as error:
+        yield f"data: {json.dumps({'error': str(error)})}\n\n"
+    yield "data: [DONE]\n\n"
+
+
+async def ask(request: Request) -> Response:
+    """Stream the answer to a question."""
+    question = (await request.json())["question"]
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx must not buffer it
+    return StreamingResponse(events(question), media_type="text/event-stream", headers=headers)
+
+
+async def ready(_: Request) -> Response:
+    """Respond as soon as the service is loaded."""
+    return JSONResponse({"ready": True})
+
+
+app = Starlette(routes=[Route("/ask", ask, methods=["POST"]), Route("/ready", ready)], lifespan=lifespan)
