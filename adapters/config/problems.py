@@ -57,6 +57,16 @@ _ROUTES_OF_LITELLM = {
 }
 """Services of the kind litellm (only the letters of their names), and LiteLLM's route to each."""
 
+_PAGES = {
+    "vllm": "vllm",
+    "llamacpp": "llama-cpp",
+    "lmstudio": "lm-studio",
+    "litellmproxy": "litellm-proxy",
+    "azure": "azure",
+    "azureopenai": "azure",
+}
+"""Pages of the documentation, by the letters of a name; other routes of LiteLLM share one, and other servers the FAQ."""
+
 _NO_TEXT = "must be text; put it in quotes"
 _NO_BLOCK = "must be a block of keys, each on a line of its own below it"
 _SIMPLE_TEXTS = {
@@ -157,9 +167,10 @@ def _unknown_kind(kind: str) -> str:
     """Name the kind of a known server or service, else the nearest kind."""
     product = re.sub(r"[^a-z]", "", kind.lower())
     if product in _OPENAI_COMPATIBLE:
-        hint = "use openai_compatible, with its base_url"
+        hint = f"use openai_compatible, with its base_url; see docs/{_PAGES.get(product, 'faq')}.md"
     elif product in _ROUTES_OF_LITELLM:
-        hint = f"use litellm, with model: {_ROUTES_OF_LITELLM[product]}/…"
+        page = _PAGES.get(product, "litellm-providers")
+        hint = f"use litellm, with model: {_ROUTES_OF_LITELLM[product]}/…; see docs/{page}.md"
     else:
         hint = suggest(kind, get_args(KindName))
     return f"is not a kind of provider; {hint}"

@@ -26,7 +26,7 @@ pytest_plugins = ["pytester"]
 _NOT_CODE = ("", "nginx")
 _KEYS = (
     *("ANTHROPIC_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_API_KEY", "GEMINI_API_KEY"),
-    *("GROQ_API_KEY", "OPENROUTER_API_KEY"),
+    *("GROQ_API_KEY", "OPENROUTER_API_KEY", "PROXY_KEY"),
 )
 _NEEDS_THE_INTERNET = ("openrouter",)
 _HOME = "default: home\nproviders: {home: {kind: openai_compatible, model: m, base_url: 'http://gpu-box:8000/v1'}}"
