@@ -65,7 +65,7 @@ _PAGES = {
     "azure": "azure",
     "azureopenai": "azure",
 }
-"""Pages of the documentation, by the letters of a name; other routes of LiteLLM share one, and other servers the FAQ."""
+"""Pages of the documentation, by the letters of a name. Other routes share a page; other servers are in the FAQ."""
 
 _NO_TEXT = "must be text; put it in quotes"
 _NO_BLOCK = "must be a block of keys, each on a line of its own below it"

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from adapters import APIError, create_provider
+from adapters import APIError, create_provider, load_config
 
-provider = create_provider("openai_compatible", model="qwen3-8b", base_url="http://gpu-box:8000/v1")
+provider = create_provider(load_config().provider())  # config/providers.yaml, or the file of $ADAPTERS_CONFIG
 
 
 @asynccontextmanager

@@ -194,10 +194,12 @@ def test_mistakes_are_told(options: dict[str, Any], told: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "hint"),
     [
-        pytest.param("vllm", "use openai_compatible, with its base_url", id="a server"),
-        pytest.param("LM Studio", "use openai_compatible, with its base_url", id="spelled as its makers do"),
-        pytest.param("llama.cpp", "use openai_compatible, with its base_url", id="with a dot"),
-        pytest.param("azure", "use litellm, with model: azure/…", id="a service"),
+        pytest.param("vllm", "use openai_compatible, with its base_url; see docs/vllm.md", id="a server"),
+        pytest.param("LM Studio", "use openai_compatible, with its base_url; see docs/lm-studio.md", id="with a space"),
+        pytest.param("llama.cpp", "use openai_compatible, with its base_url; see docs/llama-cpp.md", id="with a dot"),
+        pytest.param("localai", "use openai_compatible, with its base_url; see docs/faq.md", id="without a page"),
+        pytest.param("azure", "use litellm, with model: azure/…; see docs/azure.md", id="a service"),
+        pytest.param("gemini", "use litellm, with model: gemini/…; see docs/litellm-providers.md", id="of a page"),
         pytest.param("openruter", "did you mean openrouter?", id="misspelled"),
     ],
 )

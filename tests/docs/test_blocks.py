@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
@@ -26,7 +27,7 @@ pytest_plugins = ["pytester"]
 _NOT_CODE = ("", "nginx")
 _KEYS = (
     *("ANTHROPIC_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_API_KEY", "GEMINI_API_KEY"),
-    *("GROQ_API_KEY", "OPENROUTER_API_KEY", "PROXY_KEY"),
+    *("ADAPTERS_GGUF", "GROQ_API_KEY", "OPENROUTER_API_KEY", "PROXY_KEY"),
 )
 _NEEDS_THE_INTERNET = ("openrouter",)
 _HOME = "default: home\nproviders: {home: {kind: openai_compatible, model: m, base_url: 'http://gpu-box:8000/v1'}}"
@@ -53,10 +54,13 @@ def requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[d
         yield received
 
 
-def _write_config(config: str, folder: Path) -> None:
+def _write_config(config: str, path: Path) -> None:
+    """Write a configuration, and the files of API keys that it names."""
     if config:
-        (folder / "config").mkdir()
-        (folder / "config" / "providers.yaml").write_text(config, encoding="utf-8")
+        path.parent.mkdir(exist_ok=True)
+        for file in re.findall(r"file:///run/secrets/([\w-]+)", config):
+            (path.parent / file).write_text("k", encoding="utf-8")
+        path.write_text(config.replace("/run/secrets", str(path.parent)), encoding="utf-8")
 
 
 def test_each_block_is_tested() -> None:
@@ -73,7 +77,7 @@ def test_program(
     block: Block, tmp_path: Path, requests: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A Python program runs with the YAML before it as its configuration, and prints an answer."""
-    _write_config(block.config, tmp_path)
+    _write_config(block.config, tmp_path / "config" / "providers.yaml")
     _run(block)
 
     if "asyncio.run" in block.code and 'create_provider("local")' not in block.code:
@@ -94,7 +98,13 @@ def test_pipecat_program(block: Block, requests: list[dict[str, Any]], capsys: p
 
 def _run(block: Block) -> None:
     code = compile("\n" * (block.line - 1) + block.code, block.page, "exec")
-    exec(code, {"__name__": "__main__"})  # noqa: S102 - our own documentation
+    logger = logging.getLogger("adapters")
+    handlers, level = list(logger.handlers), logger.level
+    try:
+        exec(code, {"__name__": "__main__"})  # noqa: S102 - our own documentation
+    finally:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 def _environment() -> dict[str, str]:
@@ -124,7 +134,7 @@ def test_configuration(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name in _KEYS:
         monkeypatch.setenv(name, "k")
     path = tmp_path / "providers.yaml"
-    path.write_text(block.code, encoding="utf-8")
+    _write_config(block.code, path)
     config = load_config(path)
 
     assert all(entry.resolved() for entry in config.providers.values())
@@ -156,7 +166,7 @@ def _commands() -> list[Any]:
 @pytest.mark.parametrize(("block", "line"), _commands())
 def test_command(block: Block, line: str, tmp_path: Path, requests: list[dict[str, Any]]) -> None:
     """A command line runs; one that needs the internet is parsed."""
-    _write_config(_HOME, tmp_path)
+    _write_config(_HOME, tmp_path / "config" / "providers.yaml")
     (tmp_path / "notes.txt").write_text("some notes", encoding="utf-8")
     if "_ADAPTERS_COMPLETE" in line:
         shell = line.partition("_ADAPTERS_COMPLETE=")[2].split()[0]

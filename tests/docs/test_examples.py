@@ -68,8 +68,9 @@ def test_pipecat_pipeline(requests: list[Any], capsys: pytest.CaptureFixture[str
     assert len(requests) == 2
 
 
-async def test_web_streaming(requests: list[Any]) -> None:
+async def test_web_streaming(requests: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The service streams events, and is ready as soon as it has started."""
+    monkeypatch.setenv("ADAPTERS_CONFIG", str(EXAMPLES / "failover.yaml"))
     app = runpy.run_path(str(EXAMPLES / "web_streaming.py"))["app"]
     transport = httpx.ASGITransport(app)
     async with (
