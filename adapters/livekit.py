@@ -6,8 +6,11 @@ own retry loop around it, one failing server would get a dozen requests for one 
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+import weakref
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Never
 
@@ -20,12 +23,13 @@ from adapters.types import ResponseDone, TextDelta
 try:
     from livekit import agents
     from livekit.agents import llm, utils
+    from livekit.agents.voice.agent_activity import AgentActivity
 except ImportError as error:
     text = f"adapters.livekit needs LiveKit Agents. Install it with: {install_command('livekit')}"
     raise ImportError(text) from error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from adapters.provider import LLMProvider
     from adapters.types import Json, Message, StreamEvent, TokenUsage, ToolCall, ToolSpec
@@ -48,6 +52,9 @@ class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
     What a provider wants back with a tool call (a thought signature, reasoning) is kept in ``FunctionCall.extra``. So
     it survives a handoff to another ``LLM``, and a chat context that is stored and restored.
 
+    When a session starts, and when its agent changes, the provider gets the agent's instructions, history and tools
+    ahead of the first question (``LLMProvider.prewarm``), if its server is local or it has ``prefill: true``.
+
     Args:
         provider: The provider. It is closed with this object.
         strict_tool_schema: Whether tools are sent with OpenAI's strict schemas, as LiveKit's own plug-in sends them.
@@ -62,6 +69,9 @@ class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
         self._provider = provider
         self._strict_tool_schema = strict_tool_schema
         self._allow_silence = allow_silence
+        self._prefills: weakref.WeakKeyDictionary[agents.AgentSession[Any], asyncio.Task[None]] = (
+            weakref.WeakKeyDictionary()
+        )
 
     @property
     def model(self) -> str:
@@ -127,8 +137,32 @@ class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
             conn_options=once,
         )
 
+    def on(self, event: Any, callback: Callable[..., Any] | None = None) -> Callable[..., Any]:  # noqa: ANN401 - LiveKit's own names of events
+        """Register a callback. If an agent that starts registers its own, its prompt is prefilled.
+
+        LiveKit tells a model of no agent before the first request; this is where it shows.
+
+        Args:
+            event: The name of the event.
+            callback: Its callback, or None to decorate one.
+        """
+        activity = getattr(callback, "__self__", None)
+        if event == "metrics_collected" and isinstance(activity, AgentActivity):
+            if former := self._prefills.pop(activity.session, None):
+                former.cancel()  # of the agent before
+            self._prefills[activity.session] = asyncio.create_task(self._prefill(activity))
+        return super().on(event, callback)
+
+    async def _prefill(self, activity: AgentActivity) -> None:
+        with suppress(ConfigError):  # the first question raises it
+            messages = _messages(activity.agent.chat_ctx, self._provider)
+            specs = _specs(activity.tools, strict=self._strict_tool_schema)
+            await self._provider._prefill(messages, specs, {})  # noqa: SLF001 - of the contract, for plug-ins
+
     async def aclose(self) -> None:
-        """Stop a running prewarm and close the provider."""
+        """Stop a running prewarm or prefill and close the provider."""
+        for task in self._prefills.values():
+            task.cancel()
         await super().aclose()
         await self._provider.aclose()
 
@@ -172,8 +206,8 @@ class _Stream(llm.LLMStream):
             raise _convert_error(error, started=started) from None
 
     def _events(self) -> AsyncIterator[StreamEvent]:
-        specs: list[ToolSpec] = llm.ToolContext(self.tools).parse_function_tools("openai", strict=self._strict)
-        return self._provider.stream_events(_messages(self.chat_ctx, self._provider), specs or None, **self._kwargs)
+        messages, specs = _messages(self.chat_ctx, self._provider), _specs(self.tools, strict=self._strict)
+        return self._provider.stream_events(messages, specs, **self._kwargs)
 
     def _chunk(self, event: StreamEvent) -> llm.ChatChunk:
         """Convert an event; the id is the server's own if there is one, for LiveKit's metrics and traces."""
@@ -195,6 +229,11 @@ class _Stream(llm.LLMStream):
             call_id=make_call_id() if tool_call.id in self._taken_ids else tool_call.id,
             extra=_extra(tool_call.provider_fields),
         )
+
+
+def _specs(tools: Sequence[llm.Tool | llm.Toolset], *, strict: bool) -> list[ToolSpec] | None:
+    """The definitions of tools in OpenAI format, or None if there are none."""
+    return llm.ToolContext(tools).parse_function_tools("openai", strict=strict) or None
 
 
 def _messages(chat_ctx: llm.ChatContext, provider: LLMProvider) -> list[Message]:

@@ -7,6 +7,7 @@ request at once.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ try:
     from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMAdapter
     from pipecat.frames import frames
     from pipecat.metrics.metrics import LLMTokenUsage
+    from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.services import llm_service
     from pipecat.services.settings import LLMSettings
     from pipecat.utils.errors import ErrorCategory
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Collection
 
-    from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.processors.frame_processor import FrameDirection
 
     from adapters.provider import LLMProvider
@@ -77,7 +78,8 @@ class LLMService(llm_service.LLMService):
     The service remembers it for its own pipeline; another service that continues the context does not have it.
 
     Args:
-        provider: The provider. It is warmed up when the pipeline starts, and closed with it.
+        provider: The provider. It is warmed up when the pipeline starts, and closed with it. If its server is local,
+            or it has ``prefill: true``, it also gets the context of the aggregator in front of this service then.
         settings: Sampling parameters and the system instruction; the provider decides what is not given here. Its
             ``model`` is shown in metrics and does not change which model is used.
         **kwargs: Arguments of pipecat's ``LLMService``.
@@ -109,7 +111,21 @@ class LLMService(llm_service.LLMService):
     async def start(self, frame: frames.StartFrame) -> None:
         """Begin to warm the provider up while the rest of the pipeline starts."""
         await super().start(frame)
-        self._prewarming = self.create_task(self._provider.prewarm())
+        self._prewarming = self.create_task(self._prewarm())
+
+    async def _prewarm(self) -> None:
+        """Prewarm the provider, and send the conversation ahead, if its settings want that."""
+        await self._provider.prewarm()
+        with suppress(errors.ConfigError, LLMContextConversionError):  # the first question raises it
+            messages, tools, options = await self._request(self._context_before())
+            await self._provider._prefill(messages, tools, options)  # noqa: SLF001 - of the contract, for plug-ins
+
+    def _context_before(self) -> LLMContext:
+        """Return the context of the aggregator in front of this service, or an empty one; no frame has it yet."""
+        processor = self.previous
+        while processor is not None and not isinstance(context := getattr(processor, "context", None), LLMContext):
+            processor = processor.previous
+        return LLMContext() if processor is None else context
 
     async def cleanup(self) -> None:
         """Stop a running prewarm and close the provider."""

@@ -216,11 +216,27 @@ class LLMProvider(ABC):
             yield ToolCallDone(tool_call, response.id)
         yield ResponseDone(response)
 
-    async def prewarm(self) -> None:  # noqa: B027 - optional: a provider with nothing to load keeps this
+    async def prewarm(
+        self,
+        messages: list[Message] | None = None,  # noqa: ARG002 - for providers that prefill
+        tools: list[ToolSpec] | None = None,  # noqa: ARG002 - as above
+        *,
+        freeze_gc: bool = False,
+        **kwargs: Unpack[CallOptions],  # noqa: ARG002 - as above
+    ) -> None:
         """Load slow dependencies and open the connection, so that the first turn is as fast as the others.
 
         A server that cannot be reached is logged and is not an error: it may be up by the first turn.
+
+        Args:
+            messages: The conversation before the first question. A provider may send it ahead, so that the server has
+                evaluated it by then.
+            tools: The tools of the first question.
+            freeze_gc: Whether to exempt all objects that the process has then from garbage collection.
+            **kwargs: The options of the first question, as for ``chat``.
         """
+        if freeze_gc:
+            freeze_objects()
 
     async def _prewarm(self) -> None:
         """Do what ``prewarm`` does, but raise what it only logs. Used by ``FallbackProvider``.
@@ -229,6 +245,22 @@ class LLMProvider(ABC):
             APIError: If the server cannot be reached. A subclass whose ``prewarm`` logs that overrides this too.
         """
         await self.prewarm()
+
+    async def _prefill(  # noqa: B027 - optional: a provider without a server's prefix cache keeps this
+        self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]
+    ) -> None:
+        """Do the part of ``prewarm`` that is about messages, if its settings want that unasked.
+
+        ``FallbackProvider`` and the plug-ins use it: a paid service charges for each prompt.
+
+        Args:
+            messages: The conversation before the first question.
+            tools: The tools of the first question.
+            options: Its options.
+
+        Raises:
+            ConfigError: If an argument is wrong. A failure of the server is only logged.
+        """
 
     async def _probe(self) -> None:
         """Find out with one cheap request whether the provider is available. Used by ``FallbackProvider``.

@@ -7,6 +7,7 @@ several tries, and set against work that is always the same, so that a slow mach
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import json
@@ -23,11 +24,19 @@ if TYPE_CHECKING:
 _Test = TypeVar("_Test", bound="Callable[..., Any]")
 
 TRIES = 6
+_UNTIL_S = 60.0  # a machine may be busy
 _ALWAYS_S = 0.002  # what ``_always_the_same`` takes alone on a machine of 2026
 
 
 class LateError(AssertionError):
     """Something took longer than it may, or a pause that a test makes was longer than it meant."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds that another task, thread or process fulfils."""
+    async with asyncio.timeout(_UNTIL_S):
+        while not condition():  # noqa: ASYNC110 - the other side has no event loop, or another one
+            await asyncio.sleep(0.005)
 
 
 def in_time(took_s: float, least_s: float, most_s: float) -> None:

@@ -94,7 +94,7 @@ class Scripted(LLMProvider):
         finally:
             self.stopped = True
 
-    async def prewarm(self) -> None:
+    async def prewarm(self, *_: Any, **__: Any) -> None:
         """Record the call."""
         self.prewarmed.set()
 
@@ -600,7 +600,7 @@ async def test_metrics_of_a_session(server: ScriptedServer) -> None:
 
 async def _warm(server: ScriptedServer, name: str, *steps: Step, **options: Any) -> LLM:
     """Return a model that is warm already, so that closing it interrupts no import of LiteLLM."""
-    provider = create_provider("openai_compatible", model="m", base_url=server.add(name, *steps))
+    provider = create_provider("openai_compatible", model="m", base_url=server.add(name, *steps), prefill=False)
     await provider.prewarm()
     server.add(name, *steps)  # the list of models took the first step
     return LLM(provider, **options)

@@ -151,9 +151,9 @@ def provider_of(
     server: ScriptedServer, *steps: Step, name: str = "kitchen", warms: bool = True, **options: Any
 ) -> LLMProvider:
     """Return a provider whose server plays these steps, after one step for the prewarm of its pipeline."""
-    options = {"retry": {"attempts": 1}} | options
+    merged: dict[str, Any] = {"retry": {"attempts": 1}, "prefill": False} | options
     steps = (reply({"data": []}), *steps) if warms else steps
-    return create_provider("openai_compatible", model="qwen3", name=name, base_url=server.add(name, *steps), **options)
+    return create_provider("openai_compatible", model="qwen3", name=name, base_url=server.add(name, *steps), **merged)
 
 
 def bodies_of(server: ScriptedServer) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -119,6 +120,7 @@ class Conversation:
 
     def converse(self, lines: Iterable[str]) -> None:
         """Run a turn for each line; a failure, or Ctrl-C, ends only the turn."""
+        self._prefill()
         for line in lines:
             try:
                 if not _COMMAND.match(line):
@@ -129,6 +131,18 @@ class Conversation:
                 report(str(error), as_json=self._as_json)
             except KeyboardInterrupt:
                 click.secho("(stopped)", dim=True, err=True)
+
+    def _prefill(self) -> None:
+        """Send the conversation ahead while the person types; the event loop of the turns does not run then."""
+        if self._progress.is_demo or self._mcp_servers is not None:
+            return  # the demo evaluates nothing, and tools of MCP servers belong to the event loop of the turns
+
+        def run() -> None:
+            with contextlib.suppress(AdapterError):  # the first turn reports it
+                asyncio.run(provider._prefill(messages, tools, {}))  # noqa: SLF001 - of the contract, for plug-ins
+
+        provider, messages, tools = self._progress.provider, [*self._messages], DEMO_TOOLS if self._with_tools else None
+        threading.Thread(target=run, name="adapters-prefill", daemon=True).start()
 
     async def _turn(self, messages: list[Message], view: View) -> None:
         tools: list[AnyTool] | None = None
@@ -201,6 +215,7 @@ class Conversation:
             former, self._progress = self._progress, Progress(self._config)
             self._runner.run(former.provider.aclose())
             self._runner.run(self._check_model())
+            self._prefill()
         _echo(f"{self._progress.provider.model}, of {self._progress.provider.provider_name}")
 
     async def _check_model(self) -> None:

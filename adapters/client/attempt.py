@@ -76,6 +76,43 @@ async def attempt(
         deadlines.release()  # a request that was not sent has no body, but perhaps a slot
 
 
+async def read_first_token(transport: ProviderTransport, request: ChatRequest, deadlines: Deadlines) -> None:
+    """Send one request and read its response up to the first useful token.
+
+    A response that ends there, as one of one token does, leaves its connection for the next request.
+
+    Args:
+        transport: The connections to the server.
+        request: A streamed request.
+        deadlines: The time limits of the request.
+
+    Raises:
+        APIError: If there is no response, or it brings an error before its first token.
+    """
+    body = await transport.send(
+        RedactedDict({"messages": request.messages, **request.body}),
+        RedactedDict(request.headers),
+        stream=True,
+        deadlines=deadlines,
+    )
+    tokens = 0
+    try:
+        while payloads := await body.read():
+            tokens += sum(parse_chunk(payload).is_useful for payload in payloads)
+            payloads.clear()  # an error tracker that records variables must not see the response
+            if tokens > 1 and not body.has_ended:
+                return  # the server ignores the limit
+            if tokens:
+                deadlines.response_complete()  # the rest gets a bounded time
+        if body.error is not None and not tokens:
+            raise body.error
+    finally:
+        if body.has_ended and body.error is None:
+            body.release()
+        else:
+            body.close()
+
+
 def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlines, body: Body) -> str:
     """Feed payloads to the assembler and return the text that may be spoken now."""
     texts = []

@@ -13,7 +13,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from adapters.client.attempt import attempt
+from adapters.client.attempt import attempt, read_first_token
 from adapters.client.retry import pause_before_retry_s
 from adapters.errors import APIError, BadRequestError, IncompleteResponseError
 from adapters.request.build import build_request
@@ -43,7 +43,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ProviderCall:
-    """One call of a provider. Use either ``response`` or ``events``, once.
+    """One call of a provider. Use one of ``response``, ``events`` and ``prefill``, once.
 
     The clock starts when the call is created, so ``timeout`` covers everything: loading, all attempts, and the time
     until an opened stream is iterated.
@@ -163,6 +163,27 @@ class ProviderCall:
             response = self._complete(event, span)
             del event
             yield ResponseDone(response)
+
+    async def prefill(self) -> None:
+        """Send the request of a prefill; it is no answer, so neither spans nor callbacks report it.
+
+        Retries, and requests without what the server rejects, are those of a question.
+
+        Raises:
+            APIError: If it failed.
+        """
+        self._tries += 1
+        request = build_request(self._params, self._config, self._capabilities)
+        while True:
+            try:
+                await read_first_token(self._transport, request, self._new_deadlines())
+            except APIError as failed:
+                error = failed
+                if error._upstream is not None:
+                    self._capabilities.learn_from_rejection(error._upstream, request)
+            else:
+                return
+            request = await self._request_after(error, request)
 
     async def _open(self, span: ChatSpan) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None]]:
         """Send requests until one brings an event. Return that event and the generator of the others."""
@@ -306,7 +327,7 @@ class ProviderCall:
         )
 
     def _new_deadlines(self) -> Deadlines:
-        params, timeouts = self._params, self._config.timeouts
+        params, timeouts, is_prefill = self._params, self._config.timeouts, self._params.is_prefill
         if params.first_token_s is not None:
             timeouts = timeouts.model_copy(update={"first_token_s": params.first_token_s})
         first_text_s = timeouts.first_text_s if params.first_text_s is None else params.first_text_s
@@ -315,8 +336,9 @@ class ProviderCall:
             streamed=params.stream,
             total_s=params.timeout_s,
             began_s=self._began_s,
-            retry_s=None if self._failed is None else self._config.retry.deadline_s + self._loading_s,
-            first_text_s=first_text_s if params.stream else None,
+            retry_s=None if self._failed is None or is_prefill else self._config.retry.deadline_s + self._loading_s,
+            first_text_s=first_text_s if params.stream and not is_prefill else None,
+            is_prefill=is_prefill,
             on_request_sent=self._request_sent,
             on_first_token=self._first_token,
             on_queue=self._on_queue,

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapters.client.call import ProviderCall
 from adapters.client.latency import FirstTokenTimes
+from adapters.client.prefill import Prefills
 from adapters.errors import APIError, kind_of
 from adapters.models import find_model
 from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import CallArguments, log_unknown_options, parse_params
+from adapters.request.prefill import prefill_params
 from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.telemetry import litellm_callbacks, semconv, spans
 from adapters.transport.litellm_bridge import has_callbacks
@@ -63,6 +66,7 @@ class LiteLLMProvider(LLMProvider):
             self._capabilities.learn_from_unwanted_call()
         self._provider_fields = ProviderFieldsMemory()
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
+        self._prefills: Prefills | None = None
         self._is_warm = False
         self._logged_options: set[str] = set()
         self._first_token_times = FirstTokenTimes()
@@ -169,7 +173,15 @@ class LiteLLMProvider(LLMProvider):
     def _hedge_after_s(self) -> float | None:
         return self._first_token_times.percentile_s
 
-    def _call(self, arguments: CallArguments, *, stream: bool, wants_text: bool = False, **hooks: Any) -> ProviderCall:
+    def _call(
+        self,
+        arguments: CallArguments,
+        *,
+        stream: bool,
+        wants_text: bool = False,
+        is_prefill: bool = False,
+        **hooks: Any,
+    ) -> ProviderCall:
         """Validate the arguments of a call and start its clock.
 
         Raises:
@@ -180,14 +192,19 @@ class LiteLLMProvider(LLMProvider):
             log_unknown_options(self.provider_name, params.options, self._logged_options)
         prepared = self.prepare_tools(params.tools) if params.tools else params.tools
         params = replace(params, messages=self._provider_fields.restore(params.messages), tools=prepared)
-        self._last_usage = self._last_response = None
+        if is_prefill:
+            params = prefill_params(params, self._config)
+        else:
+            self._last_usage = self._last_response = None
+            hooks["on_response"] = partial(self._remember, params)
+            if self._prefills is not None:
+                self._prefills.give_way()
         return ProviderCall(
             params,
             self._config,
             self._transport,
             self._capabilities,
             self._target,
-            on_response=partial(self._remember, params),
             first_token_times=self._first_token_times,
             **hooks,
         )
@@ -211,20 +228,75 @@ class LiteLLMProvider(LLMProvider):
         self._last_usage, self._last_response = response.usage, response
         self._provider_fields.remember(params.messages, response.tool_calls)
 
-    async def prewarm(self, *, freeze_gc: bool = False) -> None:
-        """Load LiteLLM and open the connection; an unreachable server is only logged.
+    async def prewarm(
+        self,
+        messages: list[Message] | None = None,
+        tools: list[ToolSpec] | None = None,
+        *,
+        freeze_gc: bool = False,
+        **kwargs: Unpack[CallOptions],
+    ) -> None:
+        """Load LiteLLM, open the connection, and prefill a prompt; failures of the server are only logged.
+
+        A prefill sends the request that the first question will begin with, for one token of an answer, and returns
+        when the server has evaluated it, so that its prefix cache holds the prompt and its model is loaded. It ends at
+        once when a question comes. It is no answer: neither telemetry nor callbacks nor ``last_response`` show it.
 
         Args:
+            messages: The conversation before the first question, such as the system message; None prefills nothing.
+            tools: The tools of the first question.
             freeze_gc: Whether to exempt all objects that the process has then from garbage collection. LiteLLM brings
                 400,000: without them a full collection stops every thread for 5 ms instead of 160 ms. Reference cycles
                 among the exempted objects live until the process ends, so this is for the start of a program.
+            **kwargs: The options of the first question, as for ``chat``, if they change its prompt.
+
+        Raises:
+            ConfigError: If an argument is wrong.
         """
+        arguments = _prefill_arguments(messages, tools, kwargs)
+        del messages, tools, kwargs  # as in ``chat``
+        if arguments is not None:
+            parse_params(arguments, stream=True)
         try:
             await self._prewarm()
         except APIError as error:
             _logger.warning("%s: prewarm failed (%s).", self.provider_name, kind_of(error))
+        else:
+            if arguments is not None and self._config.prefill is not False:
+                await self._run_prefill(arguments)
+            elif self._config.keep_warm_s is not None:
+                self._keep_warm(arguments or CallArguments([], None, {}))
         if freeze_gc:
             freeze_objects()
+
+    async def _prefill(self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> None:
+        arguments = CallArguments(messages, tools, options)
+        del messages, tools, options  # as in ``chat``
+        wanted = self._config.prefill
+        if self._config.is_local if wanted is None else wanted:
+            await self._run_prefill(arguments)
+
+    async def _run_prefill(self, arguments: CallArguments) -> None:
+        """Prefill the prompt of a question, unless there is a question already."""
+        prefills = self._keep_warm(arguments)
+        if not self._transport.has_question():
+            await prefills.run(self._call(arguments, stream=True, is_prefill=True))
+
+    def _keep_warm(self, arguments: CallArguments) -> Prefills:
+        """Repeat a prefill in place of an earlier one, if the provider has ``keep_warm_s``."""
+        if self._prefills is None:
+            self._prefills = Prefills(self.provider_name, self._config.keep_warm_s)
+        own = weakref.ref(self)
+        arguments = replace(arguments, messages=[*arguments.messages])  # the caller's list grows
+
+        def make_call() -> ProviderCall | None:
+            provider = own()
+            if provider is None or provider._transport.has_question():  # noqa: SLF001 - of the same class
+                return None
+            return provider._call(arguments, stream=True, is_prefill=True)  # noqa: SLF001 - as above
+
+        self._prefills.repeat(make_call)
+        return self._prefills
 
     async def _prewarm(self) -> None:
         await asyncio.to_thread(spans.load)
@@ -274,6 +346,15 @@ class LiteLLMProvider(LLMProvider):
 
         Reports to LiteLLM's callbacks that are still on their way get a bounded time.
         """
+        if self._prefills is not None:
+            self._prefills.stop()
         await self._transport.aclose()
         if has_callbacks():
             await litellm_callbacks.flush()
+
+
+def _prefill_arguments(
+    messages: list[Message] | None, tools: list[ToolSpec] | None, options: Mapping[str, Any]
+) -> CallArguments | None:
+    """Return the arguments of the question to prefill, or None if none were given."""
+    return CallArguments(messages or [], tools, options) if messages is not None or tools or options else None

@@ -62,7 +62,7 @@ KINDS: Mapping[KindName, Kind] = {
 
 _ENDPOINTS = ("/chat/completions", "/completions", "/models")
 _AROUND = " \t\r\n'\"<>"
-_NEARBY_DOMAINS = (".internal", ".lan", ".local", ".localhost")
+_NEARBY_DOMAINS = (".home.arpa", ".internal", ".lan", ".local", ".localhost")
 
 
 def clean_base_url(text: str, kind: Kind) -> str:
@@ -114,7 +114,7 @@ def _split(text: str) -> SplitResult:
     try:
         if "://" not in text:
             text = f"//{text.lstrip('/')}"
-            text = f"{'http' if _is_nearby(urlsplit(text).hostname or '') else 'https'}:{text}"
+            text = f"{'http' if is_nearby(urlsplit(text).hostname or '') else 'https'}:{text}"
         parts = urlsplit(text)
     except ValueError:  # the message of which repeats the address
         raise ValueError("must be an address, such as http://localhost:8000/v1") from None
@@ -154,7 +154,12 @@ def _path(parts: SplitResult, kind: Kind) -> str:
     return path or ("" if pasted else "/v1")
 
 
-def _is_nearby(host: str) -> bool:
+def is_nearby(host: str) -> bool:
+    """Return whether a host is this machine or in a private network, as far as its name or address shows.
+
+    That is an address that is not global (loopback, private, link-local, shared as in Tailscale), a name without a dot,
+    and a name that ends as those of home networks do. No name is looked up.
+    """
     try:
         return not ip_address(host).is_global
     except ValueError:

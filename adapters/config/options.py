@@ -99,6 +99,8 @@ class ProviderOptions(TypedDict, total=False):
     limits: LimitOptions
     tls: TLSOptions | None
     prewarm: bool
+    prefill: bool | None
+    keep_warm_s: float | None
     think: bool | None
     on_long_thinking: Literal["fail", "answer"]
     num_ctx: int | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url, split_query
+from adapters.config.kinds import KINDS, Kind, KindName, clean_base_url, is_nearby, split_query
 from adapters.config.problems import KeyPath, Problem, Source, read_problems
 from adapters.config.sections import (
     Effort,
@@ -74,6 +75,7 @@ _ONLY_FOR = {
     "reasoning": ("openrouter",),
     "litellm": ("litellm",),
 }
+_CLOUD_SUFFIXES = ("-cloud", ":cloud")  # models that Ollama forwards to its own service
 _KIND_AS_OPTION = Problem(("kind",), "is not an option; it is the first argument when the provider is created")
 _NONE_IS_DEFAULT = {
     *("name", "model", "base_url", "headers", "extra_query", "extra_body", "litellm", "retry", "timeouts", "limits"),
@@ -118,6 +120,12 @@ class ProviderConfig(Section):
         default=None, description="Certificates. Those that are not set come from the environment."
     )
     prewarm: bool = Field(default=False, description="Start loading in the background when the provider is created.")
+    prefill: bool | None = Field(
+        default=None, description="Prefill prompts without being asked; null: only if the server is local."
+    )
+    keep_warm_s: Seconds | None = Field(
+        default=None, description="Repeat the latest prefill after this time without a request."
+    )
     think: bool | None = Field(default=None, description="Turn reasoning on or off; null: the model decides.")
     on_long_thinking: Literal["fail", "answer"] = Field(
         default="fail",
@@ -188,6 +196,17 @@ class ProviderConfig(Section):
     def key_file(self) -> Path | None:
         """The file from which the key was read, or None; set by ``resolved``."""
         return self._key_file
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a prompt costs nothing there but the time of the user's own machine, as far as the address shows.
+
+        A proxy on a private address may forward to a paid service; ``prefill: false`` is for those.
+        """
+        if self.kind == "ollama" and self.model.endswith(_CLOUD_SUFFIXES):
+            return False
+        host = urlsplit(self.base_url).hostname
+        return self.kind == "local" or (host is not None and is_nearby(host))
 
     @classmethod
     def create(cls, kind: str, /, **options: Any) -> Self:

@@ -237,15 +237,45 @@ class FallbackProvider(LLMProvider):
         """Return the provider that is asked first."""
         return min(range(len(self._providers)), key=self._cooldowns.has)
 
-    async def prewarm(self, *, freeze_gc: bool = False) -> None:
+    async def prewarm(
+        self,
+        messages: list[Message] | None = None,
+        tools: list[ToolSpec] | None = None,
+        *,
+        freeze_gc: bool = False,
+        **kwargs: Unpack[CallOptions],
+    ) -> None:
         """Prewarm all providers at once; a provider that cannot be reached enters cooldown, with a line in the log.
 
+        Messages are prefilled on the providers whose server is local, and on those with ``prefill: true``.
+
         Args:
-            freeze_gc: As for ``LiteLLMProvider.prewarm``.
+            messages: As for ``LiteLLMProvider.prewarm``.
+            tools: As above.
+            freeze_gc: As above.
+            **kwargs: As above.
+
+        Raises:
+            ConfigError: If an argument is wrong for one of the providers.
         """
-        await self._prewarm_all()
+        arguments = None
+        if messages is not None or tools or kwargs:
+            arguments = CallArguments(messages or [], tools, kwargs)
+            self._check_arguments(arguments.messages, arguments.tools, arguments.options)
+        del messages, tools, kwargs  # as in ``chat``
+        await self._prewarm_all(arguments)
         if freeze_gc:
             freeze_objects()
+
+    async def _prefill(self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> None:
+        arguments = CallArguments(messages, tools, options)
+        del messages, tools, options  # as in ``chat``
+        available = [index for index in range(len(self._providers)) if not self._cooldowns.has(index)]
+        await asyncio.gather(*(self._prefill_member(index, arguments) for index in available))
+
+    async def _prefill_member(self, index: int, arguments: CallArguments) -> None:
+        provider = self._providers[index]
+        await provider._prefill(arguments.messages, arguments.tools, arguments.options)  # noqa: SLF001 - part of their common base class
 
     async def _prewarm(self) -> None:
         errors = await self._prewarm_all()
@@ -261,16 +291,34 @@ class FallbackProvider(LLMProvider):
     async def _load(self) -> None:
         await self._providers[self._first()]._load()  # noqa: SLF001 - part of their common base class
 
-    async def _prewarm_all(self) -> list[APIError]:
-        """Prewarm all providers at once and return the errors of those that cannot be reached."""
+    async def _prewarm_all(self, arguments: CallArguments | None = None) -> list[APIError]:
+        """Prewarm all providers at once and return the errors of those that cannot be reached.
+
+        Args:
+            arguments: Those of the question to prefill, or None.
+        """
         cooldowns = self._cooldowns  # closed with the group, even if a new group of cooldowns has begun by the end
-        results = await asyncio.gather(*(provider._prewarm() for provider in self._providers), return_exceptions=True)  # noqa: SLF001 - part of their common base class
-        errors = _api_errors(results)
-        for index, error in errors.items():
+        indexes = range(len(self._providers))
+        results = await asyncio.gather(
+            *(self._prewarm_member(index, cooldowns, arguments) for index in indexes), return_exceptions=True
+        )
+        return list(_api_errors(results).values())
+
+    async def _prewarm_member(self, index: int, cooldowns: Cooldowns, arguments: CallArguments | None) -> None:
+        """Prewarm one provider, and prefill as soon as it is ready: the slowest of the group does not hold it up.
+
+        Raises:
+            APIError: If it cannot be reached; then it is in cooldown.
+        """
+        try:
+            await self._providers[index]._prewarm()  # noqa: SLF001 - part of their common base class
+        except APIError as error:
             cooldowns.begin(index, error)
             state = "is in cooldown" if cooldowns.has(index) else "is not ready"
             _logger.warning("%s %s: prewarm failed (%s).", error.provider, state, kind_of(error))
-        return list(errors.values())
+            raise
+        if arguments is not None:
+            await self._prefill_member(index, arguments)
 
     async def aclose(self) -> None:
         """Close all providers, also if closing one of them fails, and end what runs: calls, cooldowns and probes.

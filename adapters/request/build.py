@@ -40,7 +40,7 @@ def build_request(params: RequestParams, config: ProviderConfig, capabilities: S
         config: The provider, for its defaults.
         capabilities: What the server accepts.
     """
-    wants_text, body = params.wants_text, _body(params, config)
+    wants_text, body = params.wants_text, body_of(params, config)
     return ChatRequest(
         capabilities.shape_messages(
             repair(params.messages, keeps_parts=config.kind == "openrouter"), wants_text=wants_text
@@ -53,7 +53,7 @@ def build_request(params: RequestParams, config: ProviderConfig, capabilities: S
     )
 
 
-def _body(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
+def body_of(params: RequestParams, config: ProviderConfig) -> dict[str, Json]:
     """Return the fields of the body before the capabilities of the server are applied.
 
     Precedence, lowest first: the defaults of the provider, its ``extra_body``, the options of the call, the

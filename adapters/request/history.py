@@ -37,7 +37,9 @@ ECHOED: Final = ("reasoning_details", "reasoning_content", "reasoning")
 _NO_RESULT = "No result: the call was interrupted."
 _NO_OUTPUT = "(no output)"
 _BEFORE_USER = "OK."  # between a tool's result and the user who interrupted
-_OPENING = "."  # before an assistant that speaks first; it suits every language
+OPENING: Final = "."
+"""A user message where none was written, such as before an assistant that speaks first; it suits every language."""
+
 _CONTINUE = "Continue."
 
 Rewrite: TypeAlias = Literal[
@@ -138,7 +140,7 @@ def _user_first(messages: Sequence[Message]) -> list[Message]:
     systems = list(itertools.takewhile(_is_system, messages))
     if len(systems) < len(messages) and messages[len(systems)].get("role") == "user":
         return list(messages)
-    return [*systems, _user(_OPENING), *messages[len(systems) :]]
+    return [*systems, _user(OPENING), *messages[len(systems) :]]
 
 
 def _user_last(messages: Sequence[Message]) -> list[Message]:
@@ -192,7 +194,7 @@ def _no_empty_messages(messages: Sequence[Message]) -> list[Message]:
             rewritten.append(message)
         elif message.get("role") == "tool":
             rewritten.append({**message, "content": _NO_OUTPUT})
-    return rewritten or [_user(_OPENING)]
+    return rewritten or [_user(OPENING)]
 
 
 def _short_ids(messages: Sequence[Message]) -> list[Message]:

@@ -31,7 +31,7 @@ _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"t
 _PROVIDER_SETTINGS = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
     *("organization", "project", "default_headers", "limits", "prewarm", "routing", "tls", "litellm"),
-    *("max_concurrent", "on_long_thinking"),
+    *("max_concurrent", "on_long_thinking", "prefill", "keep_warm_s"),
 )
 _NOT_PER_CALL: Mapping[str, str] = {
     **dict.fromkeys(_PROVIDER_SETTINGS, "set it where the provider is created"),
@@ -103,6 +103,7 @@ class RequestParams:
         allow_empty: Whether the response may have neither text nor calls.
         response_format: The schema of the response, or None; ``options`` holds the field of the body.
         metadata: The caller's own data for LiteLLM's callbacks; it is not sent.
+        is_prefill: Whether the request only fills the server's prefix cache. No person waits for it.
     """
 
     messages: list[Message] = field(repr=False)
@@ -120,6 +121,7 @@ class RequestParams:
     allow_empty: bool = False
     response_format: ResponseSchema | None = field(default=None, repr=False)
     metadata: dict[str, Json] = field(default_factory=dict, repr=False)
+    is_prefill: bool = False
 
     @property
     def wants_text(self) -> bool:

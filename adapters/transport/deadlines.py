@@ -57,7 +57,7 @@ class Deadlines:
         began_s: When the call began, on the monotonic clock; earlier attempts count.
         retry_s: Seconds within which a repeated attempt must bring the first token, or None.
         first_text_s: Seconds from the request to the first output, or None for no limit.
-        is_prefill: Whether no answer is wanted, so that questions get a free slot first.
+        is_prefill: Whether no answer is wanted (a prefill, a list of models), so that questions get a free slot first.
         on_request_sent: Called when the request is about to leave, or None.
         on_first_token: Called when the first useful data arrives, or None.
         on_queue: Called with True when the wait for a free slot begins, and with False when it is over, or None.
@@ -140,6 +140,11 @@ class Deadlines:
             raise DeadlineExceeded(limit, seconds) from None
         finally:
             self._scope = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether something is awaited or guarded now."""
+        return self._scope is not None or self._abort is not None
 
     def close(self) -> None:
         """End what is awaited or guarded now, and fail what is awaited later: the provider was closed."""

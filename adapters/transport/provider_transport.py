@@ -234,7 +234,7 @@ class ProviderTransport:
         Raises:
             APIError: If the server could not be reached, refused, or sent no JSON.
         """
-        deadlines = Deadlines(self._config.timeouts, streamed=False)
+        deadlines = Deadlines(self._config.timeouts, streamed=False, is_prefill=True)
         body = await self._body_of(await self._get(path, deadlines), deadlines, self.endpoint)
         try:
             documents = await body.read()
@@ -263,7 +263,7 @@ class ProviderTransport:
         await self._open(loop_state, began_s, is_cold=True)  # without a limit: a large local model loads for minutes
         if self._is_routed:
             return b""  # each route has another address, and another list of models or none
-        deadlines = Deadlines(self._config.timeouts, streamed=True)
+        deadlines = Deadlines(self._config.timeouts, streamed=True, is_prefill=True)
         # Not HEAD: a server that sends a body all the same would break the next request.
         response = await self._get("/models", deadlines)
         if is_probe and (response.status in _REFUSALS or response.status >= _FIRST_SERVER_FAILURE):
@@ -275,6 +275,10 @@ class ProviderTransport:
             raise
         response.release()
         return listed if response.status < _FIRST_FAILURE and len(listed) < _LONGEST_LIST_BYTES else b""
+
+    def has_question(self) -> bool:
+        """Return whether a person waits for a request on the running loop."""
+        return any(attempt.is_active and not attempt.is_prefill for attempt in self._loop_state().attempts)
 
     async def aclose(self) -> None:
         """Close this loop's session and stop the embedded server, which ends the calls on all loops."""

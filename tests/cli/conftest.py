@@ -49,6 +49,7 @@ providers:
     base_url: {server.add("cli", SUNNY)}
     api_key: {KEY}
     retry: {{attempts: 1}}
+    prefill: false  # the scripts of the tests are for questions
   open:
     kind: ollama
     model: qwen3:8b

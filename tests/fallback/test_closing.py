@@ -291,7 +291,7 @@ async def test_a_prewarm_that_fails_after_the_close_starts_no_cooldown(caplog: p
     class Failing(_Slow):
         """A provider whose ``prewarm`` fails later."""
 
-        async def prewarm(self) -> None:
+        async def prewarm(self, *_: Any, **__: Any) -> None:
             """Wait, then fail."""
             await may_fail.wait()
             raise APIConnectionError("No.", provider="slow", model="slow")

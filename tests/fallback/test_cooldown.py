@@ -177,7 +177,7 @@ class _Plain(LLMProvider):
         """Not used here."""
         raise NotImplementedError
 
-    async def prewarm(self) -> None:
+    async def prewarm(self, *_: Any, **__: Any) -> None:
         """Count the probe, wait, and fail if there is an error."""
         self.probes += 1
         await self.released.wait()

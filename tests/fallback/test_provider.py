@@ -98,7 +98,7 @@ class Scripted(LLMProvider):
         finally:
             self.stopped = True
 
-    async def prewarm(self) -> None:
+    async def prewarm(self, *_: Any, **__: Any) -> None:
         """Record it, then fail if the next script is a single error."""
         self.prewarmed = True
         if self._scripts and isinstance(self._scripts[0][0], Exception):

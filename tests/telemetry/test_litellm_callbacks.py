@@ -217,9 +217,9 @@ async def test_failover(events: _Events, scripted_server: ScriptedServer) -> Non
 
 
 async def test_prewarm_is_not_reported(events: _Events, scripted_server: ScriptedServer) -> None:
-    """Warmup makes no request of the program's."""
-    async with _provider(scripted_server, reply({})) as provider:
-        await provider.prewarm()
+    """Neither warmup nor a prefill is a request of the program's."""
+    async with _provider(scripted_server, answer("Hi")) as provider:
+        await provider.prewarm(list(ASK))
 
     assert events.all == []
 

@@ -351,9 +351,9 @@ async def test_what_is_not_sampled_is_measured_all_the_same(sdk: Sdk, scripted_s
 
 
 async def test_a_rehearsal_is_no_request(sdk: Sdk, scripted_server: ScriptedServer) -> None:
-    """What ``prewarm`` goes through from memory was asked by nobody: neither a span nor a metric tells of it."""
-    async with provider_of(scripted_server, "home", reply({})) as provider:
-        await provider.prewarm()
+    """Neither the canned response of ``prewarm`` nor its prefill has a span or a metric."""
+    async with provider_of(scripted_server, "home", answer("Hi.")) as provider:
+        await provider.prewarm(ask())
 
     assert sdk.spans == ()
     assert sdk.points() == {}
