@@ -23,6 +23,7 @@ _FIRST_SERVER_FAILURE = 500
 _SLOW_S = 1.0  # a pause that a person takes for a lost connection
 _COLD_FACTOR = 2.0  # a smaller difference may be chance
 _BUFFERED_S = 0.5  # a text that is complete before may have been generated that fast
+_BUFFERED_PIECES = 5  # of a text of forty words that was generated slowly
 _BUFFERED_SHARE = 0.05  # of the whole time, between the first and the last piece of a long text
 _TOOL_FIELDS = {"tools", "tool_choice"}
 _EXCERPT_CHARS = 60
@@ -170,9 +171,13 @@ def streamed(long: CallOutcome, short: CallOutcome) -> Finding:
     spread_s = long.last_event_s - long.first_event_s
     took_too_long = long.first_event_s > max(_BUFFERED_S, _COLD_FACTOR * (short.first_event_s or 0.0))
     reasoned = long.response.reasoning is not None  # which takes its time before the first word
-    if took_too_long and spread_s < _BUFFERED_SHARE * long.total_s and not reasoned:
-        detail = f"all words arrived at once, after {long.first_event_s:.1f} s"
-        return Finding("streaming", "warning", detail, _BUFFERED_ADVICE)
+    if took_too_long and not reasoned:
+        if spread_s < _BUFFERED_SHARE * long.total_s:
+            detail = f"all words arrived at once, after {long.first_event_s:.1f} s"
+            return Finding("streaming", "warning", detail, _BUFFERED_ADVICE)
+        if long.pieces <= _BUFFERED_PIECES:  # a buffer that was full in the middle of the text
+            detail = f"a longer text arrived in {long.pieces} pieces, the first after {long.first_event_s:.1f} s"
+            return Finding("streaming", "warning", detail, _BUFFERED_ADVICE)
     arrived = f"in {long.pieces} pieces over {spread_s * 1000:.0f} ms" if long.pieces > 1 else "in one piece, very fast"
     return Finding("streaming", "passed", f"a longer text arrived {arrived}")
 

@@ -70,22 +70,22 @@ def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict
 
 
 @pytest.mark.parametrize(
-    ("first_s", "last_s", "reasoning", "verdict"),
+    ("first_s", "last_s", "pieces", "reasoning", "verdict"),
     [
-        pytest.param(0.2, 1.4, None, "passed", id="streamed"),
-        pytest.param(2.0, 2.01, None, "warning", id="buffered"),
-        pytest.param(0.4, 0.4, None, "passed", id="too fast to tell"),
-        pytest.param(2.0, 2.01, "Hm.", "passed", id="reasoned before"),
-        pytest.param(2.0, 2.5, None, "passed", id="slow at first"),
+        pytest.param(0.2, 1.4, 40, None, "passed", id="streamed"),
+        pytest.param(2.0, 2.01, 40, None, "warning", id="buffered"),
+        pytest.param(0.8, 1.7, 2, None, "warning", id="a buffer that was full once"),
+        pytest.param(0.4, 0.4, 1, None, "passed", id="too fast to tell"),
+        pytest.param(2.0, 2.01, 40, "Hm.", "passed", id="reasoned before"),
+        pytest.param(2.0, 2.5, 40, None, "passed", id="slow at first"),
     ],
 )
-def test_streaming(first_s: float, last_s: float, reasoning: str | None, verdict: str) -> None:
+def test_streaming(first_s: float, last_s: float, pieces: int, reasoning: str | None, verdict: str) -> None:
     """A long text that arrives at once, later than a short one, is buffered on its way."""
     long = CallOutcome(LLMResponse("…", reasoning=reasoning), first_event_s=first_s, last_event_s=last_s)
-    long.total_s, long.pieces = last_s, 1 + (last_s > first_s)
+    long.total_s, long.pieces = last_s, pieces
     finding = streamed(long, CallOutcome(LLMResponse("Hi."), first_event_s=0.2))
 
     assert finding.verdict == verdict
     assert ("proxy_buffering" in finding.advice) == (verdict == "warning")
-    assert ("in one piece" in finding.detail) == (first_s == last_s)
-    assert ("in one piece" in finding.detail) == (first_s == last_s)
+    assert ("in one piece" in finding.detail) == (pieces == 1)
