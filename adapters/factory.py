@@ -102,7 +102,8 @@ def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderO
 
     Returns:
         The provider; for an entry with ``fallbacks`` a ``FallbackProvider`` of the entry and all its fallbacks. No
-        request is sent, and no server is started, before the first call.
+        request is sent, and no server is started, before the first call. The MCP servers of the entry's file are its
+        ``mcp_servers``.
 
     Raises:
         ConfigError: If the kind or an option is unknown, or something is missing; all problems, one a line.
@@ -114,7 +115,12 @@ def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderO
         config = kind.with_options(**options)
     else:
         config = ProviderConfig.create(_kind_of(kind), **options)
-    return with_fallbacks(config, _provider_of)  # type: ignore[return-value]  # _Entry promises it for both
+    provider = with_fallbacks(config, _provider_of)
+    if config.mcp_servers:
+        from adapters.tools.mcp_servers import McpServers
+
+        provider.mcp_servers = McpServers(config.mcp_servers)
+    return provider  # type: ignore[return-value]  # _Entry promises it for both
 
 
 def with_fallbacks(

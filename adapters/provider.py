@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from adapters.tools.mcp_servers import McpServers
     from adapters.types import (
         BaseCallOptions,
         CallOptions,
@@ -97,6 +98,10 @@ class LLMProvider(ABC):
     ``ResponseDone`` of ``stream_events``. ``last_usage`` and ``last_response`` belong to whichever call finished last,
     so they are for agents that make one call after the other.
     """
+
+    mcp_servers: McpServers | None = None
+    """The MCP servers of the configuration, set by ``create_provider``; None if it has none. ``prewarm`` or the first
+    ``await mcp_servers.tools()`` connects to them, ``aclose`` closes them."""
 
     _last_usage: TokenUsage | None = None  # CAAL reads it by this name after chat and after chat_stream
     _last_response: LLMResponse | None = None

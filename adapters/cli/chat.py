@@ -22,9 +22,11 @@ from adapters.cli.entry import (
 from adapters.errors import AdapterError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from adapters.config import ProviderConfig
+    from adapters.config.mcp import McpServerConfig
     from adapters.tools.mcp_servers import McpServers
 
 _NAMES_SHOWN = 10
@@ -49,8 +51,9 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
     PROMPT needs no quotes. Piped input is added to it; "-" reads the whole prompt from standard input. Without a
     prompt and without a file, a conversation starts, one turn per line.
 
-    The model may call two demo tools, get_weather and get_time, or those of MCP servers, as in
-    --mcp "uvx mcp-server-time". With --base-url and without -m, the only model of a server is used.
+    The model may call two demo tools, get_weather and get_time, or instead those of MCP servers: of the
+    configuration's mcp_servers, or of --mcp "uvx mcp-server-time". With --base-url and without -m, the only model of
+    a server is used.
     """
     from adapters.cli.conversation import Conversation
     from adapters.cli.question import read_question
@@ -65,7 +68,7 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
         config,
         system=options["system"],
         with_tools=not options["no_tools"],
-        mcp_servers=_mcp_servers(options["mcp"]),
+        mcp_servers=_mcp_servers(options["mcp"], {} if options["no_tools"] else config.mcp_servers),
         as_json=options["as_json"],
         may_spin=not options["verbose"],
         is_ad_hoc=is_ad_hoc(options["provider_name"], options["base_url"]),
@@ -81,12 +84,15 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
                 conversation.ask(line)
 
 
-def _mcp_servers(texts: tuple[str, ...]) -> McpServers | None:
-    """Return the servers of ``--mcp``; with several, their tools have prefixes."""
-    if not texts:
+def _mcp_servers(texts: tuple[str, ...], configured: Mapping[str, McpServerConfig]) -> McpServers | None:
+    """Return the servers of ``--mcp``, with several of them with prefixes, or else those of the configuration."""
+    if not texts and not configured:
         return None
     from adapters.config.mcp import McpServerConfig
     from adapters.tools.mcp_servers import McpServers
+
+    if not texts:
+        return McpServers(configured)
 
     prefixes = [f"mcp{number}" for number in range(1, len(texts) + 1)] if len(texts) > 1 else [""]
     return McpServers(

@@ -76,7 +76,8 @@ async def _examined(entry: ProviderConfig, *, as_json: bool, quick: bool) -> lis
             _show(finding)
 
     if not as_json:
-        click.secho(f"{printable(entry.name)}: {entry.kind}", bold=True)
+        title = entry.base_url or entry.kind if entry.name == entry.kind else f"{entry.name}: {entry.kind}"
+        click.secho(printable(title), bold=True)
     await examine(entry, report, any_model=entry.model == UNNAMED_MODEL, quick=quick)
     if not as_json:
         _show_skipped(found)

@@ -266,6 +266,8 @@ class LiteLLMProvider(LLMProvider):
                 await self._run_prefill(arguments)
             elif self._config.keep_warm_s is not None:
                 self._keep_warm(arguments or CallArguments([], None, {}))
+        if self.mcp_servers is not None:
+            await self.mcp_servers.tools()
         if freeze_gc:
             freeze_objects()
 
@@ -348,7 +350,11 @@ class LiteLLMProvider(LLMProvider):
         """
         if self._prefills is not None:
             self._prefills.stop()
-        await self._transport.aclose()
+        try:
+            await self._transport.aclose()
+        finally:
+            if self.mcp_servers is not None:
+                await self.mcp_servers.aclose()
         if has_callbacks():
             await litellm_callbacks.flush()
 

@@ -66,6 +66,11 @@ def check_config(path: str | Path | None = None, name: str | None = None) -> Rep
             report.warnings.extend(f"{file}: providers.{sentence}" for sentence in entry.ineffective())
         except ConfigError as error:
             (report.errors if entry.name in wanted else report.warnings).extend(str(error).splitlines())
+    for server_name, server in ({} if config is None else config.mcp_servers).items():
+        try:
+            server.resolved(server_name)
+        except ConfigError as error:
+            report.errors.extend(f"{file}: mcp_servers.{line}" for line in str(error).splitlines())
     return report
 
 

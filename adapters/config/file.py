@@ -43,7 +43,7 @@ class Config(Section):
         """Store the source of the settings, which is the context of the validation."""
         self._source = context or Source("configuration")
         for entry in self.providers.values():
-            entry.with_others(self.providers)
+            entry.with_others(self.providers, self.mcp_servers)
 
     def provider(self, name: str | None = None) -> ProviderConfig:
         """Return a provider entry; its variables are not looked up yet.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from adapters.client.provider import LiteLLMProvider
+    from adapters.config.mcp import McpServerConfig
     from adapters.fallback import FallbackProvider
     from adapters.types import Json
 
@@ -175,6 +176,7 @@ class ProviderConfig(Section):
     _key_variable: str = PrivateAttr(default="")
     _key_file: Path | None = PrivateAttr(default=None)
     _others: tuple[ProviderConfig, ...] = PrivateAttr(default=())
+    _mcp_servers: Mapping[str, McpServerConfig] = PrivateAttr(default_factory=dict)
 
     if TYPE_CHECKING:
 
@@ -302,12 +304,21 @@ class ProviderConfig(Section):
             if other.name not in found:
                 other._add_chain(found)  # noqa: SLF001 - of the same class
 
-    def with_others(self, entries: Mapping[str, ProviderConfig]) -> None:
+    @property
+    def mcp_servers(self) -> Mapping[str, McpServerConfig]:
+        """The MCP servers of the same file, by name."""
+        return self._mcp_servers
+
+    def with_others(
+        self, entries: Mapping[str, ProviderConfig], mcp_servers: Mapping[str, McpServerConfig] | None = None
+    ) -> None:
         """Store the providers that ``fallbacks`` names; ``chain`` reports those that are missing.
 
         Args:
             entries: The providers of the same file.
+            mcp_servers: The MCP servers of the same file.
         """
+        self._mcp_servers = mcp_servers or {}
         self._others = tuple(entries[name] for name in self.fallbacks if name in entries)
 
     def _no_key(self, variable: str) -> ConfigError:
@@ -325,7 +336,7 @@ class ProviderConfig(Section):
                 former: Section | None = getattr(self, name)
                 fields[name] = (former.model_dump() if former else {}) | options[name]
         changed = self._checked(fields, self._source, blamed)
-        changed.with_others({entry.name: entry for entry in self._others})
+        changed.with_others({entry.name: entry for entry in self._others}, self._mcp_servers)
         if "api_key" not in options:
             changed._key_file, changed._key_variable = self._key_file, self._key_variable  # noqa: SLF001 - of this class
         # An address is normalized once: a second time, one whose pasted endpoint was removed would get /v1.

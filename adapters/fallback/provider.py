@@ -264,6 +264,8 @@ class FallbackProvider(LLMProvider):
             self._check_arguments(arguments.messages, arguments.tools, arguments.options)
         del messages, tools, kwargs  # as in ``chat``
         await self._prewarm_all(arguments)
+        if self.mcp_servers is not None:
+            await self.mcp_servers.tools()
         if freeze_gc:
             freeze_objects()
 
@@ -332,6 +334,8 @@ class FallbackProvider(LLMProvider):
             if call.loop is loop:
                 call.stop()
         probes, closings = cooldowns.close(), [_start(provider.aclose()) for provider in self._providers]
+        if self.mcp_servers is not None:
+            closings.append(_start(self.mcp_servers.aclose()))
         await asyncio.wait([*probes, *closings])  # if this is cancelled, they go on
         errors = [error for task in closings if (error := task.exception()) is not None]
         if errors:

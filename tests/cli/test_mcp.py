@@ -11,6 +11,8 @@ import pytest
 from adapters.cli.conversation import Conversation
 from adapters.config import load_config
 from adapters.config.mcp import McpServerConfig
+from adapters.errors import ConfigError
+from adapters.factory import create_provider
 from adapters.testing.answers import answer, call
 from adapters.tools.mcp_servers import McpServers
 from tests.cli.processes import SUNNY, bodies, run
@@ -32,6 +34,31 @@ def test_tools_of_a_server(config: Path, server: ScriptedServer) -> None:
     assert result.exit_code == 0
     assert "← 3" in result.stderr
     assert [tool["function"]["name"] for tool in bodies(server)[0]["tools"]] == ["add", "who", "sleep", "fail", "die"]
+
+
+def test_servers_of_the_configuration(config: Path, server: ScriptedServer) -> None:
+    """The servers of the configuration are offered as well, unless there is another one, or no tools are wanted."""
+    server.add("cli", SUNNY)
+    command = f"mcp_servers: {{home: {{command: {_COMMAND}, prefix: home}}}}\n"
+    config.write_text(config.read_text(encoding="utf-8") + command, encoding="utf-8")
+
+    assert run("chat", "hi").exit_code == 0
+    assert run("chat", "hi", "--no-tools").exit_code == 0
+    offered, none = bodies(server)
+    assert {tool["function"]["name"].partition("_")[0] for tool in offered["tools"]} == {"home"}
+    assert "tools" not in none
+
+
+def test_variables_of_servers_are_checked(config: Path) -> None:
+    """``config check`` reports a variable that is not set, as creating a provider does."""
+    header = "{Authorization: os.environ/HOME_BEARER}"
+    servers = f"mcp_servers: {{home: {{url: 'http://127.0.0.1:9/mcp', headers: {header}}}}}\n"
+    config.write_text(config.read_text(encoding="utf-8") + servers, encoding="utf-8")
+    problem = "home: headers.Authorization names the environment variable HOME_BEARER, which is not set; export it"
+
+    assert f"mcp_servers.{problem}" in run("config", "check").stderr
+    with pytest.raises(ConfigError, match="HOME_BEARER"):
+        create_provider(load_config().provider())
 
 
 def test_list_of_the_tools(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

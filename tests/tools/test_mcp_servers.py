@@ -16,6 +16,7 @@ import mcp
 import pytest
 
 from adapters.agent import run_turn
+from adapters.config import load_config
 from adapters.config.mcp import McpServerConfig
 from adapters.errors import ConfigError
 from adapters.factory import create_provider
@@ -108,6 +109,40 @@ async def test_turn_with_the_tools_of_a_command(opened: Any, scripted_server: Sc
     assert results[0] == "3"
     assert results[1].endswith(" Ada")
     assert {tool.timeout_s for tool in await servers.tools()} == {60}
+
+
+async def test_servers_of_a_provider(scripted_server: ScriptedServer, tmp_path: Path) -> None:
+    """A provider of a file has the file's MCP servers, alone and in a group: it connects and closes them."""
+    path = tmp_path / "providers.yaml"
+    base_url = scripted_server.add("own", answer("Hi."))
+    path.write_text(
+        f"default: alone\nproviders:\n  alone: {{kind: openai_compatible, model: m, base_url: '{base_url}'}}\n"
+        f"  group: {{kind: openai_compatible, model: m, base_url: '{base_url}', fallbacks: [alone]}}\n"
+        f"mcp_servers:\n  home: {{command: ['{sys.executable}', '{_SERVER}'], prefix: home}}\n",
+        encoding="utf-8",
+    )
+    for name in ("alone", "group"):
+        async with create_provider(load_config(path).provider(name), temperature=0) as provider:
+            await provider.prewarm()
+            assert provider.mcp_servers is not None
+            tools = await provider.mcp_servers.tools()
+            assert await _function(tools, "home_add")(a=1, b=2) == "3"
+            process = int((await _function(tools, "home_who")()).split()[0])
+            os.kill(process, 0)
+        with pytest.raises(ProcessLookupError):
+            await _until_gone(process)
+    assert create_provider("ollama", model="m").mcp_servers is None
+
+
+async def _until_gone(process: int) -> None:
+    """Look for a process until there is none.
+
+    Raises:
+        ProcessLookupError: If it has ended.
+    """
+    for _ in range(600):
+        os.kill(process, 0)
+        await asyncio.sleep(0.1)
 
 
 async def test_a_command_that_dies_during_calls(opened: Any) -> None:
