@@ -111,9 +111,15 @@ def name_tool_images(message: Message) -> Message:
     The user's own images stay: an answer that has not seen them would be invented.
     """
     content = message.get("content")
-    if not isinstance(content, list) or not any(map(_is_image, content)) or not _is_of_tools(message):
+    if not isinstance(content, list) or not has_images(message) or not _is_of_tools(message):
         return message
     return {**message, "content": text_of([_name_of(part) if _is_image(part) else part for part in content])}
+
+
+def has_images(message: Message) -> bool:
+    """Whether a message holds images."""
+    content = message.get("content")
+    return isinstance(content, list) and any(map(_is_image, content))
 
 
 def content_as_text(message: Message) -> Message:

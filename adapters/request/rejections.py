@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from adapters.request.history import REWRITES
+from adapters.request.messages import has_images
 from adapters.request.provider_fields import provider_field_names
 from adapters.transport.errors.classify import lacks_modality
 
@@ -183,9 +184,9 @@ def wanted_rewrite(rejection: UpstreamError, request: ChatRequest) -> Rewrite | 
         request: What it rejected; a shape that it has already is not wanted.
     """
     wanted = [name for name, pattern in _REWRITES if pattern.search(rejection.message)]
-    if lacks_modality(rejection) == "image":
-        wanted.insert(0, "no_images")
     messages = request.messages
+    if lacks_modality(rejection) == "image" and not any(map(has_images, REWRITES["no_images"](messages))):
+        wanted.insert(0, "no_images")  # with an image of the user's own, the request would be rejected again
     return next((name for name in wanted if messages and REWRITES[name](messages) != messages), None)
 
 

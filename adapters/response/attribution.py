@@ -46,11 +46,12 @@ def read_fragments(fragments: Sequence[CallFragment], tools: Tools) -> list[list
     Raises:
         TooManyReadingsError: If there are too many.
     """
-    return [
+    readings = [
         *_grouped(fragments, [fragment.index for fragment in fragments], tools),
         *_grouped(fragments, [fragment.id for fragment in fragments], tools),
         *_sequences(fragments, tools),
     ]
+    return [reading for reading in readings if not _mixes_up_empty_arguments(reading)]
 
 
 class GrowingCall:
@@ -86,10 +87,8 @@ class GrowingCall:
 
     def is_interrupted_by(self, fragment: CallFragment) -> bool:
         """Whether a fragment probably begins another call, although it could be a part of a string of this one."""
-        piece = fragment.arguments
-        if not self._brackets.in_string or not isinstance(piece, str):
-            return False
-        return piece == "{}" or (piece.startswith("{") and bool(fragment.id or fragment.name))
+        is_marked = bool(fragment.id or fragment.name)
+        return is_marked and self._brackets.in_string and str(fragment.arguments or "").startswith("{")
 
     def add(self, fragment: CallFragment) -> bool:
         """Add a fragment; return False if they cannot become a whole call any more."""
@@ -128,11 +127,19 @@ def _grouped(fragments: Sequence[CallFragment], keys: Sequence[Hashable], tools:
     groups: dict[Hashable, list[CallFragment]] = {}
     for key, fragment in zip(keys, fragments, strict=True):
         groups.setdefault(key, []).append(fragment)
+    if len(groups) == 1:
+        return  # the key tells nothing
     for group in groups.values():
         call = GrowingCall(tools)
         if not all(call.add(fragment) for fragment in group) or not call.is_whole(strict=False):
             return
     yield [*groups.values()]
+
+
+def _mixes_up_empty_arguments(reading: Sequence[Group]) -> bool:
+    """Whether ``{}`` is a part of a string of one call, and another call has no arguments: they may be its own."""
+    groups = [[fragment.arguments for fragment in group if fragment.arguments] for group in reading]
+    return not all(groups) and any("{}" in pieces[1:] for pieces in groups)
 
 
 def _sequences(fragments: Sequence[CallFragment], tools: Tools) -> list[list[Group]]:

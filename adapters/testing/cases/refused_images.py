@@ -83,6 +83,20 @@ CASES: Final = (
         messages=[{"role": "user", "content": [{"type": "text", "text": "What is it?"}, _IMAGE]}],
     ),
     WireCase(
+        "images-of-the-user-stay-beside-those-of-tools",
+        "one image of the user's own among those of tools: one request, because a second would be refused, too",
+        [reply({"error": {"message": "image input is not supported"}}, "500 Oops"), answer(SUNNY)],
+        Failure("BadRequestError", status_code=500, retryable=False, says=("the model cannot see images",)),
+        messages=(*_MESSAGES, {"role": "assistant", "content": SUNNY}, {"role": "user", "content": [_IMAGE]}),
+    ),
+    WireCase(
+        "sound-of-the-user-stays",
+        "the user's own sound is never replaced in silence",
+        [reply({"error": {"message": "audio input is not supported"}}, "500 Oops"), answer(SUNNY)],
+        Failure("BadRequestError", status_code=500, retryable=False, says=("the model cannot hear audio",)),
+        messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]}],
+    ),
+    WireCase(
         "vllm-fewer-images",
         "the server accepts images, but not so many",
         [
