@@ -237,6 +237,8 @@ class LLMResponse(Generic[ParsedT_co]):
         dropped: Requested parameters that were not sent, because the server does not accept them.
         fallback_from: The providers of a ``FallbackProvider`` that were passed over for ``provider``, and why; empty
             if the preferred one answered.
+        images: The images that the model made, as content parts in OpenAI format (``{"type": "image_url", "image_url":
+            {"url": …}}``, often a data URL), as they may be sent back.
         cost_estimator: Computes ``estimated_cost`` from ``usage``, or None if the prices are unknown.
     """
 
@@ -262,6 +264,7 @@ class LLMResponse(Generic[ParsedT_co]):
     attempts: int | None = field(default=None, compare=False)
     dropped: tuple[str, ...] = field(default=(), compare=False)
     fallback_from: tuple[FallbackReason, ...] = field(default=(), compare=False)
+    images: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     cost_estimator: Callable[[TokenUsage], Decimal | None] | None = field(default=None, compare=False, repr=False)
 
     @property

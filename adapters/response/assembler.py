@@ -124,6 +124,7 @@ class ResponseAssembler:
         self._logprobs: list[dict[str, Any]] = []
         self._recovered: list[ToolCall] = []
         self._finished: list[ToolCall] = []
+        self._images: dict[str, None] = {}  # addresses; a stream may repeat them at its end
 
     @property
     def has_text(self) -> bool:
@@ -263,7 +264,7 @@ class ResponseAssembler:
         """
         content = "".join(self._texts) or None
         calls = [] if self._wants_text else self._finished
-        is_empty = content is None and not calls and not self._is_silent
+        is_empty = content is None and not calls and not self._images and not self._is_silent
         if not self.is_over or is_empty or (self._lost_call and not self._wants_text):
             if self._wants_text and content is None and self.has_begun_call:
                 raise CallInsteadOfTextError
@@ -283,6 +284,7 @@ class ResponseAssembler:
             request_id=self.request_id,
             provider=self._endpoint.provider,
             upstream_provider=self._upstream_provider,
+            images=tuple({"type": "image_url", "image_url": {"url": url}} for url in self._images),
         )
         began_with_reasoning = self._filter.began_with_reasoning or (False if content else None)
         self.assembled = AssembledResponse(response, began_with_reasoning)
@@ -328,6 +330,7 @@ class ResponseAssembler:
             self._refusals.append(chunk.refusal)
         if self._wants_logprobs and chunk.logprobs:
             self._add_logprobs(chunk.logprobs)
+        self._images.update(dict.fromkeys(chunk.images))
         if not (chunk.reasoning or chunk.details or chunk.blocks):
             return
         if self._reasoning is None:

@@ -86,9 +86,9 @@ class GrowingCall:
         return len(self._ids) > 1
 
     def is_interrupted_by(self, fragment: CallFragment) -> bool:
-        """Whether a fragment probably begins another call, although it could be a part of a string of this one."""
+        """Whether a fragment probably begins another call, although it could be an object or a string in this one."""
         is_marked = bool(fragment.id or fragment.name)
-        return is_marked and self._brackets.in_string and str(fragment.arguments or "").startswith("{")
+        return is_marked and bool(self._pieces) and str(fragment.arguments or "").startswith("{")
 
     def add(self, fragment: CallFragment) -> bool:
         """Add a fragment; return False if they cannot become a whole call any more."""
@@ -139,7 +139,16 @@ def _grouped(fragments: Sequence[CallFragment], keys: Sequence[Hashable], tools:
 def _mixes_up_empty_arguments(reading: Sequence[Group]) -> bool:
     """Whether ``{}`` is a part of a string of one call, and another call has no arguments: they may be its own."""
     groups = [[fragment.arguments for fragment in group if fragment.arguments] for group in reading]
-    return not all(groups) and any("{}" in pieces[1:] for pieces in groups)
+    return not all(groups) and any(map(_has_object_in_string, groups))
+
+
+def _has_object_in_string(pieces: Sequence[str]) -> bool:
+    brackets = Brackets()
+    for piece in pieces:
+        if piece == "{}" and brackets.in_string:
+            return True
+        brackets.feed(piece)
+    return False
 
 
 def _sequences(fragments: Sequence[CallFragment], tools: Tools) -> list[list[Group]]:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _REASONING_TYPES = ("thinking", "reasoning")  # of a part of the content
 _INSTEAD_OF_TEXT = frozenset({"refusal", "audio"})
-_BESIDE_TEXT = frozenset({*_REASONING_FIELDS, "reasoning_details", "thinking_blocks", "tool_calls", "function_call"})
+_BESIDE_TEXT = frozenset(
+    {*_REASONING_FIELDS, "reasoning_details", "thinking_blocks", "tool_calls", "function_call", "images"}
+)
 _CALL_FIELDS = frozenset({"id", "type", "index", "function", "name", "arguments"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments", "description", "parameters"})  # TGI repeats the tool's own
 _NO_FINISH_REASON = ("null", "None")  # DashScope and its relays write the null of their language as text
@@ -61,6 +63,7 @@ class Chunk:
         calls: Calls or parts of them.
         details: OpenRouter's ``reasoning_details``, to be sent back.
         blocks: LiteLLM's ``thinking_blocks``, to be sent back.
+        images: Addresses of images, which may be data URLs.
         finish_reason: The finish reason, or None.
         native_finish_reason: The finish reason of the provider behind the server, or None.
         logprobs: What the server says of the tokens of the text; see ``logprobs_of``.
@@ -78,6 +81,7 @@ class Chunk:
     calls: Sequence[CallFragment] = ()
     details: Sequence[dict[str, Any]] = ()
     blocks: Sequence[dict[str, Any]] = ()
+    images: Sequence[str] = ()
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     logprobs: Json = None
@@ -88,8 +92,8 @@ class Chunk:
 
     @property
     def is_useful(self) -> bool:
-        """Whether it adds text, reasoning or a part of a call; a role or a count of tokens does not count."""
-        return bool(self.text or self.reasoning or self.calls or self.details)
+        """Whether it adds text, reasoning, an image or a part of a call; a role or a count of tokens does not count."""
+        return bool(self.text or self.reasoning or self.calls or self.details or self.images)
 
 
 def parse_chunk(payload: Json) -> Chunk:
@@ -204,6 +208,14 @@ def _read_beside_text(chunk: Chunk, message: dict[str, Any], content: Json) -> N
     if calls := message.get("tool_calls") or message.get("function_call"):
         calls = calls if isinstance(calls, list) else [calls]
         chunk.calls = [_call_fragment(call) for call in calls if isinstance(call, dict)]
+    if images := message.get("images") or content:
+        chunk.images = [url for part in images if (url := _image_url(part))] if isinstance(images, list) else ()
+
+
+def _image_url(part: Json) -> str | None:
+    """Return the address of an image, from OpenRouter's form of it or one of its relays'."""
+    source = part.get("image_url") if isinstance(part, dict) else None
+    return text_or_none(source.get("url") if isinstance(source, dict) else source)
 
 
 def _reasoning_of(message: dict[str, Json], content: Json, details: Sequence[dict[str, Any]]) -> tuple[str, str]:

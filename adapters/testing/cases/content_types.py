@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from adapters.testing.answers import (
     DONE,
     SSE_END,
+    STOP,
+    Answer,
+    answer,
+    chunk,
     completion,
     event,
     http,
     http_chunk,
     raw_stream,
     reply,
+    said,
     stream,
 )
 from adapters.testing.case import ALL, CHAT, STREAMS, Failure, Success, WireCase
 from adapters.testing.cases.common import BROKEN, HI, HI_EVENTS, HI_JSON, HI_SSE, head
+
+if TYPE_CHECKING:
+    from adapters.testing.case import Outcome
 
 
 def _deflated(parts: list[bytes]) -> list[bytes]:
@@ -32,6 +40,17 @@ _GZIP_SSE = (
     *map(http_chunk, _deflated([*map(event, HI_EVENTS), DONE])),
     SSE_END,
 )
+
+_URLS = ["data:image/png;base64,iVBORw0KGgo=", "https://images.example/2.png"]
+_IMAGES = [{"type": "image_url", "image_url": {"url": url}, "index": index} for index, url in enumerate(_URLS)]
+_PARTS = [{"type": "text", "text": "Here."}, *_IMAGES]
+
+
+def _has_images(outcome: Outcome) -> bool:
+    """Whether each image is in the response once, if the method returns one."""
+    urls = [image["image_url"]["url"] for image in outcome.response.images] if outcome.response else None
+    return urls in (None, _URLS)
+
 
 CASES: Final = (
     WireCase("nginx-gzip-stream", "a compressed stream, flushed after each event", [_GZIP_SSE], HI, ways=STREAMS),
@@ -103,5 +122,28 @@ CASES: Final = (
     ),
     WireCase(
         "dotnet-bom-before-json", "JSON after a byte order mark", [[http(b"\xef\xbb\xbf" + HI_JSON)]], HI, ways=CHAT
+    ),
+    WireCase(
+        "openrouter-images",
+        "the model answers with images alone: they are in the response, and nothing is spoken",
+        [answer(images=_IMAGES)],
+        Success(holds=_has_images),
+    ),
+    WireCase(
+        "openrouter-images-beside-text",
+        "text and images, which the last event of a stream repeats",
+        [
+            Answer(
+                reply(completion({"content": "Here it is.", "images": _IMAGES})),
+                stream(said("Here it is."), chunk({"images": _IMAGES}), chunk({"images": _IMAGES}, "stop")),
+            )
+        ],
+        Success(text="Here it is.", holds=_has_images),
+    ),
+    WireCase(
+        "clone-images-in-content",
+        "the images are parts of the content",
+        [Answer(reply(completion({"content": _PARTS})), stream(chunk({"content": _PARTS}), STOP))],
+        Success(text="Here.", holds=_has_images),
     ),
 )
