@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters._unicode import encodable, encodable_json
 from adapters.response.chunks import logprobs_of, text_or_none
-from adapters.response.finish_reasons import ending_of, log_unknown
+from adapters.response.finish_reasons import ending_of, log_unknown, worst_of
 from adapters.response.markup.filter import MarkupFilter, read_generation
 from adapters.response.markup.leaked_call_parser import finish_calls
 from adapters.response.reasoning import MAX_REASONING_CHARS, Reasoning
@@ -313,8 +313,7 @@ class ResponseAssembler:
             self._ending = "good" if chunk.finish_reason == "stop" else self._classify(chunk.finish_reason)
         if chunk.native_finish_reason:
             self._native_finish_reason = chunk.native_finish_reason
-            if ending_of(chunk.native_finish_reason) == "failed":
-                self._ending = "failed"  # OpenRouter turns words that it does not know into "stop"
+            self._ending = worst_of(self._ending, ending_of(chunk.native_finish_reason))
 
     def _classify(self, finish_reason: str) -> Ending:
         ending = ending_of(finish_reason)

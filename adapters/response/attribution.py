@@ -86,9 +86,9 @@ class GrowingCall:
         return len(self._ids) > 1
 
     def is_interrupted_by(self, fragment: CallFragment) -> bool:
-        """Whether a fragment probably begins another call, although it could be an object or a string in this one."""
+        """Whether a fragment probably begins another call, although it could be a part of a string of this one."""
         is_marked = bool(fragment.id or fragment.name)
-        return is_marked and bool(self._pieces) and str(fragment.arguments or "").startswith("{")
+        return is_marked and self._brackets.in_string and str(fragment.arguments or "").startswith("{")
 
     def add(self, fragment: CallFragment) -> bool:
         """Add a fragment; return False if they cannot become a whole call any more."""

@@ -102,6 +102,17 @@ def ending_of(finish_reason: str) -> Ending:
     return next((ending for ending, known in _BY_SEVERITY if not known.isdisjoint(words)), "unknown")
 
 
+def worst_of(ending: Ending, native: Ending) -> Ending:
+    """Return how a response ended of which a gateway and the server behind it say different things.
+
+    Args:
+        ending: By the gateway, which may turn words that it does not know into ``stop``.
+        native: By the server behind it.
+    """
+    bad: tuple[Ending, ...] = ("failed", "filtered", "cut")
+    return next((worse for worse in bad if worse in (ending, native)), ending)
+
+
 def log_unknown(provider: str, finish_reason: str) -> None:
     """Log an unknown finish reason, once for each provider."""
     _log_once(provider, finish_reason[:_LONGEST_LOGGED_CHARS])

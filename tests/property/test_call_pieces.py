@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hypothesis import event, given
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
+from adapters._arguments import is_whole
 from adapters.response.tool_calls import CallAssembler
 from tests.property.call_pieces import IDS, INDEXES, NAMES, TOOLS, Dialect, random_calls, random_fragments
 
@@ -29,8 +30,11 @@ def _distinct(calls: Iterable[Call]) -> set[str]:
 def test_call_pieces(dialect: Dialect, random: Random) -> None:
     """No call runs that the model did not make; with one quirk at most, all calls run that it made."""
     made = random_calls(random)
+    fragments = random_fragments(random, made, dialect)
+    # By chance, the pieces of several calls are one object: {"a": + {"b": "{ + 1 + }"} + }
+    assume(len(made) == 1 or dialect.is_known or not is_whole("".join(part.arguments or "" for part in fragments)))
     assembler = CallAssembler(TOOLS)
-    for fragment in random_fragments(random, made, dialect):
+    for fragment in fragments:
         assembler.feed([fragment])
 
     calls = assembler.finish(cut=False)

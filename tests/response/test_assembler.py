@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import APIError, ContentFilterError, IncompleteResponseError, UpstreamError
+from adapters.response import finish_reasons
 from adapters.response.assembler import AssembledResponse, CallInsteadOfTextError, ResponseAssembler
 from adapters.response.chunks import parse_chunk
 from adapters.transport.endpoint import Endpoint
@@ -54,6 +55,31 @@ def _assemble(*payloads: dict[str, Any], **options: bool) -> AssembledResponse:
 
 def _calls(response: LLMResponse) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name, call.arguments) for call in response.tool_calls]
+
+
+def test_every_word_for_a_cut() -> None:
+    """All words for a cut do what ``length`` does: text is valid, and a call runs only if it is surely whole."""
+    shapes = (
+        [_delta("Once upon")],
+        [_delta(reasoning_content="Hm.")],
+        [_delta()],
+        [_delta("Let me look."), _delta(tool_calls=[_tool_call('{"city": "Os')])],
+        [_delta(tool_calls=[_tool_call('{"city": "Oslo"}')])],
+        [_delta(tool_calls=[_tool_call("{}")])],
+        [_delta(_CALL[:40])],
+        [_delta("<|im_st")],
+    )
+    results: list[list[tuple[Any, ...]]] = []
+    for word in sorted(finish_reasons._CUT):
+        results.append([])
+        for shape in shapes:
+            try:
+                response = _assemble(*shape, _delta(finish=word)).response
+                results[-1].append((response.content, _calls(response), response.finish_reason == word))
+            except APIError as error:
+                results[-1].append((type(error), error.retryable))
+
+    assert all(result == results[0] for result in results)
 
 
 def test_is_reasoning() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from adapters.response.finish_reasons import ending_of
+from adapters.response.finish_reasons import ending_of, worst_of
+
+if TYPE_CHECKING:
+    from adapters.response.finish_reasons import Ending
 
 
 @pytest.mark.parametrize(
@@ -31,3 +36,21 @@ from adapters.response.finish_reasons import ending_of
 def test_ending(finish_reason: str, ending: str) -> None:
     """Words are known in each spelling; of several, the worst counts."""
     assert ending_of(finish_reason) == ending
+
+
+@pytest.mark.parametrize(
+    ("ending", "native", "worst"),
+    [
+        ("good", "good", "good"),
+        ("good", "failed", "failed"),
+        ("good", "filtered", "filtered"),
+        ("called", "cut", "cut"),
+        ("cut", "good", "cut"),
+        ("called", "good", "called"),
+        ("good", "unknown", "good"),
+        ("unknown", "good", "unknown"),
+    ],
+)
+def test_two_endings(ending: Ending, native: Ending, worst: Ending) -> None:
+    """The finish reason behind a gateway counts if it is worse."""
+    assert worst_of(ending, native) == worst

@@ -154,6 +154,37 @@ CASES: Final = (
         kind="openrouter",
     ),
     WireCase(
+        "openrouter-native-safety",
+        "OpenRouter says 'stop', the provider behind it that its filter left nothing of the answer",
+        [stream({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "native_finish_reason": "SAFETY"}]})],
+        Failure("ContentFilterError", retryable=False),
+        ways=STREAMS,
+        kind="openrouter",
+    ),
+    WireCase(
+        "openrouter-native-max-tokens-in-call",
+        "OpenRouter says 'tool_calls', the provider behind it that the answer was cut in its call",
+        [
+            stream(
+                called({"index": 0, **call("get_weather", "{}")}),
+                {
+                    "choices": [
+                        {
+                            "index": 0,
+                            "delta": {},
+                            "finish_reason": "tool_calls",
+                            "native_finish_reason": "MAX_TOKENS",
+                        }
+                    ]
+                },
+            )
+        ],
+        GARBLED,
+        ways=STREAM_EVENTS,
+        tools=True,
+        kind="openrouter",
+    ),
+    WireCase(
         "litellm-proxy-native-malformed-call",
         "a LiteLLM proxy maps Gemini's failure to 'stop', and names it in provider_specific_fields",
         [
