@@ -368,6 +368,7 @@ class _Turn:
             time_to_first_text_s=self._first_text_s,
             time_to_first_token_s=self._first_token_s,
             total_s=time.monotonic() - self._began_s,
+            wait=self._responses[0].wait,
             attempts=sum(attempts) if len(attempts) == len(responses) else None,
             cost_estimator=estimate,
             dropped=tuple(dict.fromkeys(name for response in responses for name in response.dropped)),

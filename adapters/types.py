@@ -203,6 +203,21 @@ class WaitTimes:
     time_to_first_text_s: float | None = None
     reasoning_s: float | None = None
 
+    def __str__(self) -> str:
+        """Return the known parts in words: ``connection 3 ms, head 120 ms, first token 1.4 s``."""
+        parts = [(name, getattr(self, field)) for name, field in _PARTS_OF_WAIT]
+        return ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts if seconds is not None)
+
+
+_PARTS_OF_WAIT = (
+    *(("loading", "loading_s"), ("queue", "queue_s"), ("connection", "connect_s"), ("head", "time_to_head_s")),
+    *(("first token", "time_to_first_token_s"), ("reasoning", "reasoning_s"), ("first text", "time_to_first_text_s")),
+)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
 
 @dataclass(frozen=True, slots=True)
 class LLMResponse(Generic[ParsedT_co]):

@@ -70,7 +70,7 @@ def chat(prompt: tuple[str, ...], files: tuple[str, ...], **options: Any) -> Non
         with_tools=not options["no_tools"],
         mcp_servers=_mcp_servers(options["mcp"], {} if options["no_tools"] else config.mcp_servers),
         as_json=options["as_json"],
-        may_spin=not options["verbose"],
+        is_verbose=options["verbose"],
         is_ad_hoc=is_ad_hoc(options["provider_name"], options["base_url"]),
     ) as conversation:
         if question is not None:

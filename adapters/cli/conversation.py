@@ -54,7 +54,7 @@ class Conversation:
         with_tools: Whether the model may call tools.
         mcp_servers: Servers whose tools are offered in place of the demo tools, or None.
         as_json: Whether each turn is printed as one JSON object.
-        may_spin: Whether a spinner may be shown.
+        is_verbose: Whether the log is printed: no spinner is shown then, but the parts of each wait.
         is_ad_hoc: Whether the provider was described by options and not by a configuration file.
     """
 
@@ -66,7 +66,7 @@ class Conversation:
         with_tools: bool,
         mcp_servers: McpServers | None = None,
         as_json: bool,
-        may_spin: bool,
+        is_verbose: bool = False,
         is_ad_hoc: bool = False,
     ) -> None:
         self._config = config
@@ -76,7 +76,7 @@ class Conversation:
         self._with_tools = with_tools
         self._mcp_servers = mcp_servers
         self._as_json = as_json
-        self._may_spin = may_spin
+        self._is_verbose = is_verbose
         self._is_ad_hoc = is_ad_hoc
         self._runner = asyncio.Runner()
         if self._progress.is_demo and not as_json:
@@ -108,8 +108,9 @@ class Conversation:
             KeyboardInterrupt: If the turn was interrupted; the messages up to then are kept.
         """
         messages = [*self._messages, {"role": "user", "content": text}]
-        view: View
-        view = JsonView(self._progress.provider) if self._as_json else Screen(self._progress, may_spin=self._may_spin)
+        view: View = JsonView(self._progress.provider)
+        if not self._as_json:
+            view = Screen(self._progress, may_spin=not self._is_verbose, shows_wait=self._is_verbose)
         try:
             self._runner.run(self._turn(messages, view))
         except KeyboardInterrupt:

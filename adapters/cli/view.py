@@ -50,10 +50,12 @@ class Screen:
     Args:
         progress: Source of the phase that the spinner shows.
         may_spin: Whether a spinner may be shown.
+        shows_wait: Whether the parts of the wait follow the totals.
     """
 
-    def __init__(self, progress: Progress, *, may_spin: bool = True) -> None:
+    def __init__(self, progress: Progress, *, may_spin: bool = True, shows_wait: bool = False) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._shows_wait = shows_wait
         self._may_spin = may_spin and self._console.is_interactive
         self._spinner = self._console.status(_Phase(progress))
         self._created_s = self._sent_s = time.perf_counter()
@@ -82,6 +84,8 @@ class Screen:
         elif isinstance(event, ResponseDone):
             self.close()
             self._note(self._totals(event.response))
+            if self._shows_wait and event.response.wait is not None:
+                self._note(f"waited for: {event.response.wait}")
         else:  # tools are running
             self._spin()
 

@@ -186,7 +186,7 @@ def first_text(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:
     """How long the first text takes, at the first request and later."""
     if cold.first_event_s is None or warm.first_event_s is None:
         return Finding("first text", "failed", f"the same prompt failed: {warm.error}", "See the server's log.")
-    detail = f"{cold.first_event_s * 1000:.0f} ms cold, {warm.first_event_s * 1000:.0f} ms warm"
+    detail = f"{cold.first_event_s * 1000:.0f} ms cold, {warm.first_event_s * 1000:.0f} ms warm{_waits(cold, warm)}"
     if warm.first_event_s > _SLOW_S:
         reasons = warm.response is not None and warm.response.reasoning is not None
         remedy = "Turn reasoning off (think: false)." if reasons else "Use a smaller model, or a faster server."
@@ -194,6 +194,13 @@ def first_text(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:
     if cold.first_event_s > _SLOW_S and cold.first_event_s > warm.first_event_s * _COLD_FACTOR:
         return Finding("first text", "warning", detail, server.warm_advice)
     return Finding("first text", "passed", detail)
+
+
+def _waits(cold: CallOutcome, warm: CallOutcome) -> str:
+    """Return the parts of both waits side by side, or "" if they are not known."""
+    outcomes = (("cold", cold), ("warm", warm))
+    waits = [(name, outcome.response.wait) for name, outcome in outcomes if outcome.response is not None]
+    return "".join(f"; {name}: {wait}" for name, wait in waits if wait is not None)
 
 
 def _excerpt(text: str | None) -> str:

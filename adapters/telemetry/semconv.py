@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from adapters.types import Json, LLMResponse, Message, ToolCall
+    from adapters.types import Json, LLMResponse, Message, ToolCall, WaitTimes
 
 _KNOWN_SERVERS = {
     "api.openai.com": "openai",
@@ -87,7 +87,14 @@ def of_response(response: LLMResponse) -> dict[str, Any]:
         "gen_ai.usage.cache_read.input_tokens": None if usage is None else usage.cached_tokens,
         "gen_ai.usage.reasoning.output_tokens": None if usage is None else usage.reasoning_tokens,
         "adapters.cost": None if usage is None or usage.cost is None else float(usage.cost),
+        **({} if response.wait is None else _of_wait(response.wait)),
     }
+
+
+def _of_wait(wait: WaitTimes) -> dict[str, Any]:
+    """Describe the parts of the wait, apart from those that have names in the conventions."""
+    names = ("loading_s", "queue_s", "connect_s", "time_to_head_s", "time_to_first_token_s", "reasoning_s")
+    return {f"adapters.wait.{name}": getattr(wait, name) for name in names}
 
 
 def of_call(call: ToolCall) -> dict[str, Any]:

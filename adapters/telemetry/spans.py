@@ -10,6 +10,7 @@ Without the extra, and without a configured SDK, all of this does nothing. Names
 ``adapters.cost``                     what the provider reports that it charges
 ``adapters.fallback.providers``       providers that failed before this one was asked
 ``adapters.fallback.reasons``         classes of their errors, in the same order
+``adapters.wait.*``                   parts of the wait in seconds, by the names of ``adapters.types.WaitTimes``
 ``adapters.interrupted``              true if the caller closed or cancelled the call, on spans and metrics. That is
                                       no error: status and ``error.type`` are not set
 ====================================  ============================================================================

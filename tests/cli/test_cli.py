@@ -440,6 +440,7 @@ def test_verbose(config: Path, server: ScriptedServer) -> None:
     assert "WARNING adapters.request.capabilities: scripted: temperature is rejected" in result.stderr
     assert "INFO adapters.tools.running: The tool get_weather failed\nTraceback" in result.stderr
     assert result.stdout == "It is sunny.\n"
+    assert re.search(r"\nwaited for: .*head \d+ ms, first token \d+ ms", result.stderr)
     log = "\n".join(line for line in result.stderr.splitlines() if not line.startswith("→"))
     assert KEY not in log
 

@@ -81,7 +81,6 @@ def test_chat_with_another_model(routes: ScriptedServer, capsys: pytest.CaptureF
         with_tools=False,
         mcp_servers=None,
         as_json=False,
-        may_spin=False,
         is_ad_hoc=False,
     ) as conversation:
         conversation.converse(iter(["/model anthropic/claude-y", "hi"]))

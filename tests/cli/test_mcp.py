@@ -71,7 +71,6 @@ def test_list_of_the_tools(config: Path, capsys: pytest.CaptureFixture[str]) -> 
         with_tools=True,
         mcp_servers=servers,
         as_json=False,
-        may_spin=False,
     ) as conversation:
         conversation.converse(["/tools", "/tools off"])
 

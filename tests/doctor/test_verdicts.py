@@ -10,7 +10,7 @@ from adapters.config import ProviderConfig
 from adapters.doctor.conversation import CallOutcome
 from adapters.doctor.servers import UNKNOWN, Server
 from adapters.doctor.verdicts import first_text, model_offered, streamed
-from adapters.types import LLMResponse
+from adapters.types import LLMResponse, WaitTimes
 
 MODELS: list[dict[str, Any]] = [{"id": "qwen3:latest"}, {"id": "meta/llama-3"}, {"id": "openai/*"}, {"name": "named"}]
 
@@ -62,11 +62,12 @@ def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict
     """The advice depends on whether the server is always slow, and why."""
     server = Server("s", warm_advice="keep it")
     cold = CallOutcome(first_event_s=cold_s)
-    warm = CallOutcome(LLMResponse("Hi.", reasoning=reasoning), first_event_s=warm_s)
+    response = LLMResponse("Hi.", reasoning=reasoning, wait=WaitTimes(time_to_head_s=0.04))
+    warm = CallOutcome(response, first_event_s=warm_s)
     finding = first_text(cold, warm, server)
 
     assert (finding.verdict, advice in finding.advice) == (verdict, True)
-    assert finding.detail == f"{cold_s * 1000:.0f} ms cold, {warm_s * 1000:.0f} ms warm"
+    assert finding.detail == f"{cold_s * 1000:.0f} ms cold, {warm_s * 1000:.0f} ms warm; warm: head 40 ms"
 
 
 @pytest.mark.parametrize(
