@@ -73,7 +73,6 @@ async def attempt(
             body.release()
         elif body is not None:
             body.close()
-        deadlines.release()  # a request that was not sent has no body, but perhaps a slot
 
 
 async def read_first_token(transport: ProviderTransport, request: ChatRequest, deadlines: Deadlines) -> None:

@@ -154,10 +154,26 @@ class ProviderTransport:
         if headers:
             endpoint = endpoint.with_secrets_of(headers)
         deadlines.request_sent()
-        if self.slots is not None:
-            await self._take_slot(self.slots, deadlines)
-        if self._is_routed:
-            return await self._send_routed(session, endpoint, body, headers, stream=stream, deadlines=deadlines)
+        send = self._send_routed if self._is_routed else self._send_captured
+        try:
+            if self.slots is not None:
+                await self._take_slot(self.slots, deadlines)
+            return await send(session, endpoint, body, headers, stream=stream, deadlines=deadlines)
+        except BaseException:
+            deadlines.release()  # there is no body that would give the slot back
+            raise
+
+    async def _send_captured(
+        self,
+        session: HTTPSession,
+        endpoint: Endpoint,
+        body: Mapping[str, Json],
+        headers: Mapping[str, str],
+        *,
+        stream: bool,
+        deadlines: Deadlines,
+    ) -> Body:
+        """Send one request to an OpenAI-compatible server."""
         exchange = CapturedExchange(session.send, endpoint, headers)
         problem = ""
         try:
