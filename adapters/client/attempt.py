@@ -73,6 +73,7 @@ async def attempt(
             body.release()
         elif body is not None:
             body.close()
+        deadlines.release()
 
 
 async def read_first_token(transport: ProviderTransport, request: ChatRequest, deadlines: Deadlines) -> None:
@@ -88,14 +89,15 @@ async def read_first_token(transport: ProviderTransport, request: ChatRequest, d
     Raises:
         APIError: If there is no response, or it brings an error before its first token.
     """
-    body = await transport.send(
-        RedactedDict({"messages": request.messages, **request.body}),
-        RedactedDict(request.headers),
-        stream=True,
-        deadlines=deadlines,
-    )
+    body: Body | None = None
     tokens = 0
     try:
+        body = await transport.send(
+            RedactedDict({"messages": request.messages, **request.body}),
+            RedactedDict(request.headers),
+            stream=True,
+            deadlines=deadlines,
+        )
         while payloads := await body.read():
             tokens += sum(parse_chunk(payload).is_useful for payload in payloads)
             payloads.clear()  # an error tracker that records variables must not see the response
@@ -106,10 +108,11 @@ async def read_first_token(transport: ProviderTransport, request: ChatRequest, d
         if body.error is not None and not tokens:
             raise body.error
     finally:
-        if body.has_ended and body.error is None:
+        if body is not None and body.has_ended and body.error is None:
             body.release()
-        else:
+        elif body is not None:
             body.close()
+        deadlines.release()
 
 
 def _feed(payloads: list[Json], assembler: ResponseAssembler, deadlines: Deadlines, body: Body) -> str:

@@ -142,7 +142,7 @@ class ProviderTransport:
             body: All fields but model and ``stream``.
             headers: Headers of this request alone, beside the provider's.
             stream: Whether the answer is streamed.
-            deadlines: The clock of this attempt.
+            deadlines: The clock of this attempt. The caller releases it, also after an error: it may hold a slot.
 
         Returns:
             The body of a success. The caller closes or releases it.
@@ -154,26 +154,10 @@ class ProviderTransport:
         if headers:
             endpoint = endpoint.with_secrets_of(headers)
         deadlines.request_sent()
-        send = self._send_routed if self._is_routed else self._send_captured
-        try:
-            if self.slots is not None:
-                await self._take_slot(self.slots, deadlines)
-            return await send(session, endpoint, body, headers, stream=stream, deadlines=deadlines)
-        except BaseException:
-            deadlines.release()  # there is no body that would give the slot back
-            raise
-
-    async def _send_captured(
-        self,
-        session: HTTPSession,
-        endpoint: Endpoint,
-        body: Mapping[str, Json],
-        headers: Mapping[str, str],
-        *,
-        stream: bool,
-        deadlines: Deadlines,
-    ) -> Body:
-        """Send one request to an OpenAI-compatible server."""
+        if self.slots is not None:
+            await self._take_slot(self.slots, deadlines)
+        if self._is_routed:
+            return await self._send_routed(session, endpoint, body, headers, stream=stream, deadlines=deadlines)
         exchange = CapturedExchange(session.send, endpoint, headers)
         problem = ""
         try:

@@ -225,3 +225,19 @@ async def test_a_full_provider_is_late(server: _CountingServer, caplog: pytest.L
             await waiting
         with pytest.raises(APIError):
             await anext(events)
+
+
+@pytest.mark.usefixtures("litellm_is_loaded")
+async def test_a_prefill_gives_its_slot_to_a_question(server: _CountingServer) -> None:
+    """It gives way to the question, and gives the slot back as well if it fails."""
+    failing = reply({"error": {"message": "Oops"}}, "500 Oops")
+    models = reply({"data": []})
+    base_url = server.add("prefill", models, failing, models, ("hang",), answer("Hi."))
+
+    async with _provider(base_url, max_concurrent=1, retry={"attempts": 1}) as provider, asyncio.timeout(30):
+        await provider.prewarm(list(ASK))
+        prefill = asyncio.create_task(provider.prewarm(list(ASK)))
+        assert await until(lambda: len(server.seen["prefill"].bodies) == 4)
+        assert (await provider.chat(list(ASK))).content == "Hi."
+        await prefill
+    assert server.peak == 1
