@@ -64,6 +64,11 @@ class Question:
         return {"tools": self.tools} if self.tool_count else {}
 
 
+def route_address(route: str, question: Question) -> str:
+    """Return what LiteLLM wants as address: Anthropic's is without the version."""
+    return question.base_url.removesuffix("/v1") if route == "anthropic" else question.base_url
+
+
 class Client:
     """One way to ask.
 
@@ -88,6 +93,15 @@ class Client:
         """Ask for an answer in one piece."""
         raise NotOfferedError(model)
 
+    def routed(self, route: str, model: str) -> AsyncIterator[str]:
+        """Ask for a streamed answer over one of LiteLLM's routes; its pieces of text.
+
+        Args:
+            route: ``openai``, or ``anthropic``, whose API LiteLLM translates.
+            model: Name of the model.
+        """
+        raise NotOfferedError(route, model)
+
     async def prewarm(self, model: str) -> None:
         """Do what the peer offers for a fast first answer."""
         raise NotOfferedError(model)
@@ -107,22 +121,31 @@ class Adapters(Client):
     def __init__(self, question: Question) -> None:
         from adapters import LiteLLMProvider, LLMProvider, TextDelta, create_provider
 
+        super().__init__(question)
         _ = LiteLLMProvider  # loaded here, as in a program that makes its provider before its loop has something to do
 
         @cache
-        def provider(model: str) -> LLMProvider:
-            return create_provider(self.kind, model=model, base_url=question.base_url, api_key=KEY)
+        def provider(model: str, kind: KindName, base_url: str = question.base_url) -> LLMProvider:
+            return create_provider(kind, model=model, base_url=base_url, api_key=KEY)
 
         self._text_delta, self._provider, self._providers = TextDelta, provider, set[LLMProvider]()
         self._messages, self._tools = question.messages, question.tools or None
 
     def _asked(self, model: str) -> Any:
-        provider = self._provider(model)
+        provider = self._provider(model, self.kind)
         self._providers.add(provider)
         return provider
 
-    async def stream(self, model: str) -> AsyncIterator[str]:
-        async for event in self._asked(model).stream_events(self._messages, tools=self._tools):
+    def stream(self, model: str) -> AsyncIterator[str]:
+        return self._texts(self._asked(model))
+
+    def routed(self, route: str, model: str) -> AsyncIterator[str]:
+        provider = self._provider(f"{route}/{model}", "litellm", route_address(route, self.question))
+        self._providers.add(provider)
+        return self._texts(provider)
+
+    async def _texts(self, provider: Any) -> AsyncIterator[str]:
+        async for event in provider.stream_events(self._messages, tools=self._tools):
             if isinstance(event, self._text_delta):
                 yield event.text
 
@@ -183,6 +206,7 @@ class LiteLLM(Client):
     def __init__(self, question: Question) -> None:
         import litellm
 
+        super().__init__(question)
         litellm.suppress_debug_info = True
         litellm.disable_streaming_logging = True
         self._litellm: Any = litellm
@@ -195,8 +219,12 @@ class LiteLLM(Client):
             **question.tool_arguments,
         }
 
-    async def stream(self, model: str) -> AsyncIterator[str]:
-        async for chunk in await self._litellm.acompletion(model=f"openai/{model}", stream=True, **self._arguments):
+    def stream(self, model: str) -> AsyncIterator[str]:
+        return self.routed("openai", model)
+
+    async def routed(self, route: str, model: str) -> AsyncIterator[str]:
+        arguments = {**self._arguments, "api_base": route_address(route, self.question)}
+        async for chunk in await self._litellm.acompletion(model=f"{route}/{model}", stream=True, **arguments):
             if chunk.choices and chunk.choices[0].delta.content:
                 yield chunk.choices[0].delta.content
 

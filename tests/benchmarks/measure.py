@@ -24,7 +24,7 @@ from tests.benchmarks.meter import Bench, memory_mb, watched_memory, watched_sta
 from tests.benchmarks.peers import CLIENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 Figures = dict[str, float]
 
@@ -67,6 +67,21 @@ async def burst(bench: Bench, tokens: int = 2000) -> Figures:
             texts = [await _text(client, model) for _ in range(rounds)]
     _assert_tokens(texts, rounds * tokens)
     return {"cpu_us": metered.cpu_s / rounds / tokens * 1e6, "server_share": metered.server_share}
+
+
+def route(name: str, tokens: int = 2000) -> Callable[[Bench], Awaitable[Figures]]:
+    """Make a measurement of answers over one of LiteLLM's routes that arrive as fast as they can."""
+
+    async def measurement(bench: Bench) -> Figures:
+        async with bench.asking() as client:
+            rounds = 2
+            await _joined(client.routed(name, "burst-200"))
+            async with bench.metered() as metered:
+                texts = [await _joined(client.routed(name, f"burst-{tokens}")) for _ in range(rounds)]
+        _assert_tokens(texts, rounds * tokens)
+        return {"cpu_us": metered.cpu_s / rounds / tokens * 1e6, "server_share": metered.server_share}
+
+    return measurement
 
 
 async def short(bench: Bench, answers: int = 20) -> Figures:
@@ -190,7 +205,11 @@ async def most_streams(holds: Callable[[int], Awaitable[bool]], guess: int, ceil
 
 
 async def _text(client: Client, model: str) -> str:
-    return "".join([piece async for piece in client.stream(model)])
+    return await _joined(client.stream(model))
+
+
+async def _joined(pieces: AsyncIterator[str]) -> str:
+    return "".join([piece async for piece in pieces])
 
 
 async def _first_text_s(client: Client, model: str) -> float:
@@ -240,6 +259,8 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "tools-8": first_text(tools=8),
     "tools-64": first_text(tools=64),
     "big": big,
+    "route-openai": route("openai"),
+    "route-anthropic": route("anthropic"),
     "paced": paced,
     "memory": memory,
     "capacity": capacity,

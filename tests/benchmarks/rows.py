@@ -51,6 +51,8 @@ ROWS = (
     Row("tools-8", "ms", "the same with 8 tools", "ms", 2),
     Row("tools-64", "ms", "the same with 64 tools", "ms", 2, "time to first text, 64 tools"),
     Row("big", "cpu_ms", "one answer of 1 MB: CPU", "ms", 1),
+    Row("route-openai", "cpu_us", "burst over a route of LiteLLM with chat completions: CPU per token", "µs"),
+    Row("route-anthropic", "cpu_us", "burst over a route that LiteLLM translates (Anthropic): CPU per token", "µs"),
     Row("memory", "mb", "200 open streams: memory grown", "MB", 1, "memory of 200 open streams"),
     Row("start", "import_cpu_ms", "import: CPU", "ms", 0),
     Row("start", "import_mb", "import: memory", "MB", 1),
@@ -67,6 +69,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "one by one": (
         *("burst", "short", "plain", "first-text"),
         *("messages-4", "messages-40", "messages-400", "tools-8", "tools-64", "big"),
+        *("route-openai", "route-anthropic"),
     ),
     "memory": ("memory",),
     "many": ("paced", "capacity"),

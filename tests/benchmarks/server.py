@@ -1,11 +1,11 @@
 """A chat server that costs next to nothing, so that what is measured is the client.
 
-``POST`` is answered by the name of the model: ``burst-N`` sends N tokens at once, each in an HTTP chunk of its own;
-``paced-RATE-N`` sends N tokens at RATE a second, and each token is the time (``time.monotonic_ns``) at which it was
-sent; ``turn-RATE-N`` answers N words at RATE a second, streamed or not as it is asked, and calls ``get_weather`` first
-if it is asked for the weather; ``big-KB`` is one JSON answer of that size, and any other name a short one.
-``GET /stats`` tells what the server has seen; every other request is answered ``{}``. Start it with
-``python -m tests.benchmarks.server CORE``: it prints its port.
+The name of the model decides how ``POST`` is answered: ``burst-N`` sends N tokens at once, each in an HTTP chunk of its
+own, at ``/v1/messages`` in the form of Anthropic's API; ``paced-RATE-N`` sends N tokens at RATE a second, and each
+token is the time (``time.monotonic_ns``) at which it was sent; ``turn-RATE-N`` answers N words at RATE a second,
+streamed or not as requested, and calls ``get_weather`` first if the message is about the weather; ``big-KB`` is one
+JSON answer of that size, and any other name a short one. ``GET /stats`` returns what the server has seen; every other
+request is answered ``{}``. Start it with ``python -m tests.benchmarks.server CORE``: it prints its port.
 """
 
 from __future__ import annotations
@@ -114,7 +114,11 @@ class _Connection(asyncio.Protocol):
             self._paced = True
             self._send_part(asyncio.get_running_loop().time(), 1 / rate, parts)
             return
-        self._transport.write(_burst(int(numbers[0])) if kind == "burst" else _whole(*map(int, numbers)))
+        if kind == "burst":
+            made = _anthropic_burst if head.startswith(b"POST /v1/messages") else _burst
+            self._transport.write(made(int(numbers[0])))
+        else:
+            self._transport.write(_whole(*map(int, numbers)))
         self._seen.open -= 1
 
     def _send_part(self, due_s: float, pause_s: float, parts: Iterator[bytes]) -> None:
@@ -195,6 +199,24 @@ def _turn(body: bytes, tokens: int) -> Iterator[bytes]:
 @lru_cache
 def _burst(tokens: int) -> bytes:
     return _STREAM_HEAD + _FIRST + b"".join(_token(f"tok{number}") for number in range(tokens)) + _LAST
+
+
+@lru_cache
+def _anthropic_burst(tokens: int) -> bytes:
+    """Return the events of https://docs.claude.com/en/api/messages-streaming for one text."""
+    usage = {"input_tokens": 9, "output_tokens": 1}
+    message = {"id": "c", "type": "message", "role": "assistant", "model": "bench", "content": [], "usage": usage}
+    words = [{"type": "text_delta", "text": f"tok{number} "} for number in range(tokens)]
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        *({"type": "content_block_delta", "index": 0, "delta": word} for word in words),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": tokens}},
+        {"type": "message_stop"},
+    ]
+    named = [b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json.dumps(event).encode()) for event in events]
+    return _STREAM_HEAD + b"".join(map(_http_chunk, named)) + b"0\r\n\r\n"
 
 
 @lru_cache

@@ -27,12 +27,16 @@ async def test_a_client_is_measured(client: str) -> None:
         paced = await measure.paced(bench, streams=3, tokens=5)
         plain = await measure.plain(bench, calls=2)
         first_text = await measure.first_text(messages=4, tools=2, asks=2)(bench)
+        routes = [
+            await measure.route(name, tokens=20)(bench) for name in ("openai", "anthropic") if client != "aiohttp"
+        ]
 
     assert burst["cpu_us"] > 0
     assert paced["open_share"] == 1
     assert 0 < paced["p99_ms"] < 60_000
     assert plain["cpu_ms"] > 0
     assert first_text["ms"] > 0
+    assert all(figures["cpu_us"] > 0 for figures in routes)
 
 
 @pytest.mark.parametrize("way", [ChatThenSpeak, RunTurn])
