@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.client.attempt import attempt, read_first_token
 from adapters.client.retry import pause_before_retry_s
+from adapters.config.kinds import KINDS
 from adapters.errors import APIError, BadRequestError, IncompleteResponseError
 from adapters.request.build import build_request
 from adapters.request.response_format import SchemaMismatchError
@@ -221,8 +222,8 @@ class ProviderCall:
             return
         endpoint = self._transport.endpoint
         self._report = litellm_callbacks.RequestReport(
-            route=endpoint.prefix,
-            model=endpoint.model,
+            route=KINDS[self._config.kind].prefix,
+            model=self._config.model,
             base_url=endpoint.base_url,
             messages=request.messages,
             body=request.body,
@@ -401,7 +402,7 @@ class ProviderCall:
             ),
             attempts=self.attempts,
             dropped=self._request.dropped,
-            cost_estimator=cost_estimator(endpoint.prefix, endpoint.base_url, endpoint.model),
+            cost_estimator=cost_estimator(KINDS[self._config.kind].prefix, endpoint.base_url, self._config.model),
         )
         if self._on_response is not None:
             self._on_response(response)

@@ -85,7 +85,7 @@ class CapturedExchange:
             self._is_used = True
             if self._endpoint.query:
                 url = self._endpoint.with_query(url)
-            if self._endpoint.headers or self._headers:
+            if self._endpoint.headers or self._headers or self._endpoint.key_header:
                 headers = self._endpoint.headers_over(headers, self._headers)
             try:
                 self.response = await self._send("POST", url, headers, content)
@@ -114,11 +114,13 @@ class FakeOpenAIClient:
     Args:
         exchange: Sends the request.
         endpoint: Where it goes.
+        model: Name of the model to send; "" for the one that LiteLLM writes.
     """
 
-    def __init__(self, exchange: CapturedExchange, endpoint: Endpoint) -> None:
+    def __init__(self, exchange: CapturedExchange, endpoint: Endpoint, model: str = "") -> None:
         self._exchange = exchange
         self._endpoint = endpoint
+        self._model = model
         self.api_key = endpoint.api_key
         self._base_url = SimpleNamespace(_uri_reference=endpoint.base_url)  # LiteLLM's logging reads it
 
@@ -137,7 +139,9 @@ class FakeOpenAIClient:
             options: The SDK's options: ``headers``, and ``extra_json`` for fields that override the others.
             **_: The types of the SDK's return value.
         """
-        fields = {**body, **(options.get("extra_json") or {}), "model": self._endpoint.model}  # not LiteLLM's name
+        fields = {**body, **(options.get("extra_json") or {})}
+        if self._model:
+            fields["model"] = self._model
         content = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Authorization": f"Bearer {self._endpoint.api_key}", "Content-Type": "application/json"}
         headers |= options.get("headers") or {}

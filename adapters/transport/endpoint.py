@@ -24,6 +24,11 @@ _CREDENTIAL = re.compile(r"(?:key|token|auth|authorization|secret|password|signa
 """Names of headers and query parameters whose value gives access."""
 
 
+_AZURE_ARGUMENTS = frozenset({"api_version", "azure_ad_token"})
+_AZURE_API_VERSION = "2024-10-21"
+"""The latest version of the API with the deployment in the address; later versions have the address ``/openai/v1``."""
+
+
 class RedactedDict(dict[str, "Json"]):
     """Headers, or the body of a request: a ``dict`` that tracebacks with the values of variables do not show."""
 
@@ -44,6 +49,7 @@ class Endpoint:
         key_name: What to check if the key is refused: the variable it was read from, or the setting.
         headers: The configured headers.
         query: The configured query, encoded; "" if there is none.
+        key_header: Header that carries the key itself; "" for ``Authorization: Bearer``.
         secrets: Values that no text may contain.
         route: LiteLLM's route: ``prefix``, or the first part of a model that names its own.
     """
@@ -56,6 +62,7 @@ class Endpoint:
     key_name: str = "api_key"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: str = field(default="", repr=False)
+    key_header: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     route: str = field(init=False, repr=False)
 
@@ -103,6 +110,9 @@ class Endpoint:
         for headers in (written, self.headers, extra or {}):
             for name, value in headers.items():
                 merged[name.lower()] = name, value
+        if self.key_header and merged.get("authorization", ("", ""))[1] == f"Bearer {self.api_key}":
+            del merged["authorization"]
+            merged.setdefault(self.key_header, (self.key_header, self.api_key))
         placeholder = merged.get("authorization", ("", ""))[1] == f"Bearer {NO_KEY}"
         if placeholder and any(_CREDENTIAL.search(name) for name in merged if name != "authorization"):
             del merged["authorization"]
@@ -118,7 +128,7 @@ def endpoint_for(config: ProviderConfig) -> Endpoint:
     arguments = [(name, text) for name, text in config.litellm.items() if isinstance(text, str)]
     credentials = [(name, text) for name, text in arguments if _CREDENTIAL.search(name)]
     secrets = _secret_values([*headers.items(), *in_query, *credentials])
-    return Endpoint(
+    endpoint = Endpoint(
         provider=config.name,
         model=config.model,
         prefix=KINDS[config.kind].prefix,
@@ -128,6 +138,32 @@ def endpoint_for(config: ProviderConfig) -> Endpoint:
         headers=headers,
         query=urlencode(query, quote_via=quote),
         secrets=tuple(secrets if key == NO_KEY else [key, *secrets]),
+    )
+    if endpoint.route == "azure/" and config.base_url and config.litellm.keys() <= _AZURE_ARGUMENTS:
+        return _azure_endpoint(endpoint, config.litellm)
+    return endpoint
+
+
+def _azure_endpoint(endpoint: Endpoint, arguments: Mapping[str, Json]) -> Endpoint:
+    """Return the address of a deployment of Azure OpenAI, where requests are ordinary chat completions.
+
+    LiteLLM's route would send them through the SDK's client for Azure, which takes no other client's place.
+    """
+    deployment = endpoint.model.partition("/")[2]
+    base_url, query, token = endpoint.base_url, endpoint.query, arguments.get("azure_ad_token")
+    if not base_url.endswith("/openai/v1"):
+        base_url = f"{base_url.removesuffix('/openai')}/openai/deployments/{quote(deployment, safe='')}"
+        if "api-version=" not in query:
+            version = urlencode({"api-version": arguments.get("api_version") or _AZURE_API_VERSION})
+            query = f"{query}&{version}" if query else version
+    return replace(
+        endpoint,
+        model=deployment,
+        prefix="openai/",
+        base_url=base_url,
+        api_key=token or endpoint.api_key,
+        query=query,
+        key_header="" if token or endpoint.api_key == NO_KEY else "api-key",
     )
 
 

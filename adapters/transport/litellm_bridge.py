@@ -150,7 +150,9 @@ async def _call_litellm(
             stream=stream,
             api_base=endpoint.base_url,
             api_key=endpoint.api_key,
-            client=_handler_class()(exchange) if wants_handler else FakeOpenAIClient(exchange, endpoint),
+            client=_handler_class()(exchange)
+            if wants_handler
+            else FakeOpenAIClient(exchange, endpoint, endpoint.model),
             extra_headers=_STREAM_HEADERS if stream else None,
             extra_body=fields,
             timeout=CALL_TIMEOUT_S,

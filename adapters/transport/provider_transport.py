@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from adapters.config.kinds import KINDS
 from adapters.errors import APIError, IncompleteResponseError
 from adapters.transport import litellm_bridge, translation
 from adapters.transport.body import Body, ResponseBody, lost_connection, read_error_body
@@ -103,7 +102,7 @@ class ProviderTransport:
 
             self._key_file = KeyFile(config.key_file, self.endpoint.api_key, config.name)
         self.slots = None if config.max_concurrent is None else Slots(config.max_concurrent)
-        self._is_routed = KINDS[config.kind].routed
+        self._is_routed = not self.endpoint.prefix
         self._is_unwired = False  # whether LiteLLM's route was found to ignore our client
         self._first_call = partial(translation.first_call, self.endpoint, config.litellm) if self._is_routed else None
 

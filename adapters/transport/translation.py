@@ -23,13 +23,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 from adapters.transport import litellm_bridge
 from adapters.transport.body import lost_connection
@@ -65,10 +68,14 @@ _BODY_HEADERS = (
 )  # true of the bytes on the wire, not of ours
 _SERVER_TOOL_ID = "srvtoolu_"  # Anthropic runs these tools itself
 _PREFIXES_OF_MESSAGES = re.compile(r"\A(?:(?:litellm\.)?\w*(?:Error|Exception): ?)+")
+_OPENAI_URL = "https://api.openai.com/v1"
 _GARBLED = "sent an answer that is cut or garbled. Please try again."
 
 ROUTES_WITHOUT_CHOICE = frozenset({"bedrock/", "cohere/", "cohere_chat/", "ollama/", "ollama_chat/"})
 """Routes on which LiteLLM drops ``tool_choice`` "none": there the tools themselves are left out."""
+
+_ROUTES_WITH_THEIR_CLIENT = frozenset({"azure/", "azure_text/", "text-completion-openai/"})
+"""Routes that refuse any client but the SDK's own."""
 
 _closing: set[asyncio.Task[None]] = set()  # the event loop keeps only a weak reference
 
@@ -91,6 +98,14 @@ class TranslatedExchange(CapturedExchange):
         self.read_bytes = 0
         self.is_translated = False
         self.has_finished = True
+
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> NoReturn:
+        """Send the request as ``CapturedExchange`` does, unless LiteLLM has no address and falls back to OpenAI's."""
+        is_other_route = "/" in self._endpoint.model and self._endpoint.route != "openai/"
+        if is_other_route and urlsplit(url).hostname == urlsplit(_OPENAI_URL).hostname:
+            self.error = TransportError("its address is not configured", connecting=True, advice="Set base_url.")
+            raise StopLiteLLM
+        await super().post(url, headers, content)
 
     async def fetch(self, url: str, headers: Mapping[str, str], content: bytes) -> Response:
         """Send the request, once, and return a response that LiteLLM is to read.
@@ -275,6 +290,8 @@ def read_failure(error: Exception, endpoint: Endpoint) -> APIError:
     """
     if package := missing_package(error):
         return failures.request_not_built(f"a package is missing. Install it with: pip install {package}", endpoint)
+    if (broken := _connection_error(error)) is not None:
+        return failures.with_cause(failures.connection_failure(endpoint, broken), broken)
     original = getattr(error, "original_exception", None) or error
     if type(original).__module__.partition(".")[0] not in ("litellm", "openai", "httpx"):
         cause = TypeError(type(original).__name__)
@@ -287,6 +304,18 @@ def read_failure(error: Exception, endpoint: Endpoint) -> APIError:
         body = {"message": text}
     failure = upstream_error(body, status=status if isinstance(status, int) else None, secrets=endpoint.secrets)
     return failures.with_cause(failures.upstream_failure(failure, endpoint), failure)
+
+
+def _connection_error(error: BaseException | None) -> TransportError | None:
+    """Return the failure of a connection that LiteLLM made itself, without its text, or None for any other error."""
+    import httpx
+
+    while error is not None:
+        if isinstance(error, httpx.TransportError | OSError):
+            is_late = isinstance(error, httpx.TimeoutException | TimeoutError)
+            return TransportError(connecting=True, timed_out=is_late)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def missing_package(error: BaseException | None) -> str:
@@ -344,13 +373,14 @@ async def _translate(
         **body,
         "model": endpoint.model,
         "stream": stream,
-        "client": handler_class()(exchange, endpoint),
         "max_retries": 0,
         "num_retries": 0,
         "drop_params": True,
         "litellm_logging_obj": _muted_record(endpoint.model, stream=stream),
         "no-log": True,
     }
+    if endpoint.route not in _ROUTES_WITH_THEIR_CLIENT:
+        fields["client"] = handler_class()(exchange, endpoint)
     if endpoint.base_url:
         fields["api_base"] = endpoint.base_url
     if endpoint.api_key != NO_KEY:
@@ -442,7 +472,7 @@ def handler_class() -> Callable[[TranslatedExchange, Endpoint], object]:  # noqa
 
         def __init__(self, exchange: TranslatedExchange, endpoint: Endpoint) -> None:
             self._exchange = exchange
-            self._openai = FakeOpenAIClient(exchange, endpoint)
+            self._endpoint = endpoint
             self._base_url = SimpleNamespace(_uri_reference=endpoint.base_url)
             self.base_url = endpoint.base_url
             self.api_key = endpoint.api_key
@@ -451,12 +481,15 @@ def handler_class() -> Callable[[TranslatedExchange, Endpoint], object]:  # noqa
         @property
         def chat(self) -> SimpleNamespace:
             """The SDK's resource."""
-            return self._openai.chat
+            return self._sdk_client().chat
+
+        def _sdk_client(self) -> FakeOpenAIClient:
+            return FakeOpenAIClient(self._exchange, _sdk_endpoint(self._endpoint))
 
         async def post(self, url: str, *, headers: Json = None, stream: bool = False, **arguments: Any) -> Json:  # pyright: ignore[reportIncompatibleMethodOverride]  # LiteLLM uses keywords
             """Send a request; the parameters are those of ``AsyncHTTPHandler.post`` or of ``AsyncOpenAI.post``."""
             if "options" in arguments:
-                return await self._openai.post(url, **arguments)
+                return await self._sdk_client().post(url, **arguments)
             request = httpx.Request("POST", url, headers=headers, **_content(arguments))
             response = await self._exchange.fetch(
                 str(request.url), _without(request.headers, _OWN_HEADERS), request.content
@@ -471,6 +504,17 @@ def handler_class() -> Callable[[TranslatedExchange, Endpoint], object]:  # noqa
             """Close nothing: there is no client."""
 
     return Handler
+
+
+def _sdk_endpoint(endpoint: Endpoint) -> Endpoint:
+    """Return where LiteLLM would send the requests of a route that uses the SDK: its address, and the route's key."""
+    import litellm
+
+    key = None if endpoint.api_key == NO_KEY else endpoint.api_key
+    _, _, found_key, found_url = litellm.get_llm_provider(endpoint.model, None, endpoint.base_url or None, key)
+    base_url = found_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or _OPENAI_URL
+    api_key = key or found_key or os.environ.get("OPENAI_API_KEY") or NO_KEY
+    return replace(endpoint, base_url=base_url.rstrip("/"), api_key=api_key)
 
 
 def _content(arguments: Mapping[str, Json]) -> dict[str, Json]:

@@ -49,6 +49,60 @@ def test_headers_without_litellm() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "base_url", "headers"),
+    [
+        pytest.param(
+            {"base_url": "https://shop.openai.azure.com/", "api_key": KEY},
+            "https://shop.openai.azure.com/openai/deployments/my%20m/chat/completions?api-version=2024-10-21",
+            {"api-key": KEY},
+            id="key",
+        ),
+        pytest.param(
+            {
+                "base_url": "https://shop.openai.azure.com/openai",
+                "litellm": {"azure_ad_token": KEY, "api_version": "2025-01-01-preview"},
+                "extra_query": {"team": "v"},
+            },
+            "https://shop.openai.azure.com/openai/deployments/my%20m/chat/completions?team=v&api-version=2025-01-01-preview",
+            {"Authorization": f"Bearer {KEY}"},
+            id="token, version and query",
+        ),
+        pytest.param(
+            {
+                "base_url": "https://gateway.example/azure",
+                "extra_query": {"api-version": "1"},
+                "headers": {"Authorization": "Basic x"},
+                "api_key": KEY,
+            },
+            "https://gateway.example/azure/openai/deployments/my%20m/chat/completions?api-version=1",
+            {"Authorization": "Basic x"},
+            id="gateway with credentials of its own",
+        ),
+        pytest.param(
+            {"base_url": "https://shop.openai.azure.com/openai/v1", "api_key": KEY},
+            "https://shop.openai.azure.com/openai/v1/chat/completions",
+            {"api-key": KEY},
+            id="newer address",
+        ),
+    ],
+)
+def test_azure(options: dict[str, Any], base_url: str, headers: dict[str, str]) -> None:
+    """A deployment of Azure is a server of chat completions, with the version in the query and the key in a header."""
+    made = endpoint_for(ProviderConfig.create("litellm", model="azure/my m", **options))
+
+    assert made.with_query(f"{made.base_url}/chat/completions") == base_url
+    assert made.all_headers == headers
+    assert (made.model, made.route) == ("my m", "openai/")
+
+
+def test_azure_with_other_credentials() -> None:
+    """Credentials that LiteLLM must exchange for a token leave the route to LiteLLM."""
+    options: dict[str, Any] = {"base_url": "https://shop.openai.azure.com", "litellm": {"tenant_id": "t"}}
+
+    assert endpoint_for(ProviderConfig.create("litellm", model="azure/m", **options)).route == "azure/"
+
+
+@pytest.mark.parametrize(
     ("options", "extra", "headers"),
     [
         pytest.param({"headers": {"api-key": KEY}}, {}, {"api-key": KEY}, id="Azure"),

@@ -45,7 +45,8 @@ _VALUES: Final[dict[str, Any]] = {
 _FOLLOWED: Final = {
     ("headers", "openai"),  # these headers go with LiteLLM's own request of this route
     ("route_all_chat_openai_to_responses", "openai"),  # and this chooses its API
-    ("use_litellm_proxy", "anthropic"),  # the server of this route is then a LiteLLM proxy
+    ("use_litellm_proxy", "anthropic"),  # the server of these routes is then a LiteLLM proxy
+    ("use_litellm_proxy", "openai"),
 }
 """What ``kind: litellm`` follows on purpose, for it means the route; docs/litellm-providers.md says so."""
 

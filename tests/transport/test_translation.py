@@ -396,15 +396,73 @@ def test_settings() -> None:
     assert "SECRET" not in repr(provider._config)
     with pytest.raises(ConfigError, match="must not hold api_key; set it beside litellm"):
         create_provider("litellm", model="bedrock/x", litellm={"api_key": "k"})
-    with pytest.raises(ConfigError, match="litellm is for kind litellm alone"):
+    with pytest.raises(ConfigError, match="litellm is for kind litellm only"):
         create_provider("ollama", model="m", litellm={"a": 1})
 
 
-async def test_connection_refused() -> None:
-    """A server that cannot be reached is a connection error, as for every other provider."""
+@pytest.mark.parametrize("model", ["anthropic/claude-x", "cohere_chat/command-r"])
+async def test_connection_refused(model: str) -> None:
+    """A server that cannot be reached is a connection error, as for every other provider, whose client it may be."""
     settings: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "api_key": _KEY, "retry": {"attempts": 1}}
-    async with create_provider("litellm", model="anthropic/claude-x", **settings) as provider:
+    async with create_provider("litellm", model=model, **settings) as provider:
         with pytest.raises(APIConnectionError, match=r"^Could not reach litellm at"):
+            await provider.chat(list(ASK))
+
+
+@pytest.mark.parametrize("model", ["openai/m", "deepinfra/m", "perplexity/m", "groq/m", "hosted_vllm/m", "lm_studio/m"])
+async def test_routes_of_chat_completions(scripted_server: ScriptedServer, model: str) -> None:
+    """Routes of OpenAI's form send the model without the route to the configured address, whatever client they want."""
+    from adapters.testing.answers import answer
+
+    base_url = scripted_server.add("route", answer("Hi"))
+    async with create_provider("litellm", model=model, base_url=base_url, api_key=_KEY) as provider:
+        text, _ = await _ask(provider, stream=True)
+
+    [seen] = [scripted_server.seen["route"]]
+    assert (text, seen.bodies[0]["model"]) == ("Hi", "m")
+    assert seen.paths[0].endswith("/v1/chat/completions")
+    assert seen.headers[0]["authorization"] == f"Bearer {_KEY}"
+
+
+async def test_azure(scripted_server: ScriptedServer) -> None:
+    """A deployment is asked at its own address, with the key in Azure's header."""
+    from adapters.testing.answers import answer
+
+    address = scripted_server.add("azure", answer("Hi")).removesuffix("/v1")
+    async with create_provider("litellm", model="azure/m", base_url=address, api_key=_KEY) as provider:
+        text, _ = await _ask(provider, stream=True)
+
+    [seen] = [scripted_server.seen["azure"]]
+    assert text == "Hi"
+    assert seen.paths == ["/azure/openai/deployments/m/chat/completions?api-version=2024-10-21"]
+    assert seen.headers[0]["api-key"] == _KEY
+    assert "authorization" not in seen.headers[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url"),
+    [
+        ("openai/m", "https://api.openai.com/v1"),
+        ("gpt-4o", "https://api.openai.com/v1"),
+        ("perplexity/m", "https://api.perplexity.ai"),
+        ("deepinfra/m", "https://api.deepinfra.com/v1/openai"),
+    ],
+)
+def test_addresses_that_litellm_knows(model: str, base_url: str) -> None:
+    """Without base_url a route of the SDK goes to its provider."""
+    endpoint = Endpoint("shop", model, "", api_key=_KEY)
+
+    assert translation._sdk_endpoint(endpoint).base_url == base_url
+    assert translation._sdk_endpoint(endpoint).api_key == _KEY
+
+
+@pytest.mark.parametrize("model", ["lm_studio/m", "hosted_vllm/m"])
+async def test_address_that_nothing_names(model: str) -> None:
+    """A route of servers that people run has no address of its own; the key does not go to OpenAI, as with LiteLLM."""
+    async with create_provider("litellm", model=model, api_key=_KEY, retry={"attempts": 1}) as provider:
+        with pytest.raises(
+            APIConnectionError, match=r"^Could not reach litellm: its address is not configured\. Set base_url\.$"
+        ):
             await provider.chat(list(ASK))
 
 
