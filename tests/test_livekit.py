@@ -39,6 +39,7 @@ from adapters.provider import LLMProvider
 from adapters.testing.answers import SSE_HEAD, Answer, answer, call, event, http_chunk, said
 from adapters.testing.server import ScriptedServer, Step
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone
+from tests.patience import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -538,6 +539,37 @@ async def test_prewarm_and_close() -> None:
     await model.aclose()
 
     assert provider.closed
+
+
+async def test_prefill_when_a_session_starts_and_when_the_agent_changes(server: ScriptedServer) -> None:
+    """The provider gets instructions, history and tools of the agent as its first request will have them."""
+    model = LLM(create_provider("openai_compatible", model="m", base_url=server.add("ahead", (SSE_HEAD, "hang"))))
+
+    async with agents.AgentSession(llm=model) as session:
+        await session.start(_Guide())
+        await until(lambda: len(_chats(server, "ahead")) == 1)
+        session.update_agent(agents.Agent(instructions="Be long."))
+        await until(lambda: len(_chats(server, "ahead")) == 2)
+        assert server.seen["ahead"].gone_at, "the prefill of the former agent was cancelled"
+    await model.aclose()
+
+    assert [body["messages"][0]["content"] for body in _chats(server, "ahead")] == ["Be brief.", "Be long."]
+
+
+async def test_prefill_has_the_fields_of_the_question(server: ScriptedServer) -> None:
+    """All but the user's words and the limit on tokens are equal."""
+    model = LLM(create_provider("openai_compatible", model="m", base_url=server.add("equal", answer("Hello."))))
+    async with agents.AgentSession(llm=model) as session:
+        await session.start(_Guide())
+        await until(lambda: _chats(server, "equal"))
+        await session.run(user_input="Good evening!")
+    await model.aclose()
+
+    ahead, question = _chats(server, "equal")
+    assert (ahead["messages"].pop()["content"], question["messages"].pop()["content"]) == (".", "Good evening!")
+    assert (ahead.pop("max_tokens"), question.pop("max_tokens")) == (1, 4096)
+    assert json.dumps(ahead) == json.dumps(question)
+    assert ahead["tools"]
 
 
 async def test_metrics() -> None:

@@ -558,6 +558,21 @@ async def test_prewarm_and_close(scripted_server: ScriptedServer) -> None:
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
+async def test_prefill_when_the_pipeline_starts(scripted_server: ScriptedServer) -> None:
+    """The provider gets the context of the aggregator in front as the first request will have it."""
+    provider = provider_of(scripted_server, answer("Hi."), warms=False, prefill=True)
+    settings = LLMSettings(system_instruction="Be brief.")
+    async with conversation(provider, tools=TOOLS, settings=settings) as running:
+        await running.ask()
+        service = LLMService(provider)
+        assert service._context_before().get_messages() == []
+
+    ahead, question = bodies_of(scripted_server)
+    assert (ahead.pop("max_tokens"), question.pop("max_tokens")) == (1, 4096)
+    assert ahead == question
+    assert [message["role"] for message in ahead["messages"]] == ["system", "user"]
+
+
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pipecat the import fails and names the command that installs it."""
     monkeypatch.setitem(sys.modules, "pipecat.services", None)
