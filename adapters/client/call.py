@@ -58,6 +58,7 @@ class ProviderCall:
         on_response: Is called with a good response before the caller gets it.
         on_first_token: Is called at the first useful token (text, reasoning or a part of a call).
         on_queue: Is called with True when a request waits for a free slot of the provider, and with False after that.
+        on_accepted: Is called with the request that brought the first event, or None.
         first_token_times: Gets the seconds from each request to its first useful token, or None.
         retry_timeouts: Whether to repeat an attempt that timed out. A group turns this off: it has another provider.
 
@@ -78,6 +79,7 @@ class ProviderCall:
         on_response: Callable[[LLMResponse], None] | None = None,
         on_first_token: Callable[[], None] | None = None,
         on_queue: Callable[[bool], None] | None = None,
+        on_accepted: Callable[[ChatRequest], None] | None = None,
         first_token_times: FirstTokenTimes | None = None,
         retry_timeouts: bool = True,
     ) -> None:
@@ -90,6 +92,7 @@ class ProviderCall:
         self._on_response = on_response
         self._on_first_token = on_first_token
         self._on_queue = on_queue
+        self._on_accepted = on_accepted
         self._first_token_times = first_token_times
         self._retry_timeouts = retry_timeouts
         self._tries = 0  # ``attempts``, less the requests that only leave out what the server rejected
@@ -207,12 +210,18 @@ class ProviderCall:
                 if error._upstream is not None:
                     self._capabilities.learn_from_rejection(error._upstream, request)
             else:
-                if self._first_text_s is None and isinstance(event, TextDelta):
-                    self._first_text_s = time.monotonic() - self._began_s
+                self._first_event(event, request)
                 return event, events
             if self._report is not None:
                 self._report.failed(error)
             request = await self._request_after(error, request)
+
+    def _first_event(self, event: StreamEvent, request: ChatRequest) -> None:
+        """Note the first event of the request that the server has accepted."""
+        if self._first_text_s is None and isinstance(event, TextDelta):
+            self._first_text_s = time.monotonic() - self._began_s
+        if self._on_accepted is not None:
+            self._on_accepted(request)
 
     def _request_built(self, request: ChatRequest, span: ChatSpan) -> None:
         """Note the request of an attempt, and start its report to LiteLLM's callbacks; the warmup has none."""

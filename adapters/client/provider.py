@@ -19,10 +19,13 @@ from adapters.client.prefill import Prefills
 from adapters.errors import APIError, kind_of
 from adapters.models import find_model
 from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer
+from adapters.request import prefix_watch
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import CallArguments, log_unknown_options, parse_params
 from adapters.request.prefill import prefill_params
+from adapters.request.prefix_watch import PrefixWatch
 from adapters.request.provider_fields import ProviderFieldsMemory
+from adapters.request.tool_order import ToolOrder
 from adapters.telemetry import litellm_callbacks, semconv, spans
 from adapters.transport.litellm_bridge import has_callbacks
 from adapters.transport.provider_transport import ProviderTransport
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     )
 
 _logger = logging.getLogger(__name__)
+_watch_logger = logging.getLogger(prefix_watch.__name__)
 
 
 class LiteLLMProvider(LLMProvider):
@@ -67,6 +71,8 @@ class LiteLLMProvider(LLMProvider):
         self._provider_fields = ProviderFieldsMemory()
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
         self._prefills: Prefills | None = None
+        self._prefix_watch = PrefixWatch(config.name)
+        self._tool_order = ToolOrder()
         self._is_warm = False
         self._logged_options: set[str] = set()
         self._first_token_times = FirstTokenTimes()
@@ -190,7 +196,7 @@ class LiteLLMProvider(LLMProvider):
         params = parse_params(arguments, stream=stream, wants_text=wants_text)
         if params.options:
             log_unknown_options(self.provider_name, params.options, self._logged_options)
-        prepared = self.prepare_tools(params.tools) if params.tools else params.tools
+        prepared = self._tool_order.settle(self.prepare_tools(params.tools)) if params.tools else params.tools
         params = replace(params, messages=self._provider_fields.restore(params.messages), tools=prepared)
         if is_prefill:
             params = prefill_params(params, self._config)
@@ -199,6 +205,8 @@ class LiteLLMProvider(LLMProvider):
             hooks["on_response"] = partial(self._remember, params)
             if self._prefills is not None:
                 self._prefills.give_way()
+            if _watch_logger.isEnabledFor(logging.INFO):
+                hooks["on_accepted"] = self._prefix_watch.note
         return ProviderCall(
             params,
             self._config,

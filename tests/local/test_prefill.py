@@ -73,7 +73,7 @@ async def test_the_first_question_of_a_livekit_session(provider: LiteLLMProvider
     model = LLM(provider)
     metrics: list[Any] = []
     model.on("metrics_collected", metrics.append)
-    tools = [function_tool(_switch, raw_schema=tool["function"]) for tool in TOOLS]
+    tools: list[Any] = [function_tool(_switch, raw_schema=tool["function"]) for tool in TOOLS]
     async with agents.AgentSession(llm=model) as session:
         await session.start(agents.Agent(instructions=RULES, tools=tools))
         for prefill in list(model._prefills.values()):
