@@ -10,6 +10,7 @@ import click
 
 from adapters.cli.base import Command, json_option, printable
 from adapters.cli.entry import (
+    PASS_THE_KEY,
     UNNAMED_MODEL,
     base_url_option,
     config_option,
@@ -19,7 +20,7 @@ from adapters.cli.entry import (
     model_option,
     provider_option,
 )
-from adapters.errors import AdapterError, ConfigError
+from adapters.errors import AdapterError, AuthenticationError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,6 +119,8 @@ def _only_model(entry: ProviderConfig) -> str:
 
     try:
         offered = [model.id for model in asyncio.run(list_models(entry))]
+    except AuthenticationError as error:
+        raise ConfigError(f"{error}\n{PASS_THE_KEY}") from error
     except AdapterError as error:
         hint = f"Name a model with -m, or run: adapters doctor --base-url {entry.base_url}"
         raise ConfigError(f"{error}\n{hint}") from error

@@ -16,7 +16,7 @@ import click
 from adapters.agent import run_turn
 from adapters.cli.base import printable, report
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
-from adapters.cli.entry import KEY_VARIABLE
+from adapters.cli.entry import PASS_THE_KEY
 from adapters.cli.progress import Progress
 from adapters.cli.view import JsonView, Screen
 from adapters.errors import AdapterError, APIConnectionError, AuthenticationError, NotFoundError
@@ -172,7 +172,7 @@ class Conversation:
             if self._config.base_url and not has_text:
                 _echo(f"base_url is {self._config.base_url}")
         elif isinstance(error, AuthenticationError) and self._is_ad_hoc:
-            _echo(f"Pass the key with --api-key, or in ${KEY_VARIABLE}.")
+            _echo(PASS_THE_KEY)
 
     async def _hint_at_models(self) -> None:
         """Print model names that may have been meant or, if there is no list of models, how to check the address."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "ADAPTERS_API_KEY"
 """Environment variable with the API key of a server that is named by ``--base-url`` alone."""
 
+PASS_THE_KEY = f"Pass the key with --api-key, or in ${KEY_VARIABLE}."
+"""What to do if a server that is named by ``--base-url`` alone rejects a request without a key, or its key."""
+
 UNNAMED_MODEL = "-"
 """Model of an entry that was made from ``--base-url`` without ``-m``."""
 

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.base import Command, json_option, print_json
-from adapters.cli.entry import base_url_option, config_option, entry_for, key_option, provider_option
+from adapters.cli.entry import (
+    PASS_THE_KEY,
+    base_url_option,
+    config_option,
+    entry_for,
+    is_ad_hoc,
+    key_option,
+    provider_option,
+)
 from adapters.cli.table import print_table
-from adapters.errors import ConfigError
+from adapters.errors import AuthenticationError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +70,12 @@ def models(
             f"{entry.name} has a single model: the file in model_path, or the demo. Name another provider with -p, or a"
             " server with --base-url."
         )
-    offered = asyncio.run(list_models(entry))
+    try:
+        offered = asyncio.run(list_models(entry))
+    except AuthenticationError as error:
+        if not is_ad_hoc(provider_name, base_url):
+            raise
+        raise ConfigError(f"{error}\n{PASS_THE_KEY}") from error
     found = _matching(offered, **filters)
     if as_json:
         print_json([_as_row(model) for model in found])

@@ -29,6 +29,7 @@ _TOOL_FIELDS = {"tools", "tool_choice"}
 _EXCERPT_CHARS = 60
 _NETWORK_STEPS: tuple[Step, ...] = ("DNS", "TCP", "TLS")
 _LIST_STEPS: tuple[Step, ...] = ("address", "server", "model")
+_SET_KEY = "Set api_key, or pass the key with --api-key or in $ADAPTERS_API_KEY."
 _NOTHING_TO_DO = "Nothing: tools are left out of requests that allow text only."
 _BUFFERED_ADVICE = (
     "A proxy buffers the stream. In nginx set proxy_buffering off, and gzip off for text/event-stream; then the first"
@@ -84,7 +85,7 @@ def model_offered(config: ProviderConfig, server: Server, models: list[dict[str,
 def key_rejected(config: ProviderConfig, status: int) -> Finding:
     """The server rejects the key."""
     if config.api_key is None:
-        return Finding("key accepted", "failed", f"the server requires a key (status {status})", "Set api_key.")
+        return Finding("key accepted", "failed", f"the server requires a key (status {status})", _SET_KEY)
     detail = f"the server rejects the key (status {status})"
     return Finding("key accepted", "failed", detail, f"Correct {config.key_name}.")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from adapters.testing.answers import Answer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -145,7 +147,7 @@ class WireCase:
         kwargs: Sampling parameters of the request.
         turns: How often the conversation is sent, through one provider.
         url: The base URL; ``{base}`` is replaced by the server's.
-        requests: The maximum number of HTTP requests of all turns.
+        requests: The maximum number of HTTP requests of all turns; requests for the list of models do not count.
         within_s: The maximum duration of all turns in seconds.
         saw: A condition on what the server received.
     """
@@ -166,6 +168,11 @@ class WireCase:
     requests: int = 1
     within_s: float = 5.0
     saw: Callable[[Seen], object] | None = None
+
+    def __post_init__(self) -> None:
+        """Turn each script into an ``Answer``, which a request for the list of models does not use up."""
+        steps = tuple(step if isinstance(step, Answer) else Answer(step, step) for step in self.steps)
+        object.__setattr__(self, "steps", steps)
 
     @property
     def provider_options(self) -> dict[str, Any]:

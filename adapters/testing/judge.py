@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.testing.case import KEY, Failure, Success
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from adapters.testing.case import Outcome, WireCase
     from adapters.testing.server import Seen
     from adapters.types import Json
+
+_T = TypeVar("_T")
 
 _MAX_SPOKEN_CHARACTERS = 300
 
@@ -136,6 +139,7 @@ def _is_about(value: float | None, expected: float | tuple[float, float] | None)
 
 
 def _wire_problems(case: WireCase, seen: Seen) -> Iterator[str]:
+    seen = _without_lists(seen)
     if len(seen.paths) > case.requests:
         yield f"{len(seen.paths)} requests were sent, {case.requests} are allowed"
     if case.saw is not None:
@@ -147,6 +151,22 @@ def _wire_problems(case: WireCase, seen: Seen) -> Iterator[str]:
             problem = ""
         if not fine:
             yield f"the server saw something else {problem}: {seen.paths} {_short(seen.bodies)}"
+
+
+def _without_lists(seen: Seen) -> Seen:
+    """Return what the server received except requests for the list of models, which ``prewarm`` sends."""
+    lists = {index for index, path in enumerate(seen.paths) if path.partition("?")[0].endswith("/models")}
+
+    def kept(values: list[_T]) -> list[_T]:
+        return [value for index, value in enumerate(values) if index not in lists]
+
+    return replace(
+        seen,
+        bodies=kept(seen.bodies),
+        headers=kept(seen.headers),
+        paths=kept(seen.paths),
+        started=kept(seen.started),
+    )
 
 
 def _short(value: object) -> str:

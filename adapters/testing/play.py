@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from adapters.testing.case import TOOLS, Outcome
 from adapters.types import TextDelta, ToolCallDone
 
 if TYPE_CHECKING:
-    from adapters.config import KindName
     from adapters.provider import LLMProvider
     from adapters.testing.case import WireCase
     from adapters.types import Message, ToolSpec
@@ -29,7 +28,7 @@ async def play(provider: LLMProvider, case: WireCase) -> Outcome:
     Returns:
         The outcome of the last turn, or of the first turn that raised.
     """
-    await _load_litellm(provider, case)
+    await provider._load()  # noqa: SLF001 - on a slow machine LiteLLM loads for longer than most cases may take
     started_s = time.monotonic()
     outcome = Outcome()
     for _ in range(case.turns):
@@ -43,16 +42,6 @@ async def play(provider: LLMProvider, case: WireCase) -> Outcome:
         outcome.usage = (usage.prompt_tokens, usage.completion_tokens) if usage else None
     outcome.took_s = time.monotonic() - started_s
     return outcome
-
-
-async def _load_litellm(provider: LLMProvider, case: WireCase) -> None:
-    """Load LiteLLM before the clock of the case starts; on a slow machine loading takes longer than most cases may."""
-    from adapters.client.provider import LiteLLMProvider
-    from adapters.config import KINDS
-    from adapters.transport import litellm_bridge
-
-    if isinstance(provider, LiteLLMProvider):
-        await litellm_bridge.warm_up(KINDS[cast("KindName", case.kind)].prefix)
 
 
 async def _run(provider: LLMProvider, case: WireCase, outcome: Outcome) -> None:

@@ -322,6 +322,9 @@ def test_missing_key_hints_at_the_option(server: ScriptedServer, config: Path) -
     hint = "Pass the key with --api-key, or in $ADAPTERS_API_KEY.\n"
     assert run("chat", "hi", "--base-url", url, "-m", "m").stderr.startswith(hint)
     assert hint not in run("chat", "hi").stderr
+    assert run("chat", "hi", "--base-url", url).stderr.endswith(f"Error: {hint}")
+    assert run("models", "--base-url", url).stderr.endswith(f"Error: {hint}")
+    assert hint not in run("models").stderr
 
 
 def test_wrong_address_hints_at_the_doctor(server: ScriptedServer, config: Path) -> None:

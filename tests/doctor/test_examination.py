@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["adapters.testing.plugin"]
 
 KEY = "sk-doctor-0123456789"
+SET_KEY = "Set api_key, or pass the key with --api-key or in $ADAPTERS_API_KEY."
 MODELS = reply({"data": [{"id": "small"}, {"id": "large"}]})
 HELLO = answer("Hello!")
 CALLED = answer(calls=[call("get_weather", '{"city": "Paris"}')])
@@ -232,7 +233,7 @@ async def test_no_list_of_models(server: ScriptedServer) -> None:
     ("options", "detail", "advice"),
     [
         pytest.param({}, "the server rejects the key (status 401)", "Correct api_key.", id="a wrong one"),
-        pytest.param({"api_key": None}, "the server requires a key (status 401)", "Set api_key.", id="none"),
+        pytest.param({"api_key": None}, "the server requires a key (status 401)", SET_KEY, id="none"),
         pytest.param(
             {"kind": "groq"}, "the server rejects the key (status 401)", "Correct api_key.", id="of a service"
         ),

@@ -15,6 +15,7 @@ import pytest
 from adapters.config import ProviderConfig
 from adapters.errors import RateLimitError
 from adapters.factory import create_provider
+from adapters.fallback import FallbackProvider
 from adapters.models import list_models
 from adapters.provider import LLMProvider
 from adapters.testing import (
@@ -443,6 +444,15 @@ async def test_prewarm_keeps_the_answers(scripted_server: ScriptedServer) -> Non
     async with create_provider("openai_compatible", model="m", base_url=base_url) as provider:
         await provider.prewarm()
         assert (await provider.chat([{"role": "user", "content": "Hi"}])).content == "one"
+
+    case = replace(_GOOD, id="raw", steps=[answer("raw").stream], ways=("chat_stream",))
+    base_url = scripted_server.add("raw", *case.steps)
+    async with create_provider("openai_compatible", model="m", base_url=base_url) as provider:
+        await provider.prewarm()
+        outcome = await play(FallbackProvider([provider]), case)
+    assert outcome.text == "raw"
+    case = replace(case, expect=Success(text="raw"), saw=lambda seen: seen.bodies[0]["stream"])
+    assert check(case, outcome, scripted_server.seen["raw"]) == []
 
     listed = scripted_server.add("listed", reply({"data": [{"id": "m"}]}), answer("one"))
     models = await list_models(ProviderConfig.create("openai_compatible", model="m", base_url=listed))
