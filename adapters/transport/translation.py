@@ -260,7 +260,7 @@ class TranslatedBody:
                 stream = parsed  # without LiteLLM's wrapper; where LiteLLM has a client of its own, it is needed
             self._chunks = aiter(stream)
         async for chunk in self._chunks:
-            if chunk is not None:  # None is a keep-alive, or an event without content
+            if chunk is not None and not (isinstance(chunk, dict) and _is_empty(chunk)):
                 return chunk
         return None
 
@@ -527,6 +527,11 @@ def _content(arguments: Mapping[str, Json]) -> dict[str, Json]:
 
 def _without(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name not in names}
+
+
+def _is_empty(chunk: Mapping[str, Json]) -> bool:
+    """Return whether a chunk of LiteLLM's older form says nothing, as for the lines of an event without its data."""
+    return not (chunk.get("text") or chunk.get("is_finished") or chunk.get("tool_use") or chunk.get("usage"))
 
 
 def _from_generic(chunk: Mapping[str, Json]) -> dict[str, Json]:
