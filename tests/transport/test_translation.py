@@ -25,6 +25,7 @@ from adapters.errors import (
 )
 from adapters.factory import create_provider
 from adapters.testing import ASK, TOOLS
+from adapters.testing.answers import http
 from adapters.transport import translation
 from adapters.transport.endpoint import Endpoint
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
@@ -349,6 +350,24 @@ async def test_chat_completions_route_is_read_here(scripted_server: ScriptedServ
     assert (text, response.usage) == ("Hi there", TokenUsage(7, 3))
     assert scripted_server.seen["mistral"].paths[0].endswith("/chat/completions")
     assert scripted_server.seen["mistral"].headers[0]["authorization"] == f"Bearer {_KEY}"
+
+
+async def test_context_window_of_ollama(scripted_server: ScriptedServer) -> None:
+    """Ollama's own API gets ``num_ctx`` and ``think`` of ``litellm:``, which its OpenAI-compatible one ignores."""
+    words = [{"message": {"role": "assistant", "content": word}, "done": False} for word in ("Hel", "lo.")]
+    end = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
+    lines = [json.dumps({"model": "m", **line}) + "\n" for line in (*words, {**end, "prompt_eval_count": 7})]
+    script = [http("".join(lines).encode(), content_type="application/x-ndjson")]
+    address = scripted_server.add("ollama", script).removesuffix("/v1")
+    settings = {"num_ctx": 16384, "think": False}
+
+    async with create_provider("litellm", model="ollama_chat/m", base_url=address, litellm=settings) as provider:
+        texts = [text async for text in provider.chat_stream(list(ASK))]
+
+    seen = scripted_server.seen["ollama"]
+    assert "".join(texts) == "Hello."
+    assert seen.paths == ["/ollama/api/chat"]
+    assert (seen.bodies[0]["options"]["num_ctx"], seen.bodies[0]["think"]) == (16384, False)
 
 
 async def test_limit_of_bytes(scripted_server: ScriptedServer) -> None:
