@@ -1,6 +1,6 @@
 """LLM providers for voice agents on top of LiteLLM: one contract, typed responses, typed errors.
 
-``create_provider`` makes a provider by kind, ``load_config`` reads a provider entry from YAML, and
+``create_provider`` creates a provider by kind, ``load_config`` reads a provider entry from YAML, and
 ``create_provider_from_settings`` takes CAAL's settings. They return a ``LiteLLMProvider``, one implementation of the
 contract ``LLMProvider``. The other one is ``FallbackProvider``, over several providers, which an entry with
 ``fallbacks`` becomes. A call returns an ``LLMResponse``, or a stream of ``TextDelta``, ``ToolCallDone`` and
@@ -127,7 +127,8 @@ if not TYPE_CHECKING:  # pragma: no branch - always true at run time; type check
         return globals()[name]
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_MODULES, "__version__"})
+        private = {"TYPE_CHECKING", "annotations", "logging"}
+        return sorted({*globals(), *__all__, *_MODULES, "__version__"} - private)
 
 
 _MODULES = ("doctor", "livekit", "models", "pipecat", "testing")

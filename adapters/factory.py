@@ -1,4 +1,4 @@
-"""Make providers: by kind, from a provider entry of a YAML file, or from CAAL's settings.
+"""Create providers: by kind, from a provider entry of a YAML file, or from CAAL's settings.
 
 ``adapters.config`` defines the options, ``adapters.client.provider`` implements the provider.
 """
@@ -69,7 +69,7 @@ _CAAL_HEADERS = {"HTTP-Referer": "https://github.com/CoreWorxLab/CAAL", "X-Title
 
 
 class _Entry(Protocol[_MadeT_co]):
-    """A provider entry, from which type checkers read what ``create_provider`` makes of it.
+    """A provider entry, from which type checkers read what ``create_provider`` returns for it.
 
     Overloads would do the same, but mypy then reports every mistake in a call as "no overload variant matches".
     """
@@ -92,7 +92,7 @@ def _with_former_keyword(create: _FunctionT) -> _FunctionT:
 
 @_with_former_keyword
 def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderOptions]) -> _MadeT:
-    """Make a provider.
+    """Create a provider.
 
     Args:
         kind: ``openai_compatible``, ``openrouter``, ``groq``, ``ollama``, ``local`` or ``litellm``, in any case; or a
@@ -106,7 +106,7 @@ def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderO
         ``mcp_servers``.
 
     Raises:
-        ConfigError: If the kind or an option is unknown, or something is missing; all problems, one a line.
+        ConfigError: If the kind or an option is unknown, or something is missing; lists all problems, one per line.
 
     Example:
         >>> provider = create_provider("ollama", model="qwen3:8b", temperature=0.15)
@@ -126,11 +126,11 @@ def create_provider(kind: KindName | _Entry[_MadeT], **options: Unpack[ProviderO
 def with_fallbacks(
     config: ProviderConfig, make: Callable[[ProviderConfig], _ProviderT]
 ) -> _ProviderT | FallbackProvider:
-    """Make the provider of an entry, or a group of it and all its fallbacks.
+    """Create the provider of an entry, or a group of it and all its fallbacks.
 
     Args:
         config: The provider entry.
-        make: Makes one provider from an entry whose secrets are resolved.
+        make: Creates one provider from an entry whose secrets are resolved.
 
     Raises:
         ConfigError: If something is missing.
@@ -171,7 +171,7 @@ def _provider_of(config: ProviderConfig) -> LiteLLMProvider:
 
 
 def create_provider_from_settings(settings: Mapping[str, Any]) -> LiteLLMProvider:
-    """Make a provider from CAAL's settings.
+    """Create a provider from CAAL's settings.
 
     Args:
         settings: CAAL's dict: ``llm_provider`` (default ``ollama``) and for each provider its own keys, such as

@@ -49,8 +49,8 @@ class LLM(llm.LLM[Never]):  # it emits LiveKit's own events and no others
 
         session = AgentSession(llm=LLM(create_provider("openrouter", model="…")), …)
 
-    What a provider wants back with a tool call (a thought signature, reasoning) is kept in ``FunctionCall.extra``. So
-    it survives a handoff to another ``LLM``, and a chat context that is stored and restored.
+    Fields that a provider needs back with a tool call (a thought signature, reasoning) are kept in
+    ``FunctionCall.extra``. So they survive a handoff to another ``LLM``, and a chat context that is stored.
 
     When a session starts, and when its agent changes, the provider gets the agent's instructions, history and tools
     ahead of the first question (``LLMProvider.prewarm``), if its server is local or it has ``prefill: true``.

@@ -74,8 +74,8 @@ class LLMService(llm_service.LLMService):
     After an error about the key, its permissions or the model's name, pipecat does not use the service again; after
     any other error it does.
 
-    Pipecat's context has no place for what a provider wants back with a tool call (a thought signature, reasoning).
-    The service remembers it for its own pipeline; another service that continues the context does not have it.
+    Pipecat's context has no place for fields that a provider needs back with a tool call (a thought signature,
+    reasoning). The service stores them for its own pipeline; another service that continues the context lacks them.
 
     Args:
         provider: The provider. It is warmed up when the pipeline starts, and closed with it. If its server is local,

@@ -324,7 +324,7 @@ class LLMProvider(ABC):
         return None
 
     async def aclose(self) -> None:  # noqa: B027 - optional: a provider that holds nothing keeps this
-        """Close the connections, and stop a server that this provider started."""
+        """Close the connections and the MCP servers, and stop a server that this provider started."""
 
     async def __aenter__(self) -> Self:
         return self

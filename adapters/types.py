@@ -360,7 +360,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ToolsRunning:
-    """The tools of a round are taking long: time for a filler word to the person who waits.
+    """The tools of a round are taking long: the agent can say a filler phrase now.
 
     Attributes:
         names: The tools that are still running.

@@ -1,4 +1,4 @@
-"""``LiteLLMProvider``: any provider that LiteLLM reaches, behind the contract ``LLMProvider``.
+"""``LiteLLMProvider`` implements the contract ``LLMProvider`` for every provider that LiteLLM can reach.
 
 ``chat``, ``chat_stream`` and ``stream_events`` validate their arguments and create a ``ProviderCall``, which does the
 rest. The provider itself holds what outlives a call: settings, connections and the capabilities of the server.
@@ -55,7 +55,7 @@ _watch_logger = logging.getLogger(prefix_watch.__name__)
 
 
 class LiteLLMProvider(LLMProvider):
-    """Any provider that speaks OpenAI's chat completions, through LiteLLM.
+    """A provider that LiteLLM can reach: one server, one model.
 
     Args:
         config: The settings, with secrets resolved (``create_provider`` does that).
@@ -109,7 +109,7 @@ class LiteLLMProvider(LLMProvider):
 
     @property
     def num_ctx(self) -> int | None:
-        """Wanted context window in tokens (Ollama), or None."""
+        """The setting ``num_ctx`` in tokens, or None. Ollama ignores it at its OpenAI-compatible address."""
         return self._config.num_ctx
 
     async def chat(

@@ -41,19 +41,18 @@ _closing: set[asyncio.Task[None]] = set()  # the event loop itself keeps no stro
 
 
 class FallbackProvider(LLMProvider):
-    """A group of providers, asked in order until one answers.
+    """A group of providers with failover: they are tried in order until one answers.
 
-    Any ``APIError`` moves on to the next provider, which has another server, key, model and context window: a request
-    that one server rejects (400) may be accepted by another. After the first event of a stream there is no failover,
-    because repeating half a spoken sentence is worse than an error. ``ConfigError`` and errors of the program are
-    raised at once.
+    Any ``APIError`` leads to the next provider, which has another server, key, model and context window: a request that
+    one server rejects (400) may be accepted by another. After the first event of a stream there is no failover, because
+    repeating half a spoken sentence is worse than an error. ``ConfigError`` and errors of the program are raised at
+    once.
 
-    Each provider has its own retries, but none after a timeout: a mute provider is waited for once. Every request is
-    streamed, also those of ``chat``, because only a stream shows in time that nothing comes.
+    Each provider has its own retries, but none after a timeout: a server that never responds costs its time limit once.
+    Every request is streamed, also those of ``chat``, because only a stream shows in time that no token arrives.
 
     A provider that failed for a reason of its own (no connection, too many requests, a wrong key; not a rejected
-    request or a garbled response) enters cooldown: it is asked last, until one cheap request in the background finds
-    that it is available again.
+    request or a garbled response) enters cooldown: it is tried last, until a health check in the background succeeds.
 
     If calls run at the same time, name, model, usage and response are those of the call that sent the latest event.
     What belongs to one call is in its response, as with every provider.
@@ -63,17 +62,17 @@ class FallbackProvider(LLMProvider):
             with this provider.
         cooldown_s: How long a failed provider stays in cooldown before it is probed, unless its server named a time;
             an hour at most.
-        first_token_s: Seconds until the first useful token (text, reasoning or a part of a call), all retries
-            included, after which a provider is given up if there is another one that is not in cooldown. They start
-            when LiteLLM is loaded. If all others have failed, it is asked again. None leaves the limit to the
-            ``timeouts.first_token_s`` of each provider.
-        hedge_after_s: Seconds without a useful token after which the next provider is asked beside the one before.
-            The first to send a token answers, and the other request is closed at once. ``"auto"`` takes the 95th
-            percentile of the provider's recent times to first token, and asks none before it has ten of them. None
-            never asks two.
-        first_text_s: Seconds until the first text or tool call, after which a provider is given up if there is another
-            one, like ``first_token_s``; reasoning does not count. None leaves the limit to the
-            ``timeouts.first_text_s`` of each provider.
+        first_token_s: Time to the first useful token (text, reasoning or a part of a call), all retries included, after
+            which the next provider that is not in cooldown is tried. The clock starts when LiteLLM is loaded. If all
+            others fail, the late one is tried again. None leaves the limit to the ``timeouts.first_token_s`` of each
+            provider.
+        hedge_after_s: Time without a useful token after which a second request is sent to the next provider. The
+            provider that sends a token first answers, and the other request is closed at once. ``"auto"`` takes the
+            95th percentile of the provider's recent times to first token, from ten of them on. None never sends two
+            requests.
+        first_text_s: Time to the first text or tool call, after which the next provider is tried, like
+            ``first_token_s``; reasoning does not count. None leaves the limit to the ``timeouts.first_text_s`` of each
+            provider.
 
     Raises:
         ConfigError: If there are no providers, or a time is not a number of seconds.

@@ -1,4 +1,4 @@
-"""``McpServers``: the MCP servers of a configuration, whose connections come back on their own (extra ``mcp``)."""
+"""``McpServers``: the MCP servers of a configuration, whose connections are opened again when needed (extra ``mcp``)."""
 
 from __future__ import annotations
 
@@ -35,17 +35,16 @@ _FORGOTTEN = ("Session not found", "Session terminated")  # the server was resta
 
 
 class McpServers:
-    """The MCP servers of a configuration, opened and closed with an ``async with`` block.
+    """The MCP servers of a configuration. A provider of the same file opens and closes them; ``async with`` does, too.
 
     ::
 
-        config = load_config()
-        async with create_provider(config.provider()) as llm, McpServers(config.mcp_servers) as servers:
-            async for event in run_turn(llm, messages, await servers.tools()):
+        async with create_provider(load_config().provider()) as llm:
+            async for event in run_turn(llm, messages, await llm.mcp_servers.tools()):
                 ...
 
-    A server that cannot be reached is logged, and its tools are missing until it is there. If it goes away later, its
-    calls fail with a reason for the model, and the next one connects anew. Each connection has a task of its own, so
+    A server that cannot be reached is logged, and its tools are missing until it can be. If it goes away later, its
+    calls fail with a reason for the model, and the next one connects again. Each connection has a task of its own, so
     its end never cancels the task of the agent.
 
     Args:
