@@ -1,4 +1,4 @@
-"""``McpServers``: the MCP servers of a configuration, whose connections are opened again when needed (extra ``mcp``)."""
+"""``McpServers``: the MCP servers of a configuration, with connections that are renewed when needed (extra ``mcp``)."""
 
 from __future__ import annotations
 
