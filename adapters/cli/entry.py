@@ -64,7 +64,7 @@ def entry_for(
     Args:
         config_path: YAML file, or None for the default one.
         provider_name: Name of an entry, or None.
-        base_url: Address; without a name it stands for an OpenAI-compatible server of its own.
+        base_url: Address; without a name it is an OpenAI-compatible server without an entry.
         model: Model; without one, an entry of that kind has ``UNNAMED_MODEL``.
         api_key: API key.
 

@@ -21,7 +21,7 @@ def read_question(words: Sequence[str], files: Sequence[str]) -> str | None:
     """Combine the prompt, the files and the piped input.
 
     Args:
-        words: The prompt, split by the shell; "-" alone stands for standard input.
+        words: The prompt, split by the shell; "-" alone means standard input.
         files: Paths of the files to add.
 
     Returns:
