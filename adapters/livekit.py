@@ -298,6 +298,7 @@ def _usage(usage: TokenUsage | None) -> llm.CompletionUsage | None:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         prompt_cached_tokens=usage.cached_tokens or 0,
+        cache_creation_tokens=usage.cache_write_tokens or 0,
         reasoning_tokens=usage.reasoning_tokens or 0,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
     )

@@ -324,5 +324,6 @@ def _usage(usage: TokenUsage) -> LLMTokenUsage:
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
         cache_read_input_tokens=usage.cached_tokens,
+        cache_creation_input_tokens=usage.cache_write_tokens,
         reasoning_tokens=usage.reasoning_tokens,
     )

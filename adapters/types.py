@@ -136,6 +136,7 @@ class TokenUsage:
         cached_tokens: How many of ``prompt_tokens`` came from the server's prefix cache.
         reasoning_tokens: How many of ``completion_tokens`` were reasoning.
         cost: The price that the provider reports, in its own currency (OpenRouter: credits, which are US dollars).
+        cache_write_tokens: How many of ``prompt_tokens`` were written to the server's prompt cache, which some charge.
     """
 
     prompt_tokens: int
@@ -143,6 +144,7 @@ class TokenUsage:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost: Decimal | None = None
+    cache_write_tokens: int | None = None
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         if not isinstance(other, TokenUsage):
@@ -153,6 +155,7 @@ class TokenUsage:
             _sum(self.cached_tokens, other.cached_tokens),
             _sum(self.reasoning_tokens, other.reasoning_tokens),
             None if self.cost is None or other.cost is None else self.cost + other.cost,
+            _sum(self.cache_write_tokens, other.cache_write_tokens),
         )
 
     def __radd__(self, other: int) -> TokenUsage:

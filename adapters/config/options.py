@@ -101,6 +101,7 @@ class ProviderOptions(TypedDict, total=False):
     prewarm: bool
     prefill: bool | None
     keep_warm_s: float | None
+    cache_control: Literal["auto"] | None
     think: bool | None
     on_long_thinking: Literal["fail", "answer"]
     num_ctx: int | None

@@ -75,6 +75,7 @@ _ONLY_FOR = {
     "routing": ("openrouter",),
     "reasoning": ("openrouter",),
     "litellm": ("litellm",),
+    "cache_control": ("openai_compatible", "openrouter", "litellm"),
 }
 _CLOUD_SUFFIXES = ("-cloud", ":cloud")  # models that Ollama forwards to its own service
 _KIND_AS_OPTION = Problem(("kind",), "is not an option; it is the first argument when the provider is created")
@@ -123,6 +124,10 @@ class ProviderConfig(Section):
     prewarm: bool = Field(default=False, description="Start loading in the background when the provider is created.")
     prefill: bool | None = Field(
         default=None, description="Prefill prompts without being asked; null: only if the server is local."
+    )
+    cache_control: Literal["auto"] | None = Field(
+        default=None,
+        description="auto: mark what the service is to cache (kinds openai_compatible, openrouter, litellm).",
     )
     keep_warm_s: Seconds | None = Field(
         default=None, description="Repeat the latest prefill after this time without a request."

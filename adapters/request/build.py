@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING
 
+from adapters.request import cache_control
 from adapters.request.chat_request import ChatRequest
 from adapters.request.history import repair
 
@@ -41,10 +42,13 @@ def build_request(params: RequestParams, config: ProviderConfig, capabilities: S
         capabilities: What the server accepts.
     """
     wants_text, body = params.wants_text, body_of(params, config)
+    messages = repair(params.messages, keeps_parts=config.kind == "openrouter")
+    if capabilities.rejects_cache_marks:
+        messages, body = cache_control.without_marks(messages, body)
+    elif config.cache_control is not None and cache_control.takes_marks(config):
+        messages, body = cache_control.with_marks(messages, body)
     return ChatRequest(
-        capabilities.shape_messages(
-            repair(params.messages, keeps_parts=config.kind == "openrouter"), wants_text=wants_text
-        ),
+        capabilities.shape_messages(messages, wants_text=wants_text),
         capabilities.shape_body(body, wants_text=wants_text),
         params.stream,
         wants_text,

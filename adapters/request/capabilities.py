@@ -18,6 +18,7 @@ from adapters.request.rejections import (
     rejected_field,
     rejected_parameter,
     rejects,
+    rejects_cache_marks,
     wanted_rewrite,
     wanted_value,
 )
@@ -50,11 +51,13 @@ class ServerCapabilities:
         provider: The provider's name, for the log.
 
     Attributes:
+        rejects_cache_marks: Whether the server rejected ``cache_control`` in messages or tools.
         thinking_is_fixed: Whether the server rejected a request because thinking was switched off in it.
     """
 
     def __init__(self, provider: str = "the server") -> None:
         self._provider = provider
+        self.rejects_cache_marks = False
         self._text_without_tools = False
         self._renamed: dict[str, str] = {}
         self._dropped: set[str] = set()
@@ -104,7 +107,10 @@ class ServerCapabilities:
         """
         if not is_rejection(rejection):
             return
-        if request.wants_text and "tools" in request.body and self._rejects_tools(rejection):
+        if rejects_cache_marks(rejection, request):
+            self._log_once("cache_control is rejected, and left out from now on")
+            self.rejects_cache_marks = True
+        elif request.wants_text and "tools" in request.body and self._rejects_tools(rejection):
             self._text_without_tools = True
         elif rewrite := wanted_rewrite(rejection, request):
             self._log_once(f"the history is rewritten ({rewrite}) from now on, as the server demands")

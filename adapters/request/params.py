@@ -31,7 +31,7 @@ _TOOL = '{"type": "function", "function": {"name": "get_time", "parameters": {"t
 _PROVIDER_SETTINGS = (
     *("kind", "name", "model", "base_url", "api_key", "think", "num_ctx", "model_path"),
     *("organization", "project", "default_headers", "limits", "prewarm", "routing", "tls", "litellm"),
-    *("max_concurrent", "on_long_thinking", "prefill", "keep_warm_s"),
+    *("max_concurrent", "on_long_thinking", "prefill", "keep_warm_s", "cache_control"),
 )
 _NOT_PER_CALL: Mapping[str, str] = {
     **dict.fromkeys(_PROVIDER_SETTINGS, "set it where the provider is created"),

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from adapters.request.cache_control import has_marks
 from adapters.request.history import REWRITES
 from adapters.request.messages import has_images
 from adapters.request.provider_fields import provider_field_names
@@ -77,6 +78,7 @@ _SPELLINGS = {
     "reasoning_effort": r"reasoning_effort|thinking|think",
     "max_tokens": r"max_tokens|maxOutputTokens|max_output_tokens",
 }
+_ABOUT_CACHE_MARKS = re.compile(r"cache[_ ]?control|cache[_ ]?point|prompt caching", re.IGNORECASE)
 _WANTED_VALUE = re.compile(
     r"(?:\b(?:set|use|specify) (?:the )?['\"`]?(?P<set>[a-z_]{4,40})['\"`]?(?: parameter)?(?: to|=| =) ?"
     r"|\b(?P<named>[a-z_]{4,40})['\"`]? (?:must|should|has to|needs to) be (?:set to )?)"
@@ -204,6 +206,12 @@ def _parse_value(word: str) -> Json:
     if word in ("true", "false"):
         return word == "true"
     return float(word) if word[0].isdecimal() else word
+
+
+def rejects_cache_marks(rejection: UpstreamError, request: ChatRequest) -> bool:
+    """Return whether a rejection names the marks of the request for the server's prompt cache, whatever is wrong."""
+    words = f"{rejection.param or ''} {rejection.message}"
+    return _ABOUT_CACHE_MARKS.search(words) is not None and has_marks(request.messages, request.body)
 
 
 def rejects(name: str, rejection: UpstreamError) -> bool:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 _PROMPT = ("prompt_tokens_details", "input_tokens_details")
 _COMPLETION = ("completion_tokens_details", "output_tokens_details")
+_WRITTEN = (
+    "cache_write_tokens",
+    "cache_creation_tokens",
+    "cache_creation_input_tokens",
+)  # OpenRouter, LiteLLM, Anthropic
 _CACHED = ("cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")  # Moonshot, DeepSeek, Anthropic
 
 
@@ -34,7 +39,7 @@ def usage_of(payload: Mapping[str, Json], choice: Mapping[str, Json]) -> TokenUs
                 if cached is None and isinstance(timings, dict):
                     cached = _count(timings.get("cache_n"))  # older llama.cpp
                 reasoning = _detail(usage, _COMPLETION, "reasoning_tokens")
-                return TokenUsage(prompt, completion, cached, reasoning, _cost(usage.get("cost")))
+                return TokenUsage(prompt, completion, cached, reasoning, _cost(usage.get("cost")), _written(usage))
     return None
 
 
@@ -44,6 +49,12 @@ def _cached(usage: Mapping[str, Json]) -> int | None:
         if count is None:
             count = _count(usage.get(name))
     return count
+
+
+def _written(usage: Mapping[str, Json]) -> int | None:
+    counts = (_detail(usage, _PROMPT, name) for name in _WRITTEN)
+    nested = next((count for count in counts if count is not None), None)
+    return _count(usage.get(_WRITTEN[-1])) if nested is None else nested
 
 
 def _detail(usage: Mapping[str, Json], groups: tuple[str, ...], name: str) -> int | None:

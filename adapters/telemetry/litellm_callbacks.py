@@ -208,6 +208,8 @@ class RequestReport:
             }
             if usage.cached_tokens is not None:
                 counted["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+            if usage.cache_write_tokens is not None:
+                counted["cache_creation_input_tokens"] = usage.cache_write_tokens
             if usage.reasoning_tokens is not None:
                 counted["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
             built.usage = litellm.Usage(**counted)

@@ -72,6 +72,8 @@ def estimate_cost(provider: str, model: str, usage: TokenUsage) -> Decimal | Non
     }
     if usage.cached_tokens:
         counted["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.cache_write_tokens:
+        counted["cache_creation_input_tokens"] = usage.cache_write_tokens
     try:
         costs = litellm.cost_per_token(model=model, custom_llm_provider=provider, usage_object=litellm.Usage(**counted))
         return Decimal(str(sum(costs))).quantize(_SMALLEST).normalize()

@@ -85,6 +85,7 @@ def of_response(response: LLMResponse) -> dict[str, Any]:
         "gen_ai.usage.input_tokens": None if usage is None else usage.prompt_tokens,
         "gen_ai.usage.output_tokens": None if usage is None else usage.completion_tokens,
         "gen_ai.usage.cache_read.input_tokens": None if usage is None else usage.cached_tokens,
+        "gen_ai.usage.cache_creation.input_tokens": None if usage is None else usage.cache_write_tokens,
         "gen_ai.usage.reasoning.output_tokens": None if usage is None else usage.reasoning_tokens,
         "adapters.cost": None if usage is None or usage.cost is None else float(usage.cost),
         **({} if response.wait is None else _of_wait(response.wait)),

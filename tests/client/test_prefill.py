@@ -280,10 +280,10 @@ async def test_keep_warm(scripted_server: ScriptedServer) -> None:
 
 async def test_a_forgotten_provider_is_not_kept_warm(scripted_server: ScriptedServer) -> None:
     """Neither the timer nor a repetition that is under way keeps a provider alive; it is cancelled with it."""
-    provider = _provider(scripted_server, "lost", answer("Hi."), HANGS, keep_warm_s=0.05)
-    await provider._prefill(SYSTEM, None, {})
+    owner = [_provider(scripted_server, "lost", answer("Hi."), HANGS, keep_warm_s=0.05)]
+    await owner[0]._prefill(SYSTEM, None, {})
     await until(lambda: len(_chats(scripted_server, "lost")) == 2)
-    del provider
+    await asyncio.to_thread(owner.clear)  # as the garbage collector does it, in any thread
     await until(lambda: scripted_server.seen["lost"].gone_at)
     await asyncio.sleep(0.2)
 

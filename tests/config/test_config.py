@@ -22,9 +22,9 @@ EXAMPLES = [ROOT / "config" / f"{name}.yaml" for name in ("providers", "offline"
 
 _SECRET = "sk-hunter2"
 _KEYS = (
-    "api_key, base_url, cooldown_s, extra_body, extra_query, fallbacks, first_text_s, first_token_s, headers, "
-    "hedge_after_s, keep_warm_s, kind, limits, litellm, max_concurrent, max_tokens, model, model_path, models, "
-    "num_ctx, on_long_thinking, prefill, prewarm, reasoning, "
+    "api_key, base_url, cache_control, cooldown_s, extra_body, extra_query, fallbacks, first_text_s, first_token_s, "
+    "headers, hedge_after_s, keep_warm_s, kind, limits, litellm, max_concurrent, max_tokens, model, model_path, "
+    "models, num_ctx, on_long_thinking, prefill, prewarm, reasoning, "
     "reasoning_effort, retry, routing, seed, stop, temperature, think, timeouts, tls, top_p"
 )
 _SMALLEST = "default: a\nproviders:\n  a:\n    kind: local\n"

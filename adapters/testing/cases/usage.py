@@ -103,6 +103,24 @@ CASES: Final = (
         TokenUsage(9, 2, cached_tokens=5),
     ),
     _priced(
+        "openrouter-usage-cache-write",
+        "what was written to the prompt cache is nested",
+        {"prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 5}},
+        TokenUsage(9, 2, cached_tokens=0, cache_write_tokens=5),
+    ),
+    _priced(
+        "litellm-usage-cache-write",
+        "the nested count has another name",
+        {"prompt_tokens_details": {"cache_creation_tokens": 5}, "cache_creation_input_tokens": 5},
+        TokenUsage(9, 2, cache_write_tokens=5),
+    ),
+    _priced(
+        "anthropic-usage-cache-write",
+        "both counts are not nested",
+        {"cache_read_input_tokens": 3, "cache_creation_input_tokens": 5},
+        TokenUsage(9, 2, cached_tokens=3, cache_write_tokens=5),
+    ),
+    _priced(
         "openrouter-usage-cost",
         "the cost is no binary fraction",
         {"cost": 0.1, "is_byok": False},
