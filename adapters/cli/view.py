@@ -183,4 +183,7 @@ def _as_json(response: LLMResponse) -> dict[str, Any] | None:
     if response.usage is None:
         return None
     cost = response.usage.cost
-    return {**asdict(response.usage), "cost": None if cost is None else float(cost)}
+    values = {**asdict(response.usage), "cost": None if cost is None else float(cost)}
+    if values["cache_write_tokens"] is None:  # few services have it
+        del values["cache_write_tokens"]
+    return values

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -22,6 +23,7 @@ from click.testing import CliRunner
 
 from adapters.cli.base import printable
 from adapters.cli.commands import group
+from adapters.cli.conversation import Conversation
 from adapters.cli.demo_tools import DEMO_TOOLS, call_demo_tool
 from adapters.cli.progress import Progress
 from adapters.cli.view import JsonView, Screen
@@ -31,6 +33,8 @@ from adapters.types import LLMResponse, ResponseDone, TokenUsage, ToolsRunning
 from tests.cli.processes import KEY, PATIENCE_S, SUNNY, WEATHER, bodies, output, run, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from adapters.testing import ScriptedServer
     from tests.cli.processes import Start
 
@@ -154,6 +158,39 @@ def test_json(config: Path, server: ScriptedServer) -> None:
         "provider": "scripted",
     }
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_json_with_cache_writes(config: Path, server: ScriptedServer) -> None:
+    """What was written to a prompt cache is shown where a service reports it."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cache_write_tokens": 5}}
+    server.add("cli", answer("Hi.", usage=usage))
+
+    assert json.loads(run("chat", "hi", "--json").stdout)["usage"]["cache_write_tokens"] == 5
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["prefills", "fails"])
+def test_prefill_while_the_person_types(server: ScriptedServer, *, fails: bool) -> None:
+    """The conversation is sent ahead before the first line, and again for another model; a mistake is left to it."""
+    entry = ProviderConfig.create("openai_compatible", model="m", base_url=server.add("cli", SUNNY))
+    options: dict[str, Any] = {"system": "Be brief.", "with_tools": True, "as_json": True}
+    if fails:
+        with Conversation(entry, **options) as conversation:
+            conversation._messages.append({"content": "no role"})
+            conversation.converse([])
+            wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "adapters-prefill"])
+        assert bodies(server) == []
+        return
+
+    def lines() -> Iterator[str]:
+        for count, line in ((1, "/model other"), (2, "/bye")):
+            wait_until(lambda: len([body for body in bodies(server) if "messages" in body]) == count)  # noqa: B023 - called here
+            yield line
+
+    with Conversation(entry, **options) as conversation:
+        conversation.converse(lines())
+    ahead = [body for body in bodies(server) if "messages" in body]
+    assert [(body["model"], body["max_tokens"], len(body["tools"])) for body in ahead] == [("m", 1, 2), ("other", 1, 2)]
+    assert ahead[0]["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "."}]
 
 
 def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
