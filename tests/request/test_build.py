@@ -195,3 +195,52 @@ def test_tools_without_parameters(parameters: Any, sent: Any) -> None:
     ]
     assert tools[0] == {"type": "function", "function": {"name": "f", "parameters": parameters}}
     assert (body["tools"] is tools) is (parameters == sent)
+
+
+def test_thinking_is_switched_off_in_every_field() -> None:
+    """As the kind does it, and wherever the request or its extra fields decide about it; nothing else changes."""
+    switched: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+        ({}, {}, {"chat_template_kwargs": {"enable_thinking": False}}),
+        ({"kind": "ollama"}, {}, {"reasoning_effort": "none"}),
+        ({"kind": "groq", "api_key": "k"}, {}, {"reasoning_effort": "none"}),
+        (
+            {"kind": "openrouter", "api_key": "k", "reasoning": {"effort": "high"}},
+            {},
+            {"reasoning": {"enabled": False}},
+        ),
+        ({"kind": "litellm", "model": "gemini/m"}, {}, {"reasoning_effort": "none"}),
+        (
+            {
+                "kind": "litellm",
+                "model": "anthropic/m",
+                "base_url": "",
+                "extra_body": {"thinking": {"type": "enabled"}},
+            },
+            {},
+            {"reasoning_effort": "none", "thinking": {"type": "disabled"}},
+        ),
+        (
+            {"think": True, "extra_body": {"enable_thinking": True, "think": True}},
+            {"extra_body": {"reasoning": {"effort": "low"}}},
+            {
+                "enable_thinking": False,
+                "think": False,
+                "reasoning": {"enabled": False},
+                "chat_template_kwargs": {"enable_thinking": False},
+            },
+        ),
+        (
+            {"extra_body": {"chat_template_kwargs": {"thinking": True, "date": "today"}}},
+            {"options": {"reasoning_effort": "high"}},
+            {"chat_template_kwargs": {"thinking": False, "date": "today"}, "reasoning_effort": "none"},
+        ),
+        (
+            {"extra_body": {"chat_template_kwargs": {"date": "today"}}},
+            {},
+            {"chat_template_kwargs": {"enable_thinking": False, "date": "today"}},
+        ),
+    ]
+    for config, asked, expected in switched:
+        settings = _config(**{name: value for name, value in config.items() if value is not None})
+        before = _build(_question(**asked), settings).body
+        assert _build(_question(without_thinking=True, **asked), settings).body == before | expected, config

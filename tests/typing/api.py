@@ -77,7 +77,9 @@ def make_providers() -> list[LLMProvider]:
         temperature=0.7,
         max_tokens=4096,
         retry={"attempts": 3, "initial_wait_s": 0.2, "max_wait_s": 2.0, "deadline_s": 10.0},
-        timeouts={"connect_s": 3, "first_token_s": 8, "stall_s": 8, "total_s": 60},
+        timeouts={"connect_s": 3, "first_token_s": 8, "first_text_s": None, "stall_s": 8, "total_s": 60},
+        on_long_thinking="answer",
+        max_concurrent=2,
         headers={"X-Team": "voice"},
         extra_body={"seed": 1},
     )
@@ -88,7 +90,7 @@ def make_providers() -> list[LLMProvider]:
     assert_type(from_row, LiteLLMProvider | FallbackProvider)
     from_settings = create_provider_from_settings({"llm_provider": "groq", "groq_api_key": "…"})
     assert_type(load_config().provider(), ProviderConfig)
-    group = FallbackProvider([from_options, from_row], cooldown_s=30, first_token_s=2.5, hedge_after_s=None)
+    group = FallbackProvider([from_options, from_row], cooldown_s=30, first_token_s=2.5, hedge_after_s="auto")
     return [from_options, from_row, from_settings, group]
 
 
@@ -223,7 +225,7 @@ async def ask_with_options(provider: LLMProvider, options: CallOptions, server_o
     )
     await provider.chat(messages, **options)
     await provider.chat(messages, **server_options)
-    provider.stream_events(messages, first_token_timeout=2.5, **server_options)
+    provider.stream_events(messages, first_token_timeout=2.5, first_text_timeout=4, **server_options)
 
 
 def make_with_options(kind: KindName, options: ProviderOptions, other: dict[str, Any]) -> list[LLMProvider]:
