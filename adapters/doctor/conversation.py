@@ -7,13 +7,15 @@ that arrive as text, rejected parameters, a ``tool_choice`` that has no effect.
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
+import uuid
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from adapters.client.call import ProviderCall
 from adapters.errors import APIConnectionError, APIError
 from adapters.request.params import CallArguments, parse_params
+from adapters.request.prefill import prefill_params
 from adapters.telemetry import spans
 from adapters.telemetry.semconv import of_target
 from adapters.types import ResponseDone
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from adapters.config import ProviderConfig
     from adapters.request.capabilities import ServerCapabilities
     from adapters.transport.provider_transport import ProviderTransport
-    from adapters.types import LLMResponse, ToolSpec
+    from adapters.types import LLMResponse, Message, ToolSpec
 
 GREETING = "Say hello in one short sentence."
 WEATHER = "What is the weather in Paris? Use the tool."
@@ -70,7 +72,7 @@ async def ask(
     transport: ProviderTransport,
     config: ProviderConfig,
     capabilities: ServerCapabilities,
-    prompt: str,
+    prompt: str | list[Message],
     tool_choice: Literal["auto", "none"] | None = None,
 ) -> CallOutcome:
     """Make one streamed call. Parameters that the server rejects by name are left out, and the request is sent again.
@@ -79,7 +81,7 @@ async def ask(
         transport: Transport of the provider.
         config: The provider.
         capabilities: What the server accepts; updated by rejections.
-        prompt: The user message.
+        prompt: The user message, or all messages.
         tool_choice: Whether the model may call the tool; None offers no tool.
     """
     outcome = await _ask_once(transport, config, capabilities, prompt, tool_choice)
@@ -92,11 +94,12 @@ async def _ask_once(
     transport: ProviderTransport,
     config: ProviderConfig,
     capabilities: ServerCapabilities,
-    prompt: str,
+    prompt: str | list[Message],
     tool_choice: Literal["auto", "none"] | None,
 ) -> CallOutcome:
     tools = None if tool_choice is None else TOOLS
-    arguments = CallArguments([{"role": "user", "content": prompt}], tools, {"max_retries": 0})
+    messages: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    arguments = CallArguments(messages, tools, {"max_retries": 0})
     params = parse_params(arguments, stream=True, wants_text=tool_choice == "none")
     call = ProviderCall(params, config, transport, capabilities, of_target(config.kind, config.model, config.base_url))
     outcome = CallOutcome()
@@ -119,3 +122,25 @@ async def _ask_once(
     outcome.sent_calls = call.assembler is not None and call.assembler.has_structured_calls
     outcome.rejected = call.rejected
     return outcome
+
+
+async def time_prefill(
+    transport: ProviderTransport, config: ProviderConfig, capabilities: ServerCapabilities
+) -> tuple[CallOutcome, CallOutcome]:
+    """Ask with a prompt of some 600 tokens that no server has in its cache, and with another one after its prefill.
+
+    Returns:
+        Both outcomes, the one without a prefill first.
+    """
+    cold = await ask(transport, config, capabilities, _new_prompt())
+    messages = _new_prompt()
+    params = parse_params(CallArguments(messages[:1], None, {"max_retries": 0}), stream=True)
+    target = of_target(config.kind, config.model, config.base_url)
+    with suppress(APIError):  # then the second prompt is as slow as the first
+        await ProviderCall(prefill_params(params, config), config, transport, capabilities, target).prefill()
+    return cold, await ask(transport, config, capabilities, messages)
+
+
+def _new_prompt() -> list[Message]:
+    notes = " ".join(f"Light {number} is in room {number * 7}." for number in range(60))
+    return [{"role": "system", "content": f"{uuid.uuid4().hex}. {notes}"}, {"role": "user", "content": GREETING}]

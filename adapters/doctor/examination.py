@@ -9,7 +9,7 @@ from adapters.config.kinds import KINDS
 from adapters.config.values import is_reference
 from adapters.doctor import verdicts
 from adapters.doctor.address import KEY_REJECTED, locate_api
-from adapters.doctor.conversation import GREETING, LONG_TEXT, WEATHER, ask
+from adapters.doctor.conversation import GREETING, LONG_TEXT, WEATHER, ask, time_prefill
 from adapters.doctor.finding import Finding, Step
 from adapters.doctor.network import reach
 from adapters.doctor.probe import probing
@@ -33,7 +33,8 @@ _ONLY_IF_REJECTED: Step = "key accepted"
 async def examine(config: ProviderConfig, report: Report, *, any_model: bool = False, quick: bool = False) -> None:
     """Examine everything between a provider entry and the text of its model.
 
-    Five short prompts are sent; a provider that charges for them charges a fraction of a cent.
+    Five short prompts are sent; a provider that charges for them charges a fraction of a cent. A local server gets two
+    longer ones and a prefill.
 
     Args:
         config: The provider entry, with its variables not looked up.
@@ -177,7 +178,9 @@ async def _conversation(config: ProviderConfig, server: Server, report: Report) 
         warm = await ask(transport, config, capabilities, GREETING)
         long = await ask(transport, config, capabilities, LONG_TEXT)
         report(verdicts.streamed(long, warm))
-        report(verdicts.first_text(cold, warm, server))
+        with_prefill = config.is_local and config.prefill is not False
+        prefill = await time_prefill(transport, _patient(config), capabilities) if with_prefill else None
+        report(verdicts.first_text(cold, warm, server, prefill))
     finally:
         await transport.aclose()
 

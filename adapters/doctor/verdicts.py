@@ -183,11 +183,22 @@ def streamed(long: CallOutcome, short: CallOutcome) -> Finding:
     return Finding("streaming", "passed", f"a longer text arrived {arrived}")
 
 
-def first_text(cold: CallOutcome, warm: CallOutcome, server: Server) -> Finding:
-    """How long the first text takes, at the first request and later."""
+def first_text(
+    cold: CallOutcome, warm: CallOutcome, server: Server, prefill: tuple[CallOutcome, CallOutcome] | None = None
+) -> Finding:
+    """How long the first text takes, at the first request and later.
+
+    Args:
+        cold: The first request.
+        warm: A later one.
+        server: The kind of server.
+        prefill: A longer prompt without and with a prefill, or None.
+    """
     if cold.first_event_s is None or warm.first_event_s is None:
         return Finding("first text", "failed", f"the same prompt failed: {warm.error}", "See the server's log.")
     detail = f"{cold.first_event_s * 1000:.0f} ms cold, {warm.first_event_s * 1000:.0f} ms warm{_waits(cold, warm)}"
+    if prefill is not None:
+        detail += _prefilled(*prefill)
     if warm.first_event_s > _SLOW_S:
         reasons = warm.response is not None and warm.response.reasoning is not None
         remedy = "Turn reasoning off (think: false)." if reasons else "Use a smaller model, or a faster server."
@@ -202,6 +213,16 @@ def _waits(cold: CallOutcome, warm: CallOutcome) -> str:
     outcomes = (("cold", cold), ("warm", warm))
     waits = [(name, outcome.response.wait) for name, outcome in outcomes if outcome.response is not None]
     return "".join(f"; {name}: {wait}" for name, wait in waits if wait is not None)
+
+
+def _prefilled(without: CallOutcome, prefilled: CallOutcome) -> str:
+    """Return how long a longer prompt takes without and with a prefill, or "" if one of them failed."""
+    if without.first_event_s is None or prefilled.first_event_s is None:
+        return ""
+    return (
+        f"; a new prompt of 600 tokens: {without.first_event_s * 1000:.0f} ms,"
+        f" {prefilled.first_event_s * 1000:.0f} ms prefilled"
+    )
 
 
 def _excerpt(text: str | None) -> str:

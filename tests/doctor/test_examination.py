@@ -73,8 +73,24 @@ async def test_healthy_server(server: ScriptedServer) -> None:
     assert found["response"].detail == "“Hello!”"
     assert found["usage"].detail == "7 tokens in, 3 out"
     prompts = server.seen["healthy"].bodies[2:]
-    assert [body.get("tool_choice") for body in prompts] == [None, "auto", "none", None, None]
-    assert [body["temperature"] for body in prompts] == [0] * 5
+    assert [body.get("tool_choice") for body in prompts] == [None, "auto", "none", *[None] * 5]
+    assert [body["temperature"] for body in prompts] == [0] * 8
+    new, prefill, prefilled = prompts[5:]
+    assert (prefill["max_tokens"], prefill["messages"][0]) == (1, prefilled["messages"][0])
+    assert new["messages"][0] != prefilled["messages"][0]
+    assert " ms prefilled" in found["first text"].detail
+
+
+async def test_no_prefill_where_it_costs(server: ScriptedServer) -> None:
+    """A provider that is not local, or that says so, gets no longer prompts; a prefill that fails is no finding."""
+    refused = reply({"error": {"message": "no"}}, "400 Bad Request")
+    paid = await findings_of(config_of(server.add("paid", *HEALTHY), prefill=False))
+    failing = await findings_of(config_of(server.add("failing", *HEALTHY, HELLO, refused, HELLO)))
+
+    assert "prefilled" not in paid["first text"].detail
+    assert len(server.seen["paid"].bodies) == 7
+    assert "prefilled" in failing["first text"].detail
+    assert not [step for step, finding in failing.items() if finding.verdict in ("failed", "warning")]
 
 
 async def test_quick(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:

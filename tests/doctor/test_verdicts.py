@@ -64,10 +64,13 @@ def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict
     cold = CallOutcome(first_event_s=cold_s)
     response = LLMResponse("Hi.", reasoning=reasoning, wait=WaitTimes(time_to_head_s=0.04))
     warm = CallOutcome(response, first_event_s=warm_s)
-    finding = first_text(cold, warm, server)
+    failed = CallOutcome()
+    finding = first_text(cold, warm, server, (warm, failed))
 
     assert (finding.verdict, advice in finding.advice) == (verdict, True)
     assert finding.detail == f"{cold_s * 1000:.0f} ms cold, {warm_s * 1000:.0f} ms warm; warm: head 40 ms"
+    prefilled = first_text(cold, warm, server, (cold, warm)).detail.removeprefix(finding.detail)
+    assert prefilled == f"; a new prompt of 600 tokens: {cold_s * 1000:.0f} ms, {warm_s * 1000:.0f} ms prefilled"
 
 
 @pytest.mark.parametrize(
