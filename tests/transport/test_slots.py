@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from adapters.client.provider import LiteLLMProvider
+    from adapters.provider import LLMProvider
     from adapters.testing.answers import Script
 
 _TICK_S = 0.001
@@ -151,7 +152,7 @@ def _provider(base_url: str, name: str = "home", **options: Any) -> LiteLLMProvi
     return create_provider("openai_compatible", name=name, model="m", base_url=base_url, **options)
 
 
-async def _use(provider: LiteLLMProvider, number: int) -> None:
+async def _use(provider: LLMProvider, number: int) -> None:
     """Make a call and leave it in one of five ways."""
     async with asyncio.timeout(30):
         if number % 5 == 0:
@@ -180,7 +181,8 @@ async def test_a_server_gets_no_more_requests_than_it_has_slots(server: _Countin
     base_url = server.add("slots", slow, slow, failing, slow, slow)
 
     async with _provider(base_url, max_concurrent=2, retry={"initial_wait_s": 0}) as provider:
-        await asyncio.gather(*(_use(provider, number) for number in range(25)))
+        group = FallbackProvider([provider])  # its requests wait as well
+        await asyncio.gather(*(_use((provider, group)[number % 2], number) for number in range(25)))
         assert server.peak == 2
         response = await provider.chat(list(ASK))
         assert response.wait is not None
