@@ -91,7 +91,6 @@ class _Arrivals:
         try:
             await waiter
             assert not [other for other in self._waiting[: self._waiting.index(key)] if other[0] <= key[0]]
-            assert not key[0] or not [other for other in self._waiting if not other[0]]
         finally:
             self._waiting.remove(key)
 
@@ -107,6 +106,23 @@ def test_no_slot_is_lost_and_the_order_is_kept(requests: list[dict[str, Any]], s
         assert [arrivals.slots.enter(object()) is None for _ in range(size + 1)] == [True] * size + [False]
 
     asyncio.run(main())
+
+
+async def test_a_question_goes_before_the_prefills_that_wait() -> None:
+    """Also one that comes after them; among themselves they keep their order."""
+    slots, holder = Slots(1), object()
+    assert slots.enter(holder) is None
+    owners = [object() for _ in range(4)]
+    waiters = [slots.enter(owner, is_prefill=at < 2) for at, owner in enumerate(owners)]
+
+    order: list[int] = []
+    for _ in owners:
+        slots.release(holder)
+        await asyncio.sleep(0)
+        (at,) = (at for at, waiter in enumerate(waiters) if waiter and waiter.done() and at not in order)
+        order.append(at)
+        holder = owners[at]
+    assert order == [2, 3, 0, 1]
 
 
 def test_slots_of_event_loops_that_have_ended_are_free() -> None:
