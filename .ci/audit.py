@@ -1,7 +1,7 @@
 """What the project depends on: known holes in it, and under which licences it comes. ``nox -s audit`` starts it.
 
 Exit code 1 if a hole is known or a licence is not allowed. A database that cannot be reached is no failure, but it is
-said: nothing is called free of holes that nobody has looked up.
+said: nothing is called free of vulnerabilities without a look-up.
 """
 
 from __future__ import annotations

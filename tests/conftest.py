@@ -39,7 +39,7 @@ _NETWORK = frozenset(
     ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
 )
 
-# The same examples at every run, so that nobody's change fails by chance; `nox -s fuzz` goes where nobody was before.
+# The same examples at every run, so that no change fails by chance; `nox -s fuzz` looks for new ones.
 settings.register_profile("tests", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile(
     "fuzz", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True

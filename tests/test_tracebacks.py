@@ -72,7 +72,7 @@ async def _ask(provider: LLMProvider, way: str, messages: list[dict[str, Any]], 
 
 @pytest.fixture(scope="module")
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
@@ -133,7 +133,7 @@ async def test_no_frame_of_a_failed_prewarm_shows_a_secret(closed_port: int) -> 
 
 
 class _Plain(LLMProvider):
-    """A provider of somebody else's that only has what it must; what its own frames show is its own affair."""
+    """A third-party provider with the required methods only; its own frames are not checked."""
 
     provider_name = "plain"
     model = "m"

@@ -234,7 +234,7 @@ class LiteLLM(Client):
 
 
 class BareAiohttp(Client):
-    """HTTP, lines and ``json``: what nobody can be faster than who uses this HTTP client."""
+    """HTTP, lines and ``json``: the lower bound for clients of this HTTP library."""
 
     title = "bare aiohttp"
     library = "aiohttp"

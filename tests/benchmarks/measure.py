@@ -276,7 +276,7 @@ async def _measure(bench: Bench, names: list[str]) -> None:
             outcome["not_offered"] = True
         except Exception as error:  # noqa: BLE001 - a peer may fail in any way, and the table tells how
             outcome["failure"] = f"{type(error).__name__}: {error}"[:200]
-        print(json.dumps(outcome), flush=True)  # noqa: T201 - whoever started it reads this line
+        print(json.dumps(outcome), flush=True)  # noqa: T201 - the parent process reads this line
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ _FIRST_GUESS_STREAMS = 64
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - a run takes long: somebody watches it
+    print(text, flush=True)  # noqa: T201 - a run takes long, and shows its progress
 
 
 def _interpreters(clients: list[str], results: Results) -> dict[str, str]:

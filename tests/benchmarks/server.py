@@ -245,7 +245,7 @@ async def _main(core: int) -> None:
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     async with serve() as port:
-        print(port, flush=True)  # noqa: T201 - whoever started it reads this line
+        print(port, flush=True)  # noqa: T201 - the parent process reads this line
         await asyncio.Event().wait()
 
 

@@ -124,7 +124,7 @@ def test_the_readme_quotes_ratios(results: Results, tmp_path: Path) -> None:
 
 
 def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
-    """Without the marks nobody knows where the ratios belong."""
+    """Without the marks there is no place for the ratios."""
     readme = tmp_path / "README.md"
     readme.write_text("# Nothing\n", encoding="utf-8")
 

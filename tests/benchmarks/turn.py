@@ -152,7 +152,7 @@ WAYS: Mapping[str, type[Way]] = {"caal": ChatThenSpeak, "run_turn": RunTurn, "li
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """How long somebody waited.
+    """How long a listener waits.
 
     Attributes:
         first_s: Seconds from the question to the first text.
@@ -188,7 +188,7 @@ async def _turns(name: str, base_url: str, model: str, question: str) -> None:
     turns = [await one_turn(way, question) for _ in range(_TURNS + 1)][1:]
     first_s, last_s = (statistics.median(getattr(turn, field) for turn in turns) for field in ("first_s", "last_s"))
     assert len({turn.text for turn in turns}) == 1, turns
-    print(json.dumps(asdict(Turn(first_s, last_s, turns[0].text))), flush=True)  # noqa: T201 - whoever started it reads this
+    print(json.dumps(asdict(Turn(first_s, last_s, turns[0].text))), flush=True)  # noqa: T201 - the parent process reads this
     os._exit(0)
 
 
@@ -287,7 +287,7 @@ def main() -> None:
         asyncio.run(_turns(*asked.one))
     found = asyncio.run(measure())
     table = document(found)
-    print(table)  # noqa: T201 - for whoever started it
+    print(table)  # noqa: T201 - for the user
     asked.folder.mkdir(parents=True, exist_ok=True)
     (asked.folder / "TURN.md").write_text(f"# From question to speech\n\n{table}", encoding="utf-8")
     draw(found, asked.folder / "turn.svg")

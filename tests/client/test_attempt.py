@@ -177,7 +177,7 @@ async def test_a_finished_answer_is_good_however_its_connection_ends(server: Scr
 
 
 async def test_a_cut_call_is_never_run(server: ScriptedServer) -> None:
-    """A call whose arguments are cut is told with what is wrong with it, so that nobody runs it."""
+    """A call whose arguments are cut has an error, so that it is not run."""
     step = raw_stream(event(called(call("get_weather", '{"ci', index=0))), event(CALLED), DONE)
 
     events, error = await tried(server, step)

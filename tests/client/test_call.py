@@ -81,7 +81,7 @@ async def test_seconds_and_requests_of_failed_tries_count(scripted_server: Scrip
 
 
 async def test_an_answer_without_text_has_no_first_text(scripted_server: ScriptedServer) -> None:
-    """A call is no text: nobody hears it."""
+    """A call is not text and is not streamed as text."""
     base_url = scripted_server.add("calls", answer(calls=[call("get_weather", "{}")]))
 
     async with _provider(base_url) as provider:

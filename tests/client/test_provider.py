@@ -60,7 +60,7 @@ def test_what_an_agent_looks_for() -> None:
 
 
 def test_loading_begins_when_the_provider_is_made() -> None:
-    """With ``prewarm`` nobody has to wait for it: LiteLLM is loaded in a thread, for the whole process."""
+    """With ``prewarm`` LiteLLM is loaded in a thread, once for the whole process."""
     create_provider("ollama", model="m", prewarm=True)
 
     assert background._started["loading for openai/"].result(timeout=100) is None
@@ -199,7 +199,7 @@ class _Marked(LiteLLMProvider):
 @pytest.mark.parametrize("group", [pytest.param(False, id="alone"), pytest.param(True, id="in a fallback")])
 @pytest.mark.parametrize("way", ["chat", "chat_stream", "stream_events", "run_turn"])
 async def test_tools_are_prepared_once(scripted_server: ScriptedServer, way: str, *, group: bool) -> None:
-    """The provider that asks prepares the tools, and nobody before it: its way of it need not be idempotent."""
+    """The provider that sends the request prepares the tools, once: preparing need not be idempotent."""
     base_url = scripted_server.add("once", reply(_ANSWER))
     marked = _Marked(ProviderConfig.create("openai_compatible", model="m", base_url=base_url))
     ask, tools = list(ASK), list(TOOLS)
@@ -231,7 +231,7 @@ async def test_warming_up_asks_for_no_answer(scripted_server: ScriptedServer) ->
 
 
 async def test_warming_up_leaves_no_answer(scripted_server: ScriptedServer, caplog: pytest.LogCaptureFixture) -> None:
-    """The answer that is rehearsed on every route is whole, and is nobody's last answer."""
+    """The warmup on every route gives a complete answer, which is not the last answer of the provider."""
     base_url = scripted_server.add("warm", reply({}), reply({}))
 
     for kind in ("openai_compatible", "openrouter"):
@@ -301,7 +301,7 @@ async def test_how_often_a_question_is_asked(
 async def _late(
     scripted_server: ScriptedServer, *steps: Step, told: type[APIError] = APITimeoutError, **settings: Any
 ) -> tuple[float, int]:
-    """How long a question takes that nobody answers in time, and how many requests it costs."""
+    """How long a call takes if no answer is in time, and how many requests it costs."""
     base_url = scripted_server.add("mute", *steps)
     options = settings.pop("options", {})
     async with create_provider("openai_compatible", model="m", base_url=base_url, **settings) as provider:
@@ -341,7 +341,7 @@ async def test_a_call_may_have_its_own_total(scripted_server: ScriptedServer) ->
 
 @patient
 async def test_the_deadline_cuts_a_repeated_try(scripted_server: ScriptedServer) -> None:
-    """A try that repeats another one ends when nobody repeats any more; what is told is why it was repeated."""
+    """A retry ends with the time for retries; the error is the one that caused the retry."""
     took_s, requests = await _late(
         scripted_server,
         _OOPS,

@@ -1,4 +1,4 @@
-"""A file of providers: where it is looked for, what it holds, and how its mistakes are told."""
+"""Configuration files: where they are looked for, what they contain, and how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def _problems(file: Path, text: str) -> list[str]:
     return []
 
 
-def test_rows_are_providers(file: Path) -> None:
-    """Each row is a provider named by its key, one of them the default."""
+def test_entries_are_providers(file: Path) -> None:
+    """Each entry is a provider named by its key; one of them is the default."""
     config = _load(file, _SMALLEST + "  b: {kind: groq, model: m}\n")
 
     assert config.provider() == config.provider("a") == config.providers["a"]
-    assert [(row.name, row.kind) for row in config.providers.values()] == [("a", "local"), ("b", "groq")]
+    assert [(entry.name, entry.kind) for entry in config.providers.values()] == [("a", "local"), ("b", "groq")]
 
 
 def test_unknown_provider(file: Path) -> None:
-    """Asking for a provider that is not there tells which are, or the one that was meant."""
+    """The error for an unknown provider names the nearest one, or all of them."""
     config = _load(file, "default: home\nproviders: {home: {kind: local}, groq: {kind: groq, model: m}}")
 
     with pytest.raises(ConfigError, match=r"there is no provider 'hmoe'; did you mean home\?"):
@@ -66,19 +66,19 @@ def test_unknown_provider(file: Path) -> None:
         config.provider("")
 
 
-def test_config_made_in_code() -> None:
-    """Several providers can be put together without a file."""
-    row = ProviderConfig.create("local", name="b")
-    config = Config(default="a", providers={"b": row})
+def test_config_without_a_file() -> None:
+    """A configuration can be created without a file."""
+    entry = ProviderConfig.create("local", name="b")
+    config = Config(default="a", providers={"b": entry})
 
-    assert config.provider("b") is row
+    assert config.provider("b") is entry
     with pytest.raises(ConfigError, match="configuration: there is no provider 'a'"):
         config.provider()
 
 
 @pytest.mark.parametrize("example", [pytest.param(path, id=path.name) for path in EXAMPLES])
 def test_examples(example: Path) -> None:
-    """The files that come with the project are right, for us and for an editor."""
+    """The example files are valid, for the loader and for an editor with the schema."""
     config = load_config(example)
 
     assert config.provider().chain()[-1].kind == "local"
@@ -87,14 +87,14 @@ def test_examples(example: Path) -> None:
 
 
 def test_example_shows_every_key() -> None:
-    """Each key that a provider may have is in the documented file, in use or commented out."""
+    """The documented file shows every key of a provider, in use or commented out."""
     words = set(EXAMPLES[0].read_text(encoding="utf-8").replace(":", " ").split())
     fields = {field for model in _models() for field in model["properties"]}
 
     assert fields - words == set()
 
 
-def test_all_mistakes_are_told_in_order(file: Path) -> None:
+def test_mistakes_are_in_order(file: Path) -> None:
     """Each problem of a file is one line with file, line, path and fix; all of them come at once, in its order."""
     text = f"""\
 defualt: a
@@ -128,7 +128,7 @@ providers:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         pytest.param(
             f"- {_SECRET}", ["1: the file must be a block of keys, each on a line of its own below it"], id="list"
@@ -136,9 +136,11 @@ providers:
         pytest.param(
             f"default: a\nproviders: {_SECRET}",
             ["2: providers must be a block of keys, each on a line of its own below it"],
-            id="no rows",
+            id="no entries",
         ),
-        pytest.param("default: a\nproviders: {}", ["2: providers is empty; add at least one entry"], id="empty rows"),
+        pytest.param(
+            "default: a\nproviders: {}", ["2: providers is empty; add at least one entry"], id="empty entries"
+        ),
         pytest.param(
             "x: 1",
             [
@@ -166,30 +168,30 @@ providers:
         ),
     ],
 )
-def test_mistakes_are_told(file: Path, text: str, told: list[str]) -> None:
-    """A mistake above or around the rows is told like one in them."""
-    assert _problems(file, text) == told
+def test_mistakes_are_reported(file: Path, text: str, reported: list[str]) -> None:
+    """Mistakes outside the entries are reported like those in them."""
+    assert _problems(file, text) == reported
 
 
-def test_fallbacks_are_asked_in_order(file: Path) -> None:
-    """A row knows those behind it, each with its own fallbacks behind it, and each once."""
-    rows = "  b: {kind: local, fallbacks: [d, c]}\n  c: {kind: local}\n  d: {kind: local, fallbacks: [c]}\n"
-    config = _load(file, f"default: a\nproviders:\n  a: {{kind: local, fallbacks: [b, c]}}\n{rows}")
+def test_order_of_fallbacks(file: Path) -> None:
+    """The chain of an entry has its fallbacks, each followed by its own fallbacks, and each once."""
+    entries = "  b: {kind: local, fallbacks: [d, c]}\n  c: {kind: local}\n  d: {kind: local, fallbacks: [c]}\n"
+    config = _load(file, f"default: a\nproviders:\n  a: {{kind: local, fallbacks: [b, c]}}\n{entries}")
 
-    assert [[row.name for row in config.provider(name).chain()] for name in "abcd"] == [
+    assert [[entry.name for entry in config.provider(name).chain()] for name in "abcd"] == [
         ["a", "b", "d", "c"],
         ["b", "d", "c"],
         ["c"],
         ["d", "c"],
     ]
-    assert [row.name for row in config.provider("b").with_options(temperature=0).chain()] == ["b", "d", "c"]
-    assert [row.name for row in config.provider("b").with_options(fallbacks=["d"]).chain()] == ["b", "d", "c"]
-    assert [row.name for row in config.provider("b").with_options(fallbacks=[]).chain()] == ["b"]
+    assert [entry.name for entry in config.provider("b").with_options(temperature=0).chain()] == ["b", "d", "c"]
+    assert [entry.name for entry in config.provider("b").with_options(fallbacks=["d"]).chain()] == ["b", "d", "c"]
+    assert [entry.name for entry in config.provider("b").with_options(fallbacks=[]).chain()] == ["b"]
     assert config == load_config(file)
 
 
-def test_mistakes_in_fallbacks_are_told(file: Path) -> None:
-    """A name that is none, one that is there twice, a way back, and times of a provider without fallbacks."""
+def test_mistakes_in_fallbacks(file: Path) -> None:
+    """Unknown, repeated and circular fallbacks are reported, and time limits without fallbacks."""
     text = """\
 default: home
 providers:
@@ -240,7 +242,7 @@ def test_many_fallbacks(file: Path) -> None:
     lines = [f"  {name}: {{kind: local, fallbacks: [{', '.join(names[n + 1 :])}]}}" for n, name in enumerate(names)]
     file.write_text("\n".join(["default: p0", "providers:", *lines]), encoding="utf-8")
 
-    assert [row.name for row in load_config(file).provider().chain()] == names
+    assert [entry.name for entry in load_config(file).provider().chain()] == names
 
 
 def test_many_fallbacks_in_circles(file: Path) -> None:
@@ -256,18 +258,18 @@ def test_many_fallbacks_in_circles(file: Path) -> None:
 
 
 def test_fallbacks_of_a_provider_without_a_file() -> None:
-    """Names mean nothing where no other providers are known, which is told when they are needed."""
-    row = ProviderConfig.create("local", fallbacks=["other"])
+    """Without a file the other providers are unknown, which is reported when they are needed."""
+    entry = ProviderConfig.create("local", fallbacks=["other"])
 
     with pytest.raises(ConfigError, match="local: fallbacks names providers of a file that was not loaded"):
-        row.chain()
+        entry.chain()
 
-    made = Config(default="local", providers={"local": row, "other": ProviderConfig.create("local", name="other")})
+    made = Config(default="local", providers={"local": entry, "other": ProviderConfig.create("local", name="other")})
     assert [each.name for each in made.provider().chain()] == ["local", "other"]
 
 
-def test_missing_variable_is_told_with_its_place(file: Path) -> None:
-    """A variable that is not set is told when the provider is made, with the line that names it."""
+def test_line_of_an_unset_variable(file: Path) -> None:
+    """An unset variable is reported when the provider is created, with the line that names it."""
     config = _load(file, _SMALLEST + "  b:\n    kind: groq\n    model: m\n    api_key: os.environ/NO_KEY\n")
 
     with pytest.raises(ConfigError) as caught:
@@ -278,24 +280,24 @@ def test_missing_variable_is_told_with_its_place(file: Path) -> None:
     )
 
 
-def test_missing_key_is_told_with_its_place(file: Path) -> None:
-    """A required key that is nowhere is told with the line of the row that lacks it."""
-    row = _load(file, _SMALLEST + "  b: {kind: groq, model: m}\n").provider("b")
+def test_line_of_a_missing_key(file: Path) -> None:
+    """A missing required key is reported with the line of its entry."""
+    entry = _load(file, _SMALLEST + "  b: {kind: groq, model: m}\n").provider("b")
 
     with pytest.raises(ConfigError) as caught:
-        row.resolved()
+        entry.resolved()
 
     assert str(caught.value) == (
         f"{file}:5: providers.b.api_key is missing: b needs an API key. Set api_key, or GROQ_API_KEY."
     )
 
 
-def test_options_are_not_blamed_on_the_file(file: Path) -> None:
-    """A wrong option for a row is the caller's mistake: it is told with the row's name and no line."""
-    row = _load(file, _SMALLEST).provider()
+def test_wrong_option_has_no_line(file: Path) -> None:
+    """A wrong option of a call is reported with the name of the entry and without a line."""
+    entry = _load(file, _SMALLEST).provider()
 
     with pytest.raises(ConfigError, match=r"^a: base_url is not for kind local"):
-        row.with_options(base_url="http://host/v1")
+        entry.with_options(base_url="http://host/v1")
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +329,7 @@ def test_where_the_file_is_looked_for(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_file_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any file the one to write is named; a wrong ADAPTERS_CONFIG is not passed over."""
+    """Without any file, the error names the one to write; a wrong ADAPTERS_CONFIG is an error."""
     monkeypatch.setattr(adapters.config.file, "__file__", str(tmp_path / "a" / "b" / "file.py"))
     monkeypatch.chdir(tmp_path)
 
@@ -351,14 +353,14 @@ def _editor_says(data: object) -> list[str]:
 
 
 def test_schema_is_up_to_date() -> None:
-    """The schema in the repository is what the models say."""
+    """The schema in the repository matches the models."""
     command = [sys.executable, "-m", "adapters.config.schema", "--check"]
 
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def test_schema_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stale or missing schema is told with the command that writes it."""
+    """The error for a stale or missing schema names the command that writes it."""
     monkeypatch.setattr(schema, "SCHEMA_FILE", tmp_path / "s.json")
 
     assert schema.main(["--check"]) == 1
@@ -369,7 +371,7 @@ def test_schema_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("entry", "reported"),
     [
         pytest.param({"kind": "local"}, [], id="embedded server"),
         pytest.param({"kind": "groq", "model": "m"}, [], id="service"),
@@ -386,21 +388,21 @@ def test_schema_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         pytest.param({"kind": "local", "first_text_s": 1}, ["'fallbacks' is a dependency"], id="no fallbacks either"),
     ],
 )
-def test_editor_and_loader_agree(file: Path, row: dict[str, Any], told: list[str]) -> None:
-    """What an editor marks is what ``load_config`` refuses."""
-    data = {"default": "a", "providers": {"a": row}}
+def test_editor_and_loader_agree(file: Path, entry: dict[str, Any], reported: list[str]) -> None:
+    """An editor marks what ``load_config`` rejects."""
+    data = {"default": "a", "providers": {"a": entry}}
 
-    assert len(_editor_says(data)) == len(told)
-    assert all(part in message for part, message in zip(told, _editor_says(data), strict=True))
-    assert len(_problems(file, yaml.safe_dump(data))) == len(told)
+    assert len(_editor_says(data)) == len(reported)
+    assert all(part in message for part, message in zip(reported, _editor_says(data), strict=True))
+    assert len(_problems(file, yaml.safe_dump(data))) == len(reported)
 
 
 def test_key_in_a_file(file: Path) -> None:
-    """A key may be written into the file itself; it stays a secret."""
-    row = _load(file, _SMALLEST + f"  b: {{kind: groq, model: m, api_key: {_SECRET}}}\n").provider("b")
+    """A key may be written into the file; it is hidden in any ``repr``."""
+    entry = _load(file, _SMALLEST + f"  b: {{kind: groq, model: m, api_key: {_SECRET}}}\n").provider("b")
 
-    assert row.resolved().api_key == SecretStr(_SECRET)
-    assert "hunter2" not in repr(row)
+    assert entry.resolved().api_key == SecretStr(_SECRET)
+    assert "hunter2" not in repr(entry)
 
 
 _WITH_SERVER = _SMALLEST + "mcp_servers:\n  home: "
@@ -431,10 +433,10 @@ def test_mcp_servers(file: Path) -> None:
 )
 def test_mistakes_in_mcp_servers(file: Path, server: str, problem: str) -> None:
     """They are reported like those of a provider."""
-    [told] = _problems(file, f"{_WITH_SERVER}{server}\n")
+    [reported] = _problems(file, f"{_WITH_SERVER}{server}\n")
 
-    assert told.startswith("6: mcp_servers.home")
-    assert problem in told
+    assert reported.startswith("6: mcp_servers.home")
+    assert problem in reported
 
 
 def test_secrets_of_mcp_servers(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Base URLs as people write them, and the rows of the kinds."""
+"""Base URLs as users write them, and the table of kinds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from adapters.config.kinds import KINDS, KindName, clean_base_url, split_query
 
 
-def test_each_kind_has_a_row() -> None:
-    """The names that a type checker accepts are the rows there are."""
+def test_each_kind_is_in_the_table() -> None:
+    """Type checkers accept exactly the names in the table."""
     assert tuple(KINDS) == get_args(KindName)
 
 
@@ -51,8 +51,8 @@ def test_each_kind_has_a_row() -> None:
         pytest.param("http://host:/v1", "http://host/v1", id="colon without port"),
     ],
 )
-def test_base_url_is_forgiven(text: str, cleaned: str) -> None:
-    """What people paste becomes the address that an endpoint can be appended to."""
+def test_base_url_is_normalized(text: str, cleaned: str) -> None:
+    """A pasted address becomes one to which an endpoint can be appended."""
     assert clean_base_url(text, KINDS["openai_compatible"]) == cleaned
 
 
@@ -75,12 +75,12 @@ def test_base_url_is_forgiven(text: str, cleaned: str) -> None:
     ],
 )
 def test_base_url_of_a_kind(kind: KindName, text: str, cleaned: str) -> None:
-    """A kind completes an address with what its service is known to have."""
+    """A kind completes an address with the path of its service."""
     assert clean_base_url(text, KINDS[kind]) == cleaned
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         pytest.param("", "is missing", id="empty"),
         pytest.param("ftp://host", "must start with http:// or https://", id="other scheme"),
@@ -98,9 +98,9 @@ def test_base_url_of_a_kind(kind: KindName, text: str, cleaned: str) -> None:
         pytest.param("http://host/v1?a=hunter2&a=2", "a query that holds one name twice", id="ambiguous query"),
     ],
 )
-def test_what_is_no_base_url(text: str, told: str) -> None:
-    """What cannot be an address is refused with the reason, and never repeated: it may hold a password."""
-    with pytest.raises(ValueError, match=told) as caught:
+def test_invalid_base_url(text: str, reported: str) -> None:
+    """An invalid address is rejected with a reason that does not repeat it: it may contain a password."""
+    with pytest.raises(ValueError, match=reported) as caught:
         clean_base_url(text, KINDS["openai_compatible"])
 
     assert "hunter2" not in str(caught.value)
@@ -117,19 +117,19 @@ def test_what_is_no_base_url(text: str, told: str) -> None:
     ],
 )
 def test_query_of_a_base_url(text: str, address: str, query: dict[str, str]) -> None:
-    """The query is taken off and decoded."""
+    """The query is removed from the address and decoded."""
     assert split_query(text) == (address, query)
 
 
 def test_embedded_server_takes_no_base_url() -> None:
-    """An address for the embedded server is a misunderstanding, and told."""
+    """An address for the embedded server is an error."""
     with pytest.raises(ValueError, match="starts its own server"):
         clean_base_url("http://localhost:8000/v1", KINDS["local"])
 
 
 @given(st.text(), st.sampled_from(sorted(KINDS)))
-def test_any_text_is_an_address_or_refused(text: str, kind: KindName) -> None:
-    """Whatever is written, the answer is a clean address or one ValueError."""
+def test_any_text_is_an_address_or_rejected(text: str, kind: KindName) -> None:
+    """Any text gives a normalized address or a ``ValueError``."""
     try:
         cleaned = clean_base_url(text, KINDS[kind])
     except ValueError:

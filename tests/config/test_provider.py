@@ -1,4 +1,4 @@
-"""The settings of one provider: defaults, checks, changes, and secrets that stand in the environment."""
+"""The settings of one provider: defaults, validation, changes, and secrets in the environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _headers(config: ProviderConfig) -> dict[str, str]:
 
 
 def test_defaults() -> None:
-    """What is left out has the default of a conversation."""
+    """Fields that are not set have the defaults for a conversation."""
     config = ProviderConfig.create("openai_compatible", **_SERVER)
 
     assert config.name == "openai_compatible"
@@ -45,12 +45,12 @@ def test_defaults() -> None:
     ],
 )
 def test_base_url_of_a_service(kind: str, base_url: str) -> None:
-    """A kind with a service of its own needs no address, and one that starts its server has none."""
+    """A kind with a service of its own needs no address; one that starts a server has none."""
     assert ProviderConfig.create(kind, model="m").base_url == base_url
 
 
 def test_none_is_default_where_it_means_nothing() -> None:
-    """None stands for "not set" in fields where it has no meaning, and for itself in the others."""
+    """None means "not set" in fields where it has no other meaning."""
     unset = dict.fromkeys(("name", "base_url", "headers", "extra_body", "retry", "timeouts"))
     config = ProviderConfig.create("ollama", model="m", temperature=None, max_tokens=None, **unset)
 
@@ -60,12 +60,12 @@ def test_none_is_default_where_it_means_nothing() -> None:
 
 
 def test_local_provider_needs_no_model() -> None:
-    """The embedded server has one model, whatever it is called."""
+    """The embedded server needs no model name."""
     assert ProviderConfig.create("local").model == "local"
 
 
 def test_model_path_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path may begin with ~, may be a Path, and is none if it is empty."""
+    """A path may begin with ~ or be a ``Path``; an empty one is None."""
     monkeypatch.setenv("HOME", "/home/me")
 
     assert ProviderConfig.create("local", model_path="~/m.gguf").model_path == Path("/home/me/m.gguf")
@@ -83,7 +83,7 @@ def test_model_path_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_api_key(given_key: str, key: str | None) -> None:
-    """A key is stripped, and an empty one is none."""
+    """A key is stripped, and an empty one is None."""
     config = ProviderConfig.create("openai_compatible", **_SERVER, api_key=given_key)
 
     assert (config.api_key and config.api_key.get_secret_value()) == key
@@ -103,7 +103,7 @@ def test_openrouter_headers_are_added() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         pytest.param(
             {"kind": "groq"}, "kind is not an option; it is the first argument when the provider is created", id="kind"
@@ -180,12 +180,12 @@ def test_openrouter_headers_are_added() -> None:
         pytest.param({"model_path": 4}, "model_path must be text; put it in quotes", id="number for path"),
     ],
 )
-def test_mistakes_are_told(options: dict[str, Any], told: str) -> None:
+def test_mistakes_are_reported(options: dict[str, Any], reported: str) -> None:
     """Each mistake is one line that names the provider, the key and the fix, and repeats no value."""
     with pytest.raises(ConfigError) as caught:
         ProviderConfig.create("openai_compatible", **{**_SERVER, **options})
 
-    assert str(caught.value).startswith(f"openai_compatible: {told}")
+    assert str(caught.value).startswith(f"openai_compatible: {reported}")
     assert "\n" not in str(caught.value)
     assert "hunter2" not in repr(caught.value)
     assert caught.value.__cause__ is None
@@ -204,15 +204,15 @@ def test_mistakes_are_told(options: dict[str, Any], told: str) -> None:
     ],
 )
 def test_unknown_kind(kind: str, hint: str) -> None:
-    """The name of a server or a service is answered by its kind."""
+    """The error for the name of a server or service names its kind and its page."""
     with pytest.raises(ConfigError) as caught:
         ProviderConfig.create(kind, model="m")
 
     assert str(caught.value).splitlines()[0].endswith(f"kind is not a kind of provider; {hint}")
 
 
-def test_all_mistakes_are_told_at_once() -> None:
-    """Nobody has to mend one mistake to learn of the next."""
+def test_all_mistakes_at_once() -> None:
+    """All mistakes are reported together."""
     with pytest.raises(ConfigError) as caught:
         ProviderConfig.create("grok", name="fast", modle="m", retry={"attempts": 0})
 
@@ -224,7 +224,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_direct_construction_hides_values() -> None:
-    """What pydantic itself says of a mistake shows no value either."""
+    """The error of pydantic shows no value either."""
     with pytest.raises(ValidationError) as caught:
         ProviderConfig.model_validate({"kind": "groq", "model": "m", "api_key": f"{_SECRET}…", "retry": _SECRET})
 
@@ -232,14 +232,14 @@ def test_direct_construction_hides_values() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    """Neither a key nor a header is in any text made of the settings."""
+    """Keys and headers are hidden in any text made of the settings."""
     config = ProviderConfig.create("openai_compatible", **_SERVER, api_key=_SECRET, headers={"X": _SECRET})
 
     assert "hunter2" not in f"{config} {config!r} {config.model_dump_json()}"
 
 
 def test_settings_are_not_changed_later() -> None:
-    """Settings are a value: changing one of them in place is an error."""
+    """Settings are immutable."""
     config = ProviderConfig.create("local")
 
     with pytest.raises(ValidationError):
@@ -247,7 +247,7 @@ def test_settings_are_not_changed_later() -> None:
 
 
 def test_with_options() -> None:
-    """A changed copy keeps all that is not named, inside ``retry`` and ``timeouts`` too; None changes nothing there."""
+    """A changed copy keeps all other fields, also inside ``retry`` and ``timeouts``; None changes nothing there."""
     config = ProviderConfig.create(
         "openai_compatible", **_SERVER, name="mine", headers={"X": "1"}, timeouts={"total_s": 9}, retry={"attempts": 5}
     )
@@ -264,15 +264,15 @@ def test_with_options() -> None:
 
 
 def test_address_without_path_stays_without() -> None:
-    """An endpoint pasted whole says that the server has no /v1, also after the settings were copied."""
+    """A pasted endpoint without /v1 is kept without it, also in a copy of the settings."""
     config = ProviderConfig.create("openai_compatible", model="m", base_url="https://host/chat/completions")
 
     assert config.with_options(model="n").resolved().base_url == "https://host"
     assert config.with_options(base_url="https://host").base_url == "https://host/v1"
 
 
-def test_with_options_tells_mistakes() -> None:
-    """A change of no use is told, and so is a change of the kind, on which all defaults depend."""
+def test_mistakes_in_with_options() -> None:
+    """An invalid change is an error, and so is a change of the kind, on which all defaults depend."""
     config = ProviderConfig.create("groq", model="m")
 
     with pytest.raises(ConfigError, match=r"^groq: temperature must be at most 2$"):
@@ -282,7 +282,7 @@ def test_with_options_tells_mistakes() -> None:
 
 
 def test_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in the environment is looked up when it is needed, checked then, and not before."""
+    """Variables are looked up and validated when they are needed, not before."""
     config = ProviderConfig.create(
         "openai_compatible",
         model="os.environ/THE_MODEL",
@@ -303,14 +303,14 @@ def test_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_path_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model file may be named by a variable too."""
+    """A variable may name the model file, too."""
     monkeypatch.setenv("THE_FILE", "/m.gguf")
 
     assert ProviderConfig.create("local", model_path="os.environ/THE_FILE").resolved().model_path == Path("/m.gguf")
 
 
-def test_missing_variables_are_told() -> None:
-    """Each variable that is not set is told; what does not look like a variable's name is not repeated."""
+def test_unset_variables() -> None:
+    """Each unset variable is reported; a value that does not look like the name of one is not repeated."""
     config = ProviderConfig.create(
         "openai_compatible",
         model="m",
@@ -330,8 +330,8 @@ def test_missing_variables_are_told() -> None:
     ]
 
 
-def test_value_of_a_variable_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that holds something of no use is told like a value in the file."""
+def test_value_of_a_variable_is_validated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid value of a variable is reported like one in the file."""
     monkeypatch.setenv("THE_KEY", f"{_SECRET}\nrest")
     config = ProviderConfig.create("openai_compatible", **_SERVER, api_key="os.environ/THE_KEY")
 
@@ -347,7 +347,7 @@ def test_value_of_a_variable_is_checked(monkeypatch: pytest.MonkeyPatch) -> None
     ],
 )
 def test_required_key(kind: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that demands a key takes it from its own variable if none is set, and says so if there is none."""
+    """A service that requires a key takes it from its own variable if none is set; without any, there is an error."""
     config = ProviderConfig.create(kind, model="m")
 
     with pytest.raises(ConfigError) as caught:
@@ -369,7 +369,7 @@ def test_required_key(kind: str, variable: str, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_key_name(kind: str, key: str | None, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a key came from is remembered, for the day on which it is refused."""
+    """The source of a key is stored, for the error if it is rejected."""
     monkeypatch.setenv("GROQ_API_KEY", "gsk-2")
     monkeypatch.setenv("MY_KEY", "gsk-3")
 
@@ -378,7 +378,7 @@ def test_key_name(kind: str, key: str | None, name: str, monkeypatch: pytest.Mon
 
 
 def test_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable is set, to nothing: no key where none is needed, and a missing one where it is."""
+    """An empty variable is no key: fine where none is required, an error where one is."""
     monkeypatch.setenv("THE_KEY", "")
     options = {"model": "m", "api_key": "os.environ/THE_KEY"}
 
@@ -388,7 +388,7 @@ def test_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_openai_key_goes_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key for OpenAI in the environment is not sent to whatever server a provider is pointed at."""
+    """OpenAI's key in the environment is not sent to other servers."""
     monkeypatch.setenv("OPENAI_API_KEY", _SECRET)
 
     assert ProviderConfig.create("openai_compatible", **_SERVER).resolved().api_key is None
@@ -404,21 +404,21 @@ _JUNK = st.recursive(
 @given(
     st.dictionaries(st.sampled_from(sorted(set(ProviderConfig.model_fields) - {"kind"})), _JUNK), st.text(max_size=9)
 )
-def test_any_option_is_taken_or_told(options: dict[str, Any], unknown: str) -> None:
-    """Whatever is given, the answer is settings or a ConfigError in our own words."""
-    told = ""
+def test_any_options_are_taken_or_rejected(options: dict[str, Any], unknown: str) -> None:
+    """Any options give settings or a ``ConfigError`` in plain words."""
+    reported = ""
     try:
         ProviderConfig.create("openai_compatible", **{"model": "m", unknown: 1, **options})
     except ConfigError as error:
-        told = str(error)
+        reported = str(error)
 
-    assert told
-    assert "pydantic" not in told
-    assert "cannot be used" not in told
+    assert reported
+    assert "pydantic" not in reported
+    assert "cannot be used" not in reported
 
 
 def test_routing_of_openrouter() -> None:
-    """Blocks that are not there by default are changed key by key as the others are; names stand alone or in a list."""
+    """Blocks without a default are changed key by key like the others; a single name needs no list."""
     config = ProviderConfig.create("openrouter", model="m", routing={"only": "groq", "max_price": {"prompt": 1}})
     assert config.routing is not None
 
@@ -448,7 +448,7 @@ def test_routing_of_openrouter() -> None:
     ],
 )
 def test_mistakes_in_routing(routing: dict[str, Any], text: str) -> None:
-    """What OpenRouter would not know is told before it is asked."""
+    """Routing that OpenRouter does not know is an error before any request."""
     with pytest.raises(ConfigError) as caught:
         ProviderConfig.create("openrouter", model="m", routing=routing)
 
@@ -474,7 +474,7 @@ def test_query_of_the_address_is_kept_and_hidden() -> None:
 
 
 def test_query_and_certificates_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values of a query and the files of TLS may be named by variables, and so may an address with a query."""
+    """Variables may hold the values of a query, the files of TLS, and an address with a query."""
     monkeypatch.setenv("THE_URL", "https://host?a=1")
     monkeypatch.setenv("THE_VERSION", "2")
     monkeypatch.setenv("THE_FILE", "/ca.pem")
@@ -494,7 +494,7 @@ def test_query_and_certificates_in_the_environment(monkeypatch: pytest.MonkeyPat
 
 
 def test_tls_needs_an_address_with_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that is known later is checked then."""
+    """An address from a variable is validated when it is looked up."""
     monkeypatch.setenv("THE_URL", "http://host")
     config = ProviderConfig.create(
         "openai_compatible", model="m", base_url="os.environ/THE_URL", tls={"ca_file": "/ca.pem"}

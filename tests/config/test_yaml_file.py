@@ -25,7 +25,7 @@ def _read(file: Path, text: str) -> Document:
 
 
 def test_lines_of_keys(file: Path) -> None:
-    """Each key is known by its path, with the line it stands in."""
+    """Each key is known by its path, with its line."""
     document = _read(file, "a:\n  b: 1\n  c:\n  - d: 2\n")
 
     assert document.data == {"a": {"b": 1, "c": [{"d": 2}]}}
@@ -39,18 +39,18 @@ def test_lines_of_keys(file: Path) -> None:
 
 
 def test_keys_and_dates_are_text(file: Path) -> None:
-    """Keys are what was written, and dates too: YAML would make a boolean, a number and a date of these."""
+    """Keys and dates stay text; YAML would convert them to a boolean, a number and a date."""
     assert _read(file, "yes: 1\n404: 2\n~: 2026-11-22\n").data == {"yes": 1, "404": 2, "~": "2026-11-22"}
 
 
 def test_blocks_can_be_shared(file: Path) -> None:
-    """Anchors and merge keys work, also for a node that holds itself."""
+    """Anchors and merge keys work, also for a node that contains itself."""
     assert _read(file, "a: &x {k: 1}\nb: *x\nc: {<<: *x, l: 2}\n").data["c"] == {"k": 1, "l": 2}
     assert set(_read(file, "a: &x [1, *x]\n").data) == {"a"}
 
 
-def test_duplicate_keys_are_told(file: Path) -> None:
-    """A key that is there twice is a problem in its second line; keys of the same name elsewhere are not."""
+def test_repeated_keys(file: Path) -> None:
+    """A repeated key is a problem of its second line; equal keys of other blocks are not."""
     problems = _read(file, "a:\n  k: 1\nb:\n  k: 1\na:\n  k: 2\n").problems
 
     assert [(problem.path, problem.text) for problem in problems] == [
@@ -58,13 +58,13 @@ def test_duplicate_keys_are_told(file: Path) -> None:
     ]
 
 
-def test_byte_order_mark_is_no_content(file: Path) -> None:
-    """A file that an editor began with a byte order mark reads as any other."""
+def test_byte_order_mark(file: Path) -> None:
+    """A byte order mark is ignored."""
     assert _read(file, "\ufeffa: 1").data == {"a": 1}
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         pytest.param("", ":1: the file is empty", id="empty"),
         pytest.param("# nothing\n", ":1: the file is empty", id="comments"),
@@ -85,30 +85,30 @@ def test_byte_order_mark_is_no_content(file: Path) -> None:
         pytest.param("? [hunter2]\n: 1", ":1: this is not YAML", id="list as key"),
     ],
 )
-def test_what_is_no_yaml(file: Path, text: str, told: str) -> None:
-    """A file that cannot be read is told with its line and what to do, in one line, without its content."""
+def test_invalid_yaml(file: Path, text: str, reported: str) -> None:
+    """The error for invalid YAML has line and fix on one line, without the content."""
     with pytest.raises(ConfigError) as caught:
         _read(file, text)
 
-    assert str(caught.value).startswith(f"{file}{told}")
+    assert str(caught.value).startswith(f"{file}{reported}")
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_file_that_is_not_there(file: Path) -> None:
-    """A missing file is told with its path and where the path comes from."""
+def test_missing_file(file: Path) -> None:
+    """The error for a missing file has its path and where the path comes from."""
     with pytest.raises(ConfigError, match="there is no such file; correct the path, or the variable ADAPTERS_CONFIG"):
         read_yaml(file)
 
 
 def test_folder_in_place_of_a_file(tmp_path: Path) -> None:
-    """What cannot be opened is told with the reason of the system."""
+    """The error for a file that cannot be opened has the reason of the system."""
     with pytest.raises(ConfigError, match="the file cannot be read"):
         read_yaml(tmp_path)
 
 
 def test_file_that_is_not_utf_8(file: Path) -> None:
-    """Another encoding is told, with what to do."""
+    """The error for another encoding says what to do."""
     file.write_bytes("a: é".encode("latin-1"))
 
     with pytest.raises(ConfigError, match="save it as UTF-8"):
@@ -125,16 +125,16 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=12).map("".join))
-def test_any_text_is_yaml_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    """Whatever stands in a file, it is read or refused in one line."""
+def test_any_text_is_yaml_or_rejected(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """Any content is read or rejected in one line."""
     file = tmp_path_factory.getbasetemp() / "any.yaml"
-    told = ""
+    reported = ""
     try:
         _read(file, text)
     except ConfigError as error:
-        told = str(error)
+        reported = str(error)
 
-    assert "\n" not in told
+    assert "\n" not in reported
 
 
 def _bomb(levels: int, width: int) -> str:
@@ -166,21 +166,21 @@ def _bomb(levels: int, width: int) -> str:
     ],
 )
 def test_aliases_that_multiply(file: Path, text: str) -> None:
-    """A small file that stands for millions of values is refused before they are made."""
+    """A small file that expands to millions of values is rejected before it is expanded."""
     with pytest.raises(ConfigError, match=r"stand for more than 100000 values"):
         _read(file, text)
 
 
 def test_aliases_that_do_not_multiply(file: Path) -> None:
-    """A block that a hundred providers share is no bomb."""
+    """A block that a hundred providers share is accepted."""
     text = "a: &a {k: [1, 2, 3], l: {m: n}}\n" + "\n".join(f"b{n}: *a" for n in range(1_000))
 
     assert len(_read(file, text).data) == 1_001
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
-def test_what_is_no_file(tmp_path: Path) -> None:
-    """A device without an end and a pipe that is never written are refused at once."""
+def test_devices_and_pipes(tmp_path: Path) -> None:
+    """A device without an end and a pipe without a writer are rejected at once."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -189,7 +189,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             read_yaml(path)
 
 
-def test_a_file_that_is_too_large(file: Path) -> None:
-    """A log or a model that was named by mistake is not read into memory."""
+def test_large_file(file: Path) -> None:
+    """A large file that was named by mistake is not read into memory."""
     with pytest.raises(ConfigError, match="larger than 1 MB"):
         _read(file, "#" * 1_000_001)

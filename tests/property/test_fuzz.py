@@ -1,4 +1,4 @@
-"""The whole provider against bytes that nobody meant to send: recorded answers, damaged and cut anywhere.
+"""The whole provider against damaged bytes: recorded answers, mutated and cut anywhere.
 
 LiteLLM and the socket are left out of most examples, because what they do does not depend on the answer (LiteLLM never
 sees it). ``nox -s fuzz`` runs many thousand examples, the ordinary tests a few hundred.

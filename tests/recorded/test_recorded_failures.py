@@ -1,6 +1,6 @@
 """How real servers refuse, replayed: each refusal is one error class, with a sentence that can be spoken.
 
-Recorded as ``test_recorded``; the rows ``stand-in`` show failures of OpenRouter that nobody can call up at will.
+Recorded as ``test_recorded``; the rows ``stand-in`` show failures of OpenRouter that cannot be provoked.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _LASTING_LOOPS = 2
 _RENEWED_LOOPS = 2
 _LOOP_S = 3.0  # how long a loop lives that ends and begins anew
 _KEPT_EXAMPLES = 10
-_GRACE_S = 1.0  # what a loop may still do for answers that nobody listens to any more
+_GRACE_S = 1.0  # for answers that were abandoned
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Tally:
             self.tasks += tasks
 
     def complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Keep what a loop reports that nobody awaited."""
+        """Collect what a loop reports about exceptions that were never retrieved."""
         del loop
         self.told.append(f"{context.get('message')}: {context.get('exception')!r}")
 

@@ -134,7 +134,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, look
 
 
 async def main() -> None:
-    """Run the servers until whoever started this process is gone."""
+    """Run the servers until the parent process has ended."""
     async with PlannedServer() as steady, PlannedServer() as restarting:
         proxy = await asyncio.start_server(CuttingProxy(steady.port).serve, "127.0.0.1", 0)
         restarts = asyncio.create_task(restarting.come_and_go())

@@ -344,7 +344,7 @@ async def test_the_span_is_current_where_the_request_is_made_and_nowhere_else(
 
 
 async def test_what_is_not_sampled_is_measured_all_the_same(sdk: Sdk, scripted_server: ScriptedServer) -> None:
-    """Within a trace that nobody keeps there is no span, and the metrics are whole."""
+    """Within a trace that is not sampled there is no span, and the metrics are complete."""
     dropped = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=False))
     async with provider_of(scripted_server, "home", answer("Hi.")) as provider:
         with trace.use_span(dropped):

@@ -1,4 +1,4 @@
-"""``transport.background``: slow work is done once, whoever waits for it, whatever becomes of them."""
+"""``transport.background``: slow work is done once, however many callers wait for it or are cancelled."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_a_fork_leaves_undone() -> None:
 
 
 async def test_slow_work_that_fails_is_tried_again() -> None:
-    """Whoever waits for it gets the error, and the next caller a new chance."""
+    """All callers that wait get the error, and the next caller starts it again."""
     outcomes: Iterator[Any] = iter([ImportError("broken"), "loaded"])
 
     def work() -> str:

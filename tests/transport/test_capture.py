@@ -40,7 +40,7 @@ def endpoint(base_url: str = "http://localhost:1/v1") -> Endpoint:
 
 
 async def test_the_head_of_the_answer_is_kept(server: Counting) -> None:
-    """Whoever has the exchange has the response with its body still to come; the sender is told that it is over."""
+    """The exchange has the response with its body still to come; for LiteLLM, the request is over."""
     base_url = server.add("case", (http(b'{"a": 1}', "503 Service Unavailable", x_id="7"),))
     client = await HTTPSession.open(base_url, 5)
     exchange = CapturedExchange(client.send, endpoint())

@@ -228,7 +228,7 @@ async def test_limits_of_one_call(options: dict[str, Any], exceeded: str) -> Non
 
 
 async def test_a_repeated_try_that_has_brought_something_may_go_on() -> None:
-    """The limit on repeating is on what nobody has heard of yet, not on the answer."""
+    """The limit on retries holds until the first token, not for the answer."""
     clock = Deadlines(limits(), streamed=True, retry_s=0.05)
     token_received(clock)
 
@@ -248,7 +248,7 @@ async def test_another_timeout_passes_through() -> None:
 
 
 async def test_cancelling_passes_through() -> None:
-    """Whoever is cancelled while waiting is cancelled, not late."""
+    """A caller that is cancelled while it waits is cancelled, not late."""
     task = asyncio.create_task(Deadlines(limits(), streamed=True).wait(after(NEVER_S)))
     await asyncio.sleep(0)
     task.cancel()

@@ -121,7 +121,7 @@ async def test_long_headers(server: Counting) -> None:
 
 @pytest.mark.parametrize("size", [999_999, 1_000_001, 5_000_000])
 async def test_large_requests(server: Counting, size: int, recwarn: pytest.WarningsRecorder) -> None:
-    """A history of some megabytes is sent whole, with its length, and nobody is warned."""
+    """A history of some megabytes is sent whole, with its length and without a warning."""
     base_url = server.add("case", (http(b"Hi"),))
 
     async with client_for(base_url) as client:
@@ -298,7 +298,7 @@ async def test_a_connection_that_takes_too_long() -> None:
 
 @pytest.fixture(name="tls")
 def _tls() -> ssl.SSLContext:
-    """TLS with a certificate that nobody has signed."""
+    """TLS with a self-signed certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     return context
@@ -326,7 +326,7 @@ async def test_a_folder_of_certificates(tls: ssl.SSLContext, tmp_path: Path, mon
 
 
 async def test_a_certificate_that_nobody_trusts(tls: ssl.SSLContext) -> None:
-    """A certificate that nobody has signed is not taken, and nothing is sent."""
+    """A self-signed certificate is rejected, and nothing is sent."""
     async with raw_server(http(b"Hi"), tls) as raw:
         trouble = await troubled(f"https://127.0.0.1:{raw.port}/v1")
 

@@ -63,7 +63,7 @@ async def ask_nonsense() -> None:
 
 
 class Observer(logging.Handler):
-    """Notes in a fresh process what LiteLLM does that nobody asked it for."""
+    """Records in a fresh process what LiteLLM does unasked."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -248,7 +248,7 @@ def test_litellm_is_loaded_late(report: dict[str, Any]) -> None:
 
 
 def test_a_first_caller_who_gives_up_spoils_nothing(report: dict[str, Any]) -> None:
-    """Whoever waits for the same import gets it, although the caller who began it was cancelled."""
+    """Callers that wait for the same import get it, although the one that started it was cancelled."""
     assert report["cancelled"] is True
     assert report["statuses"] == [200, 429] * 4
 

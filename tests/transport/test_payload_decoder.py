@@ -298,7 +298,7 @@ def test_byte_by_byte_says_the_same(body: bytes) -> None:
 
 @given(st.text(alphabet='data: {}[]"\\\n\rerror<\u2028', max_size=80).map(str.encode), st.integers(0, 80))
 def test_any_split_of_any_bytes_says_the_same(body: bytes, cut: int) -> None:
-    """The same for bodies that nobody thought of."""
+    """The same for arbitrary bodies."""
     assert read(body[:cut], body[cut:]) == read(body)
 
 

@@ -101,7 +101,7 @@ async def ask(connection: ProviderTransport, settings: ProviderConfig, *, stream
 
 
 async def test_a_success_is_handed_over_unread(server: Counting) -> None:
-    """The body is still to come; whoever got it reads and closes it."""
+    """The body is still to come; the caller reads and closes it."""
     settings = config(server.add("case", (SSE_HEAD, 0.05, http_chunk(event(said("Hi"))), "hang")))
     connection = ProviderTransport(settings)
 
@@ -193,7 +193,7 @@ async def test_nobody_there() -> None:
 
 
 async def test_a_request_that_cannot_be_built(server: Counting) -> None:
-    """Messages that nobody can encode are the caller's mistake; the error names no library and keeps no prompt."""
+    """Messages that cannot be encoded are the caller's mistake; the error names no library and has no prompt."""
     settings = config(server.add("case", answer("Hi")))
     connection = ProviderTransport(settings)
     nonsense = {"messages": [*QUESTION, {"role": "user", "content": object()}]}
@@ -208,7 +208,7 @@ async def test_a_request_that_cannot_be_built(server: Counting) -> None:
 
 
 async def test_cancelling_reaches_the_server(server: Counting) -> None:
-    """Whoever is cancelled while waiting for the head of an answer ends the request."""
+    """Cancelling a caller that waits for the head of an answer ends the request."""
     settings = config(server.add("case", ("hang",)))
     connection = ProviderTransport(settings)
     task = asyncio.create_task(ask(connection, settings))
@@ -606,7 +606,7 @@ async def test_early_cancels_leave_nothing(
             await asyncio.gather(task, return_exceptions=True)
         await connection.aclose()
         assert await until(lambda: not server.open_connections)
-        await until(lambda: len(asyncio.all_tasks()) == tasks)  # what LiteLLM still builds, nobody sends
+        await until(lambda: len(asyncio.all_tasks()) == tasks)  # what LiteLLM still builds is not sent
         return now()
 
     tasks = len(asyncio.all_tasks())
