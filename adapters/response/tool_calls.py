@@ -252,7 +252,8 @@ class CallAssembler:
         if not readings:
             values = [value for value in map(self._read, known) if any(value)]
             self.is_uncertain = len(values) > 1 or any(
-                error or not may_take(name, arguments, self._tools) for name, arguments, error in values
+                error or not arguments.keys() <= self._tools.get(name, arguments).keys()
+                for name, arguments, error in values
             )
         elif len(readings) > 1:
             self.is_uncertain = True
