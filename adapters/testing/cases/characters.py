@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
 
-from adapters.testing.answers import DONE, STOP, event, raw_stream, said, stream
-from adapters.testing.case import STREAMS, Success, WireCase
+from adapters.testing.answers import (
+    CALLED,
+    DONE,
+    STOP,
+    Answer,
+    call,
+    chunk,
+    completion,
+    event,
+    raw_stream,
+    reply,
+    said,
+    stream,
+)
+from adapters.testing.case import CALLING, STREAMS, Success, WireCase
+
+if TYPE_CHECKING:
+    from adapters.testing.case import Outcome
 
 
 def _cut(data: bytes, size: int) -> list[bytes]:
     return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+_CALL = {**call("get_weather", r'{"city": "Oslo", "x": "\ud83d"}', "a\ud83d"), "extra": {"sign": "\ude00"}}
+_HALVES = {
+    "tool_calls": [{"index": 0, **_CALL}],
+    "reasoning_content": "So? \ud83d",
+    "reasoning_details": [{"type": "reasoning.text", "text": "So? \ud83d"}],
+}
+
+
+def _can_be_sent(outcome: Outcome) -> bool:
+    """Whether all that goes back to the server can be encoded, if the method returns it."""
+    response = outcome.response
+    return not response or bool(json.dumps([asdict(made) for made in response.tool_calls], ensure_ascii=False).encode())
 
 
 _UNICODE = event(said("café 😀 日本")) + event(STOP) + DONE
@@ -57,5 +89,18 @@ CASES: Final = (
         ],
         Success(text="😀!"),
         ways=STREAMS,
+    ),
+    WireCase(
+        "node-proxy-halves-in-a-call",
+        "half an emoji in reasoning, id, arguments and a field of a call: all of it can be sent back",
+        [
+            Answer(
+                reply(completion(_HALVES, "tool_calls")),
+                raw_stream(b"data: %s\n\n" % json.dumps(chunk(_HALVES)).encode(), event(CALLED), DONE),
+            )
+        ],
+        Success(calls=(("get_weather", {"city": "Oslo", "x": "\ufffd"}),), holds=_can_be_sent),
+        ways=CALLING,
+        tools=True,
     ),
 )
