@@ -506,6 +506,18 @@ def test_fragments_that_can_be_read_in_too_many_ways() -> None:
         assert assembler.is_uncertain
 
 
+def test_arguments_within_those_of_another_call() -> None:
+    """An empty object in a string may be the arguments of a call that has none."""
+    assembler = CallAssembler(TOOLS)
+
+    for arguments in ('{"city": "O', "{}", 'slo"}'):
+        assembler.feed([_part(0, None, None, arguments)])
+    assembler.feed([_part(0, None, "get_weather"), _part(1, "a", "get_time")])
+    assembler.finish(cut=False)
+
+    assert assembler.is_uncertain
+
+
 def test_fragments_with_two_meanings() -> None:
     """If two readings make whole calls, none of them runs."""
     assembler = CallAssembler({"add": {"a": {}}, "add_all": {"a": {}}, "_all": {}})
