@@ -50,7 +50,8 @@ def doctor(
     """Diagnose providers: network, address, model, tools, speed.
 
     Without options, every provider entry of the configuration is examined. With --base-url and without -m, the first
-    model that the server lists is used. Five short prompts are sent to each model, and none with --quick.
+    model that the server lists is used. Five short prompts are sent to each model; a local server gets two longer
+    ones and a prefill, and with --quick none is sent.
 
     The exit code is 1 if a step failed (✗).
     """

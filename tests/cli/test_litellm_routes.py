@@ -127,7 +127,8 @@ def test_doctor(routes: ScriptedServer) -> None:
     assert result.exit_code == 0, result.output
     assert "address, server, model: skipped, LiteLLM's route anthropic has no list of models here" in result.stdout
     assert "“Hello.”" in result.stdout
-    assert len(routes.seen["claude"].bodies) == len(_PROMPTS)
+    prefill = 3  # a loopback address gets a prefill and two longer prompts
+    assert len(routes.seen["claude"].bodies) == len(_PROMPTS) + prefill
 
 
 async def test_doctor_without_an_address(scripted_server: ScriptedServer) -> None:
