@@ -23,6 +23,7 @@ Group: TypeAlias = "Sequence[CallFragment]"
 
 _MAX_STEPS = 100_000
 _MAX_READINGS = 64
+_JSON_CHARS = frozenset("\"'{}[]:,")
 
 
 class TooManyReadingsError(Exception):
@@ -102,8 +103,17 @@ class GrowingCall:
         if self._is_closed or not isinstance(piece, str):
             return False
         self._pieces.append(piece)
-        self._is_closed = self._brackets.feed(piece) is not None
-        return not self._is_closed or is_whole("".join(self._pieces))
+        end = self._brackets.feed(piece)
+        self._is_closed = end is not None
+        return end is None or self._is_object("".join(self._pieces), piece[end:])
+
+    @staticmethod
+    def _is_object(text: str, litter: str) -> bool:
+        """Whether arguments are an object, which may be written badly, and nothing of another call is behind it."""
+        if is_whole(text):
+            return True
+        is_like_json = text.lstrip().startswith("{") and "\\" not in text and _JSON_CHARS.isdisjoint(litter)
+        return is_like_json and read_arguments(text)[1] is None
 
     def is_whole(self, *, strict: bool) -> bool:
         """Whether the fragments are a whole call.

@@ -5,6 +5,7 @@ Calls that a model wrote as text are found and read in ``markup``. Both end as `
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from dataclasses import dataclass, field
@@ -250,21 +251,28 @@ class CallAssembler:
             return calls
         readings = {self._values(opened): opened for opened in map(self._opened, found)}
         if not readings:
-            values = [value for value in map(self._read, known) if any(value)]
-            self.is_uncertain = len(values) > 1 or any(
-                error or not arguments.keys() <= self._tools.get(name, arguments).keys()
-                for name, arguments, error in values
-            )
+            real = [call for call in known if any(self._read(call))]
+            self.is_uncertain = len(real) > 1 or not all(map(self._is_plain, real))
         elif len(readings) > 1:
             self.is_uncertain = True
         elif self._values(known) not in readings:
             (calls,) = readings.values()
         return calls
 
+    def _is_plain(self, call: _OpenCall) -> bool:
+        """Whether a call has arguments that needed no repair, and all of them are its tool's, as far as it is known."""
+        name, arguments, error = self._read(call)
+        is_written_well = is_whole(call.arguments) or call.is_cumulative or not arguments
+        return is_written_well and not error and arguments.keys() <= self._tools.get(name, arguments).keys()
+
     def _is_doubtful(self) -> bool:
         """Whether fragments may belong to others than the calls they were given to."""
         if self._is_irregular:
             return not all(map(self._is_call, self._fragments))
+        names = [clean_name(encodable(call.name), self._tools) for call in self._open]
+        joined = {f"{first}{second}" for first, second in itertools.pairwise(names) if second not in self._tools}
+        if not joined.isdisjoint(self._tools):
+            return True  # a name in two pieces
         if not 1 < len(self._open) == len(self._fragments):
             return False
         # Each fragment began a call: they may be parts of fewer calls whose index, id and name are repeated.

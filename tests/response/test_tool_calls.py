@@ -293,6 +293,21 @@ def _assembled(fragments: list[CallFragment], *, cut: bool = False) -> list[tupl
             [("a", "get_weather", {"city": "Oslo"})],
             id="the-id-again-at-another-index",
         ),
+        pytest.param(
+            [_part(0, "a", "get_"), _part(1, "b", "weather"), _part(1, "b", None, _OSLO)],
+            [("a", "get_weather", {"city": "Oslo"})],
+            id="name-in-two-pieces-with-an-index-and-id-each",
+        ),
+        pytest.param(
+            [
+                _part(0, "a", "get_weather", "{'city': "),
+                _part(0, None, None, "'Oslo',}<|im_end|>"),
+                _part(0, "b", "get_weather", '{"city": '),
+                _part(0, None, None, '"Rome"}\n'),
+            ],
+            [("a", "get_weather", {"city": "Oslo"}), ("b", "get_weather", {"city": "Rome"})],
+            id="badly-written-arguments-and-index-zero",
+        ),
         pytest.param([_part(0, "a", None, _OSLO)], [], id="no-name"),
         pytest.param([_part(0, "a", "functions.", _OSLO)], [], id="nothing-but-a-namespace"),
         pytest.param([_part(0, "a", " functions.get_time\n")], [("a", "get_time", {})], id="harmony-name"),
