@@ -48,7 +48,7 @@ def write_demo_model(path: Path) -> None:
         path: File to write; an existing file is overwritten.
     """
     special = [TURN_END, TURN_START, *(script.start_token for script in SCRIPTS)]
-    vocabulary = {token: number for number, token in enumerate([*special, *_byte_letters()])}
+    vocabulary = {token: number for number, token in enumerate([*special, *byte_letters()])}
     successors = _add_scripts(vocabulary)
     normal = len(vocabulary) - len(special)
     embedding, output = _markov_chain(len(vocabulary), successors)
@@ -70,7 +70,7 @@ def write_demo_model(path: Path) -> None:
     writer.close()
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """Return the letter of byte-level BPE for each byte: the byte itself if visible, else a letter from U+0100 on."""
     visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
     hidden = [byte for byte in range(256) if byte not in visible]
@@ -79,7 +79,7 @@ def _byte_letters() -> list[str]:
 
 def _add_scripts(vocabulary: dict[str, int]) -> dict[int, int]:
     """Add the pieces of every script to the vocabulary, and map each token to its successor."""
-    letters = _byte_letters()
+    letters = byte_letters()
     successors: dict[int, int] = {}
     for script in SCRIPTS:
         tokens = [vocabulary[script.start_token]]
