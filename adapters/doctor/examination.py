@@ -181,6 +181,7 @@ async def _conversation(config: ProviderConfig, server: Server, report: Report) 
         with_prefill = config.is_local and config.prefill is not False
         prefill = await time_prefill(transport, _patient(config), capabilities) if with_prefill else None
         report(verdicts.first_text(cold, warm, server, prefill))
+        report(verdicts.prefix_cache(prefill))
     finally:
         await transport.aclose()
 

@@ -28,6 +28,7 @@ Step: TypeAlias = Literal[
     "parameters",
     "streaming",
     "first text",
+    "prefix cache",
 ]
 """The steps, in order."""
 

@@ -25,6 +25,12 @@ _COLD_FACTOR = 2.0  # a smaller difference may be chance
 _BUFFERED_S = 0.5  # a text that is complete before may have been generated that fast
 _BUFFERED_PIECES = 5  # of a text of forty words that was generated slowly
 _BUFFERED_SHARE = 0.05  # of the whole time, between the first and the last piece of a long text
+_CACHED_SHARE = 0.5  # of a prompt whose end alone is new
+_MEASURABLE_S = 0.1  # a shorter prefill is not told from chance
+_CACHE_ADVICE = (
+    "Each turn evaluates the whole prompt again. Turn on prefix caching (vLLM) or cache_prompt (llama.cpp). A proxy"
+    " must send a conversation to the same server each time."
+)
 _TOOL_FIELDS = {"tools", "tool_choice"}
 _EXCERPT_CHARS = 60
 _NETWORK_STEPS: tuple[Step, ...] = ("DNS", "TCP", "TLS")
@@ -206,6 +212,29 @@ def first_text(
     if cold.first_event_s > _SLOW_S and cold.first_event_s > warm.first_event_s * _COLD_FACTOR:
         return Finding("first text", "warning", detail, server.warm_advice)
     return Finding("first text", "passed", detail)
+
+
+def prefix_cache(prefill: tuple[CallOutcome, CallOutcome] | None) -> Finding:
+    """Whether the server keeps the beginning of a prompt that it has evaluated.
+
+    Args:
+        prefill: A new prompt, and one whose beginning was sent before; None if neither was sent.
+    """
+    if prefill is None:
+        return Finding("prefix cache", "skipped", "only a local server is asked twice with a long prompt")
+    new, known = prefill
+    if known.response is None or new.first_event_s is None or known.first_event_s is None:
+        return Finding("prefix cache", "skipped", f"a longer prompt failed: {known.error or new.error}")
+    usage = known.response.usage
+    if usage is not None and usage.cached_tokens is not None:
+        detail = f"{usage.cached_tokens} of {usage.prompt_tokens} tokens of a known prompt came from it"
+        if usage.cached_tokens >= _CACHED_SHARE * usage.prompt_tokens:
+            return Finding("prefix cache", "passed", detail)
+        return Finding("prefix cache", "warning", detail, _CACHE_ADVICE)
+    times = f"{new.first_event_s * 1000:.0f} ms for a new prompt, {known.first_event_s * 1000:.0f} ms for a known one"
+    if new.first_event_s > max(_COLD_FACTOR * known.first_event_s, _MEASURABLE_S):
+        return Finding("prefix cache", "passed", f"the server reports no cached tokens; {times}")
+    return Finding("prefix cache", "skipped", f"unknown: the server reports no cached tokens; {times}")
 
 
 def _waits(cold: CallOutcome, warm: CallOutcome) -> str:

@@ -25,10 +25,11 @@ pytest_plugins = ["adapters.testing.plugin"]
 KEY = "sk-doctor-0123456789"
 SET_KEY = "Set api_key, or pass the key with --api-key or in $ADAPTERS_API_KEY."
 MODELS = reply({"data": [{"id": "small"}, {"id": "large"}]})
-HELLO = answer("Hello!")
+CACHED = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 6}}
+HELLO = answer("Hello!", usage=CACHED)
 CALLED = answer(calls=[call("get_weather", '{"city": "Paris"}')])
 TEXT = answer("It is sunny.")
-LONG = answer("one, two, three")
+LONG = answer("one, two, three", usage=CACHED)
 HEALTHY: tuple[Step, ...] = (MODELS, MODELS, HELLO, CALLED, TEXT, HELLO, LONG)
 """The list of models, the list again as the connection is opened, then five prompts."""
 
@@ -68,7 +69,16 @@ async def test_healthy_server(server: ScriptedServer) -> None:
     assert [finding.advice for finding in found.values() if finding.advice] == []
     assert list(found) == [
         *("key", "DNS", "TCP", "TLS", "address", "server", "model"),
-        *("response", "usage", "tool call", "tool_choice none", "parameters", "streaming", "first text"),
+        *(
+            "response",
+            "usage",
+            "tool call",
+            "tool_choice none",
+            "parameters",
+            "streaming",
+            "first text",
+            "prefix cache",
+        ),
     ]
     assert found["response"].detail == "“Hello!”"
     assert found["usage"].detail == "7 tokens in, 3 out"
@@ -79,6 +89,7 @@ async def test_healthy_server(server: ScriptedServer) -> None:
     assert (prefill["max_tokens"], prefill["messages"][0]) == (1, prefilled["messages"][0])
     assert new["messages"][0] != prefilled["messages"][0]
     assert " ms prefilled" in found["first text"].detail
+    assert found["prefix cache"].detail == "6 of 7 tokens of a known prompt came from it"
 
 
 async def test_no_prefill_where_it_costs(server: ScriptedServer) -> None:
@@ -88,6 +99,7 @@ async def test_no_prefill_where_it_costs(server: ScriptedServer) -> None:
     failing = await findings_of(config_of(server.add("failing", *HEALTHY, HELLO, refused, HELLO)))
 
     assert "prefilled" not in paid["first text"].detail
+    assert paid["prefix cache"].verdict == "skipped"
     assert len(server.seen["paid"].bodies) == 7
     assert "prefilled" in failing["first text"].detail
     assert not [step for step, finding in failing.items() if finding.verdict in ("failed", "warning")]
@@ -191,6 +203,7 @@ async def test_model_without_calls(server: ScriptedServer) -> None:
         "tool_choice none": "failed",
         "streaming": "failed",
         "first text": "failed",
+        "prefix cache": "skipped",
     }
     assert found["tool call"].detail == "the model answered without the tool: “It is sunny.”"
     assert found["first text"].detail.startswith("the same prompt failed: ")
@@ -356,7 +369,7 @@ providers:
     assert "  - TLS: skipped, the address says http://\n" in healthy.stdout
     assert "  ✗ TCP               127.0.0.1:1 refused the connection\n" in gone.stdout
     assert "                      → Start the server" in gone.stdout
-    assert "first text: skipped, because of TCP\n" in gone.stdout
+    assert "first text, prefix cache: skipped, because of TCP\n" in gone.stdout
     reports = json.loads(both.stdout)
     assert [(report["name"], report["passed"]) for report in reports] == [("healthy", True), ("gone", False)]
     assert reports[1]["findings"][2]["verdict"] == "failed"

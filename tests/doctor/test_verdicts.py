@@ -9,8 +9,8 @@ import pytest
 from adapters.config import ProviderConfig
 from adapters.doctor.conversation import CallOutcome
 from adapters.doctor.servers import UNKNOWN, Server
-from adapters.doctor.verdicts import first_text, model_offered, streamed
-from adapters.types import LLMResponse, WaitTimes
+from adapters.doctor.verdicts import first_text, model_offered, prefix_cache, streamed
+from adapters.types import LLMResponse, TokenUsage, WaitTimes
 
 MODELS: list[dict[str, Any]] = [{"id": "qwen3:latest"}, {"id": "meta/llama-3"}, {"id": "openai/*"}, {"name": "named"}]
 
@@ -93,3 +93,23 @@ def test_streaming(first_s: float, last_s: float, pieces: int, reasoning: str | 
     assert finding.verdict == verdict
     assert ("proxy_buffering" in finding.advice) == (verdict == "warning")
     assert ("in one piece" in finding.detail) == (pieces == 1)
+
+
+@pytest.mark.parametrize(
+    ("cached", "new_s", "known_s", "verdict", "words"),
+    [
+        pytest.param(500, 0.1, 0.1, "passed", "500 of 600 tokens", id="cached tokens"),
+        pytest.param(16, 2.0, 0.1, "warning", "16 of 600 tokens", id="none to speak of"),
+        pytest.param(None, 2.0, 0.1, "passed", "2000 ms for a new prompt, 100 ms for a known one", id="faster"),
+        pytest.param(None, 0.09, 0.01, "skipped", "unknown", id="too fast to tell"),
+        pytest.param(None, 2.0, 1.9, "skipped", "unknown", id="as slow"),
+        pytest.param(None, None, 1.9, "skipped", "a longer prompt failed", id="failed"),
+    ],
+)
+def test_prefix_cache(cached: int | None, new_s: float | None, known_s: float, verdict: str, words: str) -> None:
+    """The server's count decides, or else the time to first text."""
+    response = LLMResponse("Hi", usage=TokenUsage(600, 3, cached))
+    finding = prefix_cache((CallOutcome(first_event_s=new_s), CallOutcome(response, first_event_s=known_s)))
+
+    assert finding.verdict == verdict
+    assert words in finding.detail
