@@ -88,14 +88,11 @@ async def _problems(case: WireCase, server: ScriptedServer) -> list[str]:
 @pytest.mark.usefixtures("litellm_is_loaded")
 @pytest.mark.parametrize("name", _EXPECTED)
 async def test_answer_that_was_recorded(name: str, scripted_server: ScriptedServer) -> None:
-    """Asked with tools, a recorded answer gives its text, calls, usage and reasoning, or its honest error."""
+    """Asked with tools, a recorded answer gives its text, calls, usage and reasoning, or its honest error.
+
+    Asked with tools forbidden, it gives its text; one that is nothing but calls is asked again.
+    """
     assert await _problems(_asked_as_recorded(name), scripted_server) == []
-
-
-@pytest.mark.usefixtures("litellm_is_loaded")
-@pytest.mark.parametrize("name", _EXPECTED)
-async def test_answer_that_was_recorded_as_a_stream_of_text(name: str, scripted_server: ScriptedServer) -> None:
-    """Asked with tools forbidden, a recorded answer gives its text; one that is nothing but calls is asked again."""
     assert await _problems(_asked_for_text(name), scripted_server) == []
 
 

@@ -45,23 +45,25 @@ def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:
     return create_provider(cast("KindName", case.kind), model="m", base_url=url, api_key=KEY, **case.provider_options)
 
 
+@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 @patient
 async def test_wire_case(
-    wire_case: WireCase,
+    case: WireCase,
     scripted_server: ScriptedServer,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Text, calls, usage, reasoning, errors, requests and duration are those of the case; nothing is printed."""
-    base_url = scripted_server.add(wire_case.id, *wire_case.steps)
+    for wire_case in case.by_way():
+        base_url = scripted_server.add(wire_case.id, *wire_case.steps)
 
-    async with _provider(wire_case, base_url) as provider:
-        outcome = await play(provider, wire_case)
+        async with _provider(wire_case, base_url) as provider:
+            outcome = await play(provider, wire_case)
 
-    problems = check(wire_case, outcome, scripted_server.seen[wire_case.id])
-    if problems and may_be_late(wire_case, outcome):
-        raise LateError(problems)
-    assert problems == []
+        problems = check(wire_case, outcome, scripted_server.seen[wire_case.id])
+        if problems and may_be_late(wire_case, outcome):
+            raise LateError(problems)
+        assert problems == [], wire_case.ways
     assert KEY not in caplog.text
     assert capsys.readouterr() == ("", "")
 
