@@ -15,10 +15,11 @@ Without the extra, and without a configured SDK, all of this does nothing. Names
                                       no error: status and ``error.type`` are not set
 ====================================  ============================================================================
 
-``error.type`` is the class name of the error. The first chunk is the first text or tool call; an empty role or
-reasoning before it cannot be spoken. Error messages are never recorded, because a server may repeat the prompt in its
-own; messages, arguments and results are recorded only if ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is
-``true``, ``SPAN_ONLY`` or ``SPAN_AND_EVENT``.
+The configured model names the series of a metric; the name that the server reports is on the span alone, because a
+server may report another one each time. ``error.type`` is the class name of the error. The first chunk is the first
+text or tool call; an empty role or reasoning before it cannot be spoken. Error messages are never recorded, because a
+server may repeat the prompt in its own; messages, arguments and results are recorded only if
+``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` is ``true``, ``SPAN_ONLY`` or ``SPAN_AND_EVENT``.
 
 A generator may be left at any ``yield`` and resumed in another task. So a span is current within one step of a
 generator only, never while the generator is suspended.
@@ -214,8 +215,6 @@ class ChatSpan(_Operation):
         if self._otel is not None:
             if self._is_recording:
                 self._set(semconv.of_response(response))
-            if response.model is not None:
-                self._attributes["gen_ai.response.model"] = response.model
             if self._shows_content():
                 self._set({"gen_ai.output.messages": semconv.output_messages(response)})
             if (usage := response.usage) is not None:
