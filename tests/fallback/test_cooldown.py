@@ -12,7 +12,7 @@ import pytest
 
 from adapters.errors import AuthenticationError, ConfigError, RateLimitError
 from adapters.factory import create_provider
-from adapters.fallback import FallbackProvider
+from adapters.fallback import FallbackProvider, cooldown
 from adapters.fallback.cooldown import Cooldowns
 from adapters.provider import LLMProvider
 from adapters.testing.answers import answer, reply
@@ -319,6 +319,18 @@ async def test_a_failed_probe_waits_for_what_the_server_names() -> None:
     timer = cooldowns._cooldowns[0].timer
     assert await until(lambda: cooldowns._cooldowns[0].timer is not timer)
     assert cooldowns._cooldowns[0].timer.when() - asyncio.get_running_loop().time() > 80
+    cooldowns.close()
+
+
+async def test_a_probe_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe that is never answered fails after a limit, and the next one is made."""
+    monkeypatch.setattr(cooldown, "_LONGEST_PROBE_S", 0.05)
+    first = _Plain("first", held=True)
+    cooldowns = Cooldowns([first], 0.01)
+    cooldowns.begin(0, _ERROR)
+
+    assert await until(lambda: first.probes == 2)
+    assert cooldowns.has(0)
     cooldowns.close()
 
 
