@@ -6,7 +6,7 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PlainValidator, SecretStr
 
@@ -262,8 +262,8 @@ def parse_hedge_after(value: Json) -> float | Literal["auto"] | None:
 ExtraBody = Annotated[dict[str, JsonValue], AfterValidator(_beside_ours)]
 LiteLLMArguments = Annotated[dict[str, JsonValue], AfterValidator(_beside_settings)]
 Seconds = Annotated[float, Field(gt=0)]
+_HedgeAfterInput: TypeAlias = Annotated[float, Field(ge=0)] | Literal["auto"] | None
 HedgeAfter = Annotated[
-    float | Literal["auto"] | None,
-    PlainValidator(parse_hedge_after, json_schema_input_type=Annotated[float, Field(ge=0)] | Literal["auto"] | None),
+    float | Literal["auto"] | None, PlainValidator(parse_hedge_after, json_schema_input_type=_HedgeAfterInput)
 ]
 """Seconds, or ``auto``: measured by the group."""

@@ -92,7 +92,7 @@ class FallbackProvider(LLMProvider):
         if not 0 <= cooldown_s < math.inf:
             raise ConfigError("cooldown_s must be a number of seconds, 0 or more.")
         try:
-            self._hedge_after = parse_hedge_after(hedge_after_s)
+            self._hedge_after: float | Literal["auto"] | None = parse_hedge_after(hedge_after_s)
         except ValueError as error:
             raise ConfigError(f"hedge_after_s {error}.") from None
         self._providers = tuple(providers)

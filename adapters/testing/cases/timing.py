@@ -76,6 +76,23 @@ CASES: Final = (
         within_s=2.5,
     ),
     WireCase(
+        "qwen-thinks-for-too-long",
+        "reasoning is progress, but no text: first_text_s ends it, and no word of it is text",
+        [[*_drip(event(chunk({"reasoning_content": "Hm. "})), times=30), "hang"]],
+        Failure("APITimeoutError", retryable=True, status_code=None, says=("still thinking",)),
+        options=_limits(first_text_s=0.5),
+        within_s=2.5,
+    ),
+    WireCase(
+        "qwen-thinks-for-too-long-in-text",
+        "the same in tags, after which the model is asked once more with thinking off",
+        [[*_drip(event(said("<think>")), event(said("Hm. ")), times=15), "hang"], answer("Hi ", "there.")],
+        Success(text="Hi there."),
+        options=_limits(first_text_s=0.5) | {"on_long_thinking": "answer", "retry": {"attempts": 2}},
+        requests=2,
+        within_s=2.5,
+    ),
+    WireCase(
         "server-silent-in-chat",
         "not even a head",
         [["hang"]],
