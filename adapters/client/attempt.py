@@ -138,7 +138,7 @@ def _error_of(body: Body, assembler: ResponseAssembler) -> APIError | None:
     """Return the error after the last read, or None if the response is good or may still become so."""
     if body.error is None:
         if body.has_ended:
-            assembler.end()
+            assembler.has_ended = True
         return assembler.failed() if assembler.has_failed else None
     if assembler.is_over and isinstance(body.error, APIConnectionError):
         return None  # the response was complete before the connection broke
