@@ -309,6 +309,7 @@ async def test_a_plain_call_passes_through_few_modules(scripted_server: Scripted
     async with _provider(base_url) as provider:
         for _ in range(2):
             await _asked(provider, way)
+        gc.collect()  # else finalizers of other tests may be among the functions
         sys.setprofile(profile)
         try:
             await _asked(provider, way)
