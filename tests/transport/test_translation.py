@@ -508,6 +508,41 @@ async def test_redacted_thinking(scripted_server: ScriptedServer) -> None:
     assert response.tool_calls[0].provider_fields["message"]["thinking_blocks"] == [block]
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_custom_provider(monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    """A provider that the program has registered with LiteLLM is a route like any other, with its own connection."""
+    import litellm
+    from litellm.types.utils import GenericStreamingChunk
+
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+
+    class Own(litellm.CustomLLM):  # type: ignore[misc]  # mypy skips LiteLLM
+        """Answers without a server."""
+
+        async def acompletion(self, *_: Any, **__: Any) -> Any:
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello."}}
+            return litellm.ModelResponse(choices=[choice], usage=litellm.Usage(**usage))
+
+        async def astreaming(self, *_: Any, **__: Any) -> Any:
+            for text, reason in ("Hel", ""), ("lo.", ""), ("", "stop"):
+                yield GenericStreamingChunk(
+                    text=text,
+                    is_finished=bool(reason),
+                    finish_reason=reason,
+                    index=0,
+                    tool_use=None,
+                    usage=usage if reason else None,
+                )
+
+    monkeypatch.setattr(litellm, "custom_provider_map", [{"provider": "own", "custom_handler": Own()}])
+    async with create_provider("litellm", model="own/m") as provider:
+        text, response = await _ask(provider, stream=stream)
+
+    assert text == "Hello."
+    assert response.usage is not None
+    assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (7, 3)
+
+
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "openai/m"])
 async def test_model_fallbacks_of_the_program(
     scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, model: str
