@@ -201,13 +201,12 @@ def bedrock_stream(turn: Turn, *, ends: bool = True) -> Script:
     """Return a stream; without ``ends`` it stops behind the last block."""
     frames = [bedrock_event("messageStart", {"role": "assistant"})]
     index = 0
-    if turn.text:
-        frames += [
-            bedrock_event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": piece}})
-            for piece in turn.text
-        ]
-        frames.append(bedrock_event("contentBlockStop", {"contentBlockIndex": 0}))
-        index = 1
+    thinking = [{"reasoningContent": part} for part in _bedrock_thinking(turn)]
+    for deltas in (thinking, [{"text": piece} for piece in turn.text]):
+        if deltas:
+            frames += [bedrock_event("contentBlockDelta", {"contentBlockIndex": index, "delta": it}) for it in deltas]
+            frames.append(bedrock_event("contentBlockStop", {"contentBlockIndex": index}))
+            index += 1
     for number, (call_id, name, arguments) in enumerate(turn.calls, start=index):
         start = {"toolUse": {"toolUseId": call_id, "name": name}}
         frames.append(bedrock_event("contentBlockStart", {"contentBlockIndex": number, "start": start}))
@@ -223,7 +222,11 @@ def bedrock_stream(turn: Turn, *, ends: bool = True) -> Script:
 
 def bedrock_reply(turn: Turn) -> Script:
     """Return a whole response."""
-    content: list[dict[str, Any]] = [{"text": "".join(turn.text)}] if turn.text else []
+    content: list[dict[str, Any]] = []
+    if turn.thinking:
+        content.append({"reasoningContent": {"reasoningText": {"text": turn.thinking, "signature": turn.signature}}})
+    if turn.text:
+        content.append({"text": "".join(turn.text)})
     content += [
         {"toolUse": {"toolUseId": call_id, "name": name, "input": json.loads(arguments)}}
         for call_id, name, arguments in turn.calls
@@ -241,6 +244,12 @@ def bedrock_reply(turn: Turn) -> Script:
 def bedrock_error(status: str, kind: str, message: str, **headers: str) -> Script:
     """Return an error response."""
     return json_reply({"message": message}, status, **{"x-amzn-errortype": kind, **headers})
+
+
+def _bedrock_thinking(turn: Turn) -> list[dict[str, str]]:
+    middle = len(turn.thinking) // 2
+    pieces = ({"text": turn.thinking[:middle]}, {"text": turn.thinking[middle:]}, {"signature": turn.signature})
+    return [*pieces] if turn.thinking else []
 
 
 def _bedrock_usage(turn: Turn) -> dict[str, int]:

@@ -130,12 +130,13 @@ async def test_tool_calls(scripted_server: ScriptedServer, route: _Route, stream
     assert calls == [("get_weather", {"city": "Oslo"}, None), ("lights_off", {}, None)]
 
 
+@pytest.mark.parametrize("route", [_ROUTES[0], _ROUTES[2]])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_thinking_goes_back_with_the_calls(scripted_server: ScriptedServer, stream: bool) -> None:
-    """Anthropic's thinking blocks are reasoning, and the next request has them with their signature."""
+async def test_thinking_goes_back_with_the_calls(scripted_server: ScriptedServer, route: _Route, stream: bool) -> None:
+    """Thinking blocks are reasoning, and the next request has them with their signature."""
     turn = Turn(thinking="The user wants weather.", signature="SIG==", calls=(("toolu_1", "get_weather", _OSLO),))
-    steps = _script(_ANTHROPIC, turn, stream=stream), _ANTHROPIC.reply(_TEXT)
-    async with _ANTHROPIC.provider(scripted_server, *steps, reasoning_effort="low", max_tokens=4096) as provider:
+    steps = _script(route, turn, stream=stream), route.reply(_TEXT)
+    async with route.provider(scripted_server, *steps, reasoning_effort="low", max_tokens=4096) as provider:
         _, response = await _ask(provider, stream=stream)
         history = [
             *ASK,
@@ -145,8 +146,11 @@ async def test_thinking_goes_back_with_the_calls(scripted_server: ScriptedServer
         await provider.chat(history, list(TOOLS))
 
     assert response.reasoning == "The user wants weather."
-    sent = scripted_server.seen["anthropic"].bodies[1]["messages"][1]["content"]
-    assert {"type": "thinking", "thinking": "The user wants weather.", "signature": "SIG=="} in sent
+    sent = scripted_server.seen[route.name].bodies[1]["messages"][1]["content"]
+    block: dict[str, Any] = {"type": "thinking", "thinking": "The user wants weather.", "signature": "SIG=="}
+    if route is _BEDROCK:
+        block = {"reasoningContent": {"reasoningText": {"text": block["thinking"], "signature": "SIG=="}}}
+    assert block in sent
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
