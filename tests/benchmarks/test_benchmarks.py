@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import measure, report
+from adapters.testing import ScriptedServer
+from tests.benchmarks import measure, report, routes
 from tests.benchmarks.measure import MEASUREMENTS, most_streams
 from tests.benchmarks.meter import Bench
 from tests.benchmarks.peers import CLIENTS
@@ -72,6 +73,18 @@ async def test_the_most_streams_are_found(held: int, guess: int) -> None:
 
     assert held - max(1, held / 9) <= found <= held
     assert len(asked) <= 30
+
+
+async def test_responses_of_routes() -> None:
+    """Each response of the comparison with plain LiteLLM is read right."""
+    wrong = []
+    async with ScriptedServer() as server:
+        for number, case in enumerate(routes.cases()):
+            address = server.add(f"case{number}", case.script).removesuffix("/v1")
+            if not case.is_right(outcome := await routes.ask_adapters(case, address)):
+                wrong.append((case, outcome))
+
+    assert wrong == []
 
 
 def test_each_measurement_has_a_row_and_a_process() -> None:
