@@ -22,7 +22,7 @@ from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answe
 from adapters.request import prefix_watch
 from adapters.request.capabilities import ServerCapabilities
 from adapters.request.params import CallArguments, log_unknown_options, parse_params
-from adapters.request.prefill import prefill_params
+from adapters.request.prefill import prefill_arguments, prefill_params
 from adapters.request.prefix_watch import PrefixWatch
 from adapters.request.provider_fields import ProviderFieldsMemory
 from adapters.request.tool_order import ToolOrder
@@ -261,7 +261,7 @@ class LiteLLMProvider(LLMProvider):
         Raises:
             ConfigError: If an argument is wrong.
         """
-        arguments = _prefill_arguments(messages, tools, kwargs)
+        arguments = prefill_arguments(messages, tools, kwargs)
         del messages, tools, kwargs  # as in ``chat``
         if arguments is not None:
             parse_params(arguments, stream=True)
@@ -365,10 +365,3 @@ class LiteLLMProvider(LLMProvider):
                 await self.mcp_servers.aclose()
         if has_callbacks():
             await litellm_callbacks.flush()
-
-
-def _prefill_arguments(
-    messages: list[Message] | None, tools: list[ToolSpec] | None, options: Mapping[str, Any]
-) -> CallArguments | None:
-    """Return the arguments of the question to prefill, or None if none were given."""
-    return CallArguments(messages or [], tools, options) if messages is not None or tools or options else None

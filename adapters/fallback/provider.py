@@ -18,6 +18,7 @@ from adapters.fallback.cooldown import LONGEST_COOLDOWN_S, Cooldowns
 from adapters.fallback.hedge import GroupRequest, HedgedCall, HedgePolicy
 from adapters.provider import LLMProvider, freeze_objects, texts_of, whole_answer
 from adapters.request.params import CallArguments, parse_seconds
+from adapters.request.prefill import prefill_arguments
 from adapters.types import FallbackReason, ResponseDone
 
 if TYPE_CHECKING:
@@ -257,11 +258,10 @@ class FallbackProvider(LLMProvider):
         Raises:
             ConfigError: If an argument is wrong for one of the providers.
         """
-        arguments = None
-        if messages is not None or tools or kwargs:
-            arguments = CallArguments(messages or [], tools, kwargs)
-            self._check_arguments(arguments.messages, arguments.tools, arguments.options)
+        arguments = prefill_arguments(messages, tools, kwargs)
         del messages, tools, kwargs  # as in ``chat``
+        if arguments is not None:
+            self._check_arguments(arguments.messages, arguments.tools, arguments.options)
         await self._prewarm_all(arguments)
         if self.mcp_servers is not None:
             await self.mcp_servers.tools()

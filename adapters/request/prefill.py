@@ -6,22 +6,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.request.build import body_of
 from adapters.request.history import OPENING
+from adapters.request.params import CallArguments
 from adapters.request.rejections import TOKEN_LIMITS
 from adapters.transport.endpoint import RedactedDict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adapters.config import ProviderConfig
     from adapters.request.params import RequestParams
-    from adapters.types import Message
+    from adapters.types import Message, ToolSpec
 
 PREFILL_S: Final = 600.0
 """How long a prefill may take: servers load models on demand, and a slow machine evaluates a long prompt."""
 
 _LIMITS = (*TOKEN_LIMITS, "n_predict")  # llama.cpp knows a third name
+
+
+def prefill_arguments(
+    messages: list[Message] | None, tools: list[ToolSpec] | None, options: Mapping[str, Any]
+) -> CallArguments | None:
+    """Return the arguments of ``prewarm`` as those of a call, or None if there is nothing to prefill."""
+    return CallArguments(messages or [], tools, options) if messages is not None or tools or options else None
 
 
 def prefill_params(params: RequestParams, config: ProviderConfig) -> RequestParams:

@@ -23,6 +23,7 @@ from adapters import ResponseDone, TextDelta, create_provider
 from adapters.local import LocalServer
 from tests.benchmarks import report
 from tests.benchmarks.prefill_model import write_random_model
+from tests.scale.cluster import PROXY
 from tests.servers.environments import installed
 from tests.servers.runners import PROXY_CONFIG, free_port, program
 
@@ -89,7 +90,7 @@ async def _first_turn(provider: LiteLLMProvider, *, ahead: str | None) -> First:
 @asynccontextmanager
 async def _through_proxy(base_url: str) -> AsyncIterator[str]:
     """Run a LiteLLM proxy in front of a server."""
-    programs, port = await asyncio.to_thread(installed, "litellm-proxy", "litellm[proxy]"), free_port()
+    programs, port = await asyncio.to_thread(installed, "litellm-proxy", PROXY), free_port()
     command = [str(programs / "litellm"), "--config", str(PROXY_CONFIG), "--host", "127.0.0.1", "--port", str(port)]
     variables = {"LITELLM_MASTER_KEY": _PROXY_KEY, "LLAMA_CPP_BASE_URL": base_url, "LLAMA_CPP_API_KEY": "none"}
     async with program(command, f"http://127.0.0.1:{port}/health/liveliness", variables):

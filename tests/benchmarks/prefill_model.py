@@ -20,15 +20,16 @@ _LAYERS, _WIDTH, _FEED_FORWARD, _HEAD_SIZE = 6, 512, 1536, 64
 _CONTEXT_TOKENS = 32_768
 _END, _START = "<|im_end|>", "<|im_start|>"
 _TEMPLATE = """\
-{%- if tools %}<|im_start|>tools
-{% for tool in tools %}{{ tool | tojson }}
-{% endfor %}<|im_end|>
-{% endif %}
 {%- for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content }}<|im_end|>
+{{ message.content }}
+{%- if loop.first and tools %}
+# Tools
+{% for tool in tools %}{{ tool | tojson }}
+{% endfor %}{% endif %}<|im_end|>
 {% endfor %}
 {%- if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
+"""Chat markup as Qwen's: the tools are at the end of the system message."""
 
 
 def write_random_model(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +103,21 @@ async def _ask(provider: LiteLLMProvider, *, stream: bool, **options: Any) -> tu
 
 def _script(route: _Route, turn: Turn, *, stream: bool) -> Script:
     return route.stream(turn) if stream else route.reply(turn)
+
+
+async def test_prefill_and_marks_for_the_prompt_cache(scripted_server: ScriptedServer) -> None:
+    """A prefill differs from its question in the limit alone; Anthropic gets the marks."""
+    for route in (_ANTHROPIC, _GEMINI, _BEDROCK):
+        script = _script(route, _TEXT, stream=True)
+        async with route.provider(scripted_server, script, cache_control="auto", max_tokens=300) as provider:
+            await provider.prewarm(list(ASK), list(TOOLS))
+            text, _ = await _ask(provider, stream=True)
+
+        ahead, question = map(json.dumps, scripted_server.seen[route.name].bodies)
+        assert text == "Hello."
+        assert ahead != question
+        assert re.sub('"(max.{0,16})": 1([,}])', r'"\1": 300\2', ahead) == question
+        assert question.count('"cache_control"') == (3 if route is _ANTHROPIC else 0)  # this old Claude caches nothing
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
