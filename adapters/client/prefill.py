@@ -16,7 +16,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from adapters.errors import APIError, kind_of
+from adapters.errors import AdapterError, APIError, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,10 @@ class Prefills:
         self._timer: asyncio.TimerHandle | None = None
         self._asked_s = -math.inf  # when a question came last, on the monotonic clock
         weakref.finalize(self, _cancel_all, self._tasks)
+
+    def __reduce__(self) -> tuple[type[Prefills], tuple[str, float | None]]:
+        """Copies and pickles have no prefills."""
+        return Prefills, (self._provider, self._keep_warm_s)
 
     async def run(self, call: ProviderCall) -> None:
         """Send a prefill and wait for its end, which also comes when it fails or gives way."""
@@ -106,8 +110,9 @@ async def _send(call: ProviderCall, provider: str) -> None:
     began_s = time.monotonic()
     try:
         await call.prefill()
-    except APIError as error:
-        _logger.warning("%s: prefill failed (%s).", provider, kind_of(error))
+    except AdapterError as error:
+        reason = kind_of(error) if isinstance(error, APIError) else type(error).__name__
+        _logger.warning("%s: prefill failed (%s).", provider, reason)
     else:
         _logger.info("%s: prefill took %.2f s.", provider, time.monotonic() - began_s)
 

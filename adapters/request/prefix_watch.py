@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -61,6 +62,11 @@ class PrefixWatch:
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._rows: OrderedDict[bytes, _Row] = OrderedDict()
+        self._lock = threading.Lock()  # a provider may be used by several event loops, each in a thread
+
+    def __reduce__(self) -> tuple[type[PrefixWatch], tuple[str]]:
+        """Copies and pickles have seen nothing."""
+        return PrefixWatch, (self._provider,)
 
     def note(self, request: ChatRequest) -> None:
         """Compare a request, log the first difference of its conversation, and keep its digests."""
@@ -73,14 +79,14 @@ class PrefixWatch:
             if message.get("role") != "system"
         ]
         keys = [b"".join(pair) for pair in pairwise((b"", *turns))]
-        key = next((key for key in reversed(keys) if key in self._rows), None)
-        if key is not None:
-            former = self._rows.pop(key)
-            row.is_logged = former.is_logged or self._log_difference(former, row, texts)
-        if keys:
-            self._rows[keys[-1]] = row
-        if len(self._rows) > _MOST_CONVERSATIONS:
-            self._rows.popitem(last=False)
+        with self._lock:
+            former = next((self._rows.pop(key) for key in reversed(keys) if key in self._rows), None)
+            if former is not None:
+                row.is_logged = former.is_logged or self._log_difference(former, row, texts)
+            if keys:
+                self._rows[keys[-1]] = row
+            if len(self._rows) > _MOST_CONVERSATIONS:
+                self._rows.popitem(last=False)
 
     def _log_difference(self, former: _Row, row: _Row, texts: list[str]) -> bool:
         pairs = enumerate(zip(former.digests, row.digests, strict=False))

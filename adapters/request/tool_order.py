@@ -5,6 +5,7 @@ Servers keep what they have evaluated of a prompt up to the first byte that diff
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,11 @@ class ToolOrder:
 
     def __init__(self) -> None:
         self._sent: OrderedDict[frozenset[str], list[ToolSpec]] = OrderedDict()
+        self._lock = threading.Lock()  # a provider may be used by several event loops, each in a thread
+
+    def __reduce__(self) -> tuple[type[ToolOrder], tuple[()]]:
+        """Copies and pickles have sent nothing."""
+        return ToolOrder, ()
 
     def settle(self, tools: Sequence[ToolSpec]) -> list[ToolSpec]:
         """Return tools as they were sent before, if nothing but their order differs.
@@ -41,10 +47,12 @@ class ToolOrder:
                 return sent
             if all(_canonical(by_name[_name_of(tool)]) == _canonical(tool) for tool in sent):
                 return sent
-        settled = self._sent[names] = [_without_sets(tool) for tool in tools]
-        self._sent.move_to_end(names)
-        if len(self._sent) > _MOST_SETS_OF_TOOLS:
-            self._sent.popitem(last=False)
+        settled = [_without_sets(tool) for tool in tools]
+        with self._lock:
+            self._sent[names] = settled
+            self._sent.move_to_end(names)
+            if len(self._sent) > _MOST_SETS_OF_TOOLS:
+                self._sent.popitem(last=False)
         return settled
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import pickle
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -137,6 +138,7 @@ async def test_a_prefill_is_no_answer(scripted_server: ScriptedServer) -> None:
         assert not _chats(scripted_server, "quiet")
         response = await provider.chat(QUESTION)
         await provider.prewarm(SYSTEM, TOOLS)
+        await pickle.loads(pickle.dumps(provider)).aclose()  # noqa: S301 - our own bytes
 
         assert provider.last_response == response
         assert provider.last_usage == response.usage
