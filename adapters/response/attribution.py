@@ -147,9 +147,10 @@ def _grouped(fragments: Sequence[CallFragment], keys: Sequence[Hashable], tools:
 
 
 def _mixes_up_empty_arguments(reading: Sequence[Group]) -> bool:
-    """Whether ``{}`` is a part of a string of one call, and another call has no arguments: they may be its own."""
+    """Whether ``{}`` is a part of a string of one call, although another call has no arguments: it may be its own."""
     groups = [[fragment.arguments for fragment in group if fragment.arguments] for group in reading]
-    return not all(groups) and any(map(_has_object_in_string, groups))
+    has_empty = any("".join(map(str, pieces)) in ("", "{}") for pieces in groups)
+    return has_empty and any(map(_has_object_in_string, groups))
 
 
 def _has_object_in_string(pieces: Sequence[str]) -> bool:

@@ -201,7 +201,7 @@ class CallAssembler:
                 is_broken |= bool(arguments or error)
                 continue
             is_broken |= error is not None or not may_take(name, arguments, self._tools)
-            is_suspect |= bool(self._tools.get(name)) and not error and not (arguments and is_whole(call.arguments))
+            is_suspect |= bool(self._tools.get(name)) and not error and not (arguments and self._is_plain(call))
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
             call_id = call.id if call.id and call.id not in taken else make_call_id()
