@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Any
 
 
@@ -66,9 +67,9 @@ class Slots:
             owner, waiter = next(iter(queue.items()))
             del queue[owner]
             loop = waiter.get_loop()
-            if not loop.is_closed():
-                self._owners[owner] = loop
+            with suppress(RuntimeError):  # the event loop was closed
                 loop.call_soon_threadsafe(_resolve, waiter)
+                self._owners[owner] = loop
 
     def _drop_ended(self) -> None:
         """Forget requests of event loops that were closed before the requests ended."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.client.latency import FirstTokenTimes
+from adapters.config import ProviderConfig
 from adapters.errors import ConfigError
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
@@ -104,8 +105,10 @@ async def test_a_cancelled_request_says_little(scripted_server: ScriptedServer) 
         assert len(home._first_token_times) == 10
 
 
-def test_a_wrong_hedge_after_s_is_refused() -> None:
-    """The same values as in YAML."""
+def test_values_of_hedge_after_s() -> None:
+    """The same in YAML and for a group."""
+    for value in ("auto", 0, 1.5, None):
+        assert ProviderConfig.create("local", fallbacks=["b"], hedge_after_s=value).hedge_after_s == value
     for wrong in (-1, True, "automatic", math.inf):
         with pytest.raises(ConfigError, match="hedge_after_s must be a number of seconds, 0 or more, or auto"):
             FallbackProvider([FakeProvider()], hedge_after_s=wrong)  # type: ignore[arg-type]  # on purpose
