@@ -207,9 +207,9 @@ class WaitTimes:
     reasoning_s: float | None = None
 
     def __str__(self) -> str:
-        """Return the known parts in words: ``connection 3 ms, head 120 ms, first token 1.4 s``."""
+        """Return the parts that took a millisecond in words: ``connection 3 ms, head 120 ms, first token 1.4 s``."""
         parts = [(name, getattr(self, field)) for name, field in _PARTS_OF_WAIT]
-        return ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts if seconds is not None)
+        return ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts if round(seconds or 0.0, 3))
 
 
 _PARTS_OF_WAIT = (

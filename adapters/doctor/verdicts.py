@@ -249,8 +249,7 @@ def _prefilled(without: CallOutcome, prefilled: CallOutcome) -> str:
     if without.first_event_s is None or prefilled.first_event_s is None:
         return ""
     return (
-        f"; a new prompt of 600 tokens: {without.first_event_s * 1000:.0f} ms,"
-        f" {prefilled.first_event_s * 1000:.0f} ms prefilled"
+        f"; a new long prompt: {without.first_event_s * 1000:.0f} ms, {prefilled.first_event_s * 1000:.0f} ms prefilled"
     )
 
 

@@ -62,7 +62,7 @@ def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict
     """The advice depends on whether the server is always slow, and why."""
     server = Server("s", warm_advice="keep it")
     cold = CallOutcome(first_event_s=cold_s)
-    response = LLMResponse("Hi.", reasoning=reasoning, wait=WaitTimes(time_to_head_s=0.04))
+    response = LLMResponse("Hi.", reasoning=reasoning, wait=WaitTimes(loading_s=0.0, time_to_head_s=0.04))
     warm = CallOutcome(response, first_event_s=warm_s)
     failed = CallOutcome()
     finding = first_text(cold, warm, server, (warm, failed))
@@ -70,7 +70,7 @@ def test_first_text(cold_s: float, warm_s: float, reasoning: str | None, verdict
     assert (finding.verdict, advice in finding.advice) == (verdict, True)
     assert finding.detail == f"{cold_s * 1000:.0f} ms cold, {warm_s * 1000:.0f} ms warm; warm: head 40 ms"
     prefilled = first_text(cold, warm, server, (cold, warm)).detail.removeprefix(finding.detail)
-    assert prefilled == f"; a new prompt of 600 tokens: {cold_s * 1000:.0f} ms, {warm_s * 1000:.0f} ms prefilled"
+    assert prefilled == f"; a new long prompt: {cold_s * 1000:.0f} ms, {warm_s * 1000:.0f} ms prefilled"
 
 
 @pytest.mark.parametrize(
