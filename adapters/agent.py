@@ -36,11 +36,28 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from adapters.provider import LLMProvider
-    from adapters.types import CallOptions, Message, StreamEvent
+    from adapters.types import CallOptions, Message, StreamEvent, ToolSpec
 
 _Event = TypeVar("_Event")
 
-__all__ = ["AgentEvent", "AnyTool", "CallTool", "ToolResult", "ToolsRunning", "run_turn"]
+__all__ = ["AgentEvent", "AnyTool", "CallTool", "ToolResult", "ToolsRunning", "run_turn", "tool_specs"]
+
+
+def tool_specs(tools: Sequence[AnyTool]) -> list[ToolSpec]:
+    """Return the definitions that ``run_turn`` sends for tools, which ``prewarm`` of a provider takes.
+
+    Args:
+        tools: As for ``run_turn``.
+
+    Raises:
+        ConfigError: If a tool cannot be offered, or two have the same name.
+    """
+    toolbox = Toolbox(tools, _call_nothing, context=None, timeout_s=1.0, max_result_chars=1)
+    return toolbox.specs or []
+
+
+async def _call_nothing(name: str, arguments: dict[str, Any]) -> None:
+    """Stand for the function that runs a tool; definitions alone call nothing."""
 
 
 async def run_turn(  # noqa: PLR0913 - a turn has many limits, all but two of them named

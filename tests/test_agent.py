@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from adapters.agent import run_turn
+from adapters.agent import run_turn, tool_specs
 from adapters.errors import APIConnectionError, IncompleteResponseError
 from adapters.provider import LLMProvider
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage, ToolCall, ToolCallDone, ToolResult
@@ -138,6 +138,27 @@ async def test_plain_answer() -> None:
     assert events == [TextDelta("Hel"), TextDelta("lo"), ResponseDone(LLMResponse("Hello", usage=TokenUsage(3, 2)))]
     assert messages == [*ask(), {"role": "assistant", "content": "Hello"}]
     assert provider.requests == [{"messages": ask(), "tools": TOOLS, "kwargs": {"temperature": 0.1}}]
+
+
+async def test_definitions_of_tools() -> None:
+    """They are what a turn sends, for functions and for definitions."""
+
+    def get_time() -> str:
+        """Tell the time."""
+        return "noon"
+
+    tools: list[Any] = [get_time, {"type": "function", "function": {"name": "get_weather"}}]
+    provider = ScriptedProvider(["Hi."])
+
+    async def call_tool(name: str, arguments: dict[str, Any]) -> str:
+        return "12 C"
+
+    async with aclosing(run_turn(provider, [{"role": "user", "content": "Hi"}], tools, call_tool)) as events:
+        assert [event async for event in events]
+
+    assert provider.requests[0]["tools"] == tool_specs(tools)
+    assert [tool["function"]["name"] for tool in tool_specs(tools)] == ["get_time", "get_weather"]
+    assert tool_specs([]) == []
 
 
 async def test_tool_turn() -> None:

@@ -265,17 +265,19 @@ class LiteLLMProvider(LLMProvider):
         del messages, tools, kwargs  # as in ``chat``
         if arguments is not None:
             parse_params(arguments, stream=True)
+        is_ready = True
         try:
             await self._prewarm()
         except APIError as error:
             _logger.warning("%s: prewarm failed (%s).", self.provider_name, kind_of(error))
-        else:
-            if arguments is not None and self._config.prefill is not False:
+            is_ready = False
+        if self.mcp_servers is not None:
+            await self.mcp_servers.tools()
+        if self._config.prefill is not False:
+            if arguments is not None and is_ready:
                 await self._run_prefill(arguments)
             elif self._config.keep_warm_s is not None:
                 self._keep_warm(arguments or CallArguments([], None, {}))
-        if self.mcp_servers is not None:
-            await self.mcp_servers.tools()
         if freeze_gc:
             freeze_objects()
 

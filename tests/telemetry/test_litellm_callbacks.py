@@ -33,7 +33,7 @@ _BUSY = reply({"error": {"message": f"Slow down, {KEY}"}}, "429 Too Many Request
 _COUNTED = {
     "prompt_tokens": 1000,
     "completion_tokens": 100,
-    "prompt_tokens_details": {"cached_tokens": 200},
+    "prompt_tokens_details": {"cached_tokens": 200, "cache_write_tokens": 50},
     "completion_tokens_details": {"reasoning_tokens": 40},
 }
 
@@ -109,6 +109,7 @@ async def test_chat(events: _Events, scripted_server: ScriptedServer) -> None:
     assert response.choices[0].message.content == "Hello."
     assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (1000, 100)
     assert response.usage.prompt_tokens_details.cached_tokens == 200
+    assert response.usage.cache_creation_input_tokens == 50
     assert response.usage.completion_tokens_details.reasoning_tokens == 40
     assert seconds >= 0.05
     assert not kwargs["response_cost"]  # a private server that serves a model of a famous name has no price

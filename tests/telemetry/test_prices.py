@@ -54,6 +54,12 @@ def test_tokens_that_were_not_cached() -> None:
     assert _estimate("openai/", "https://api.openai.com/v1", "gpt-4o-mini", TokenUsage(1000, 100)) == Decimal("0.00021")
 
 
+def test_tokens_that_were_written_to_the_cache() -> None:
+    """Anthropic charges a quarter more for them."""
+    usage = TokenUsage(1000, 100, cache_write_tokens=400)
+    assert _estimate("", "", "anthropic/claude-sonnet-4-5", usage) == Decimal("0.0048")
+
+
 def test_price_of_zero_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """LiteLLM's list has 0 where it does not know a price."""
     entry = {"litellm_provider": "xai", "input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
