@@ -432,6 +432,22 @@ CASES: Final = (
         "422 Unprocessable Entity",
         ways=("chat",),
     ),
+    _rewritten(
+        "strict-server-cache-control",
+        "a server that refuses the mark for a prompt cache gets the same words without it",
+        [{"role": "system", "content": [_CACHED]}, _USER],
+        {
+            "detail": [
+                {
+                    "type": "extra_forbidden",
+                    "loc": ["body", "messages", 0, "content", 0, "cache_control"],
+                    "msg": "Extra inputs are not permitted",
+                }
+            ]
+        },
+        lambda messages: messages == [{"role": "system", "content": "Rules."}, _USER],
+        "422 Unprocessable Entity",
+    ),
     _history(
         "history-image-parts",
         "the parts of a user message are sent unchanged",
