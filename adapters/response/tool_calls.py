@@ -192,16 +192,20 @@ class CallAssembler:
         """
         finished: list[ToolCall] = []
         dropped = 0
-        is_broken = is_suspect = False
+        broken: set[int] = set()  # places of calls that may lack a part, and of calls that may be that part
+        suspect: set[int] = set()
         taken: dict[str, tuple[str, dict[str, Any]]] = {}
-        for call in self._attributed(cut=cut):
+        for place, call in enumerate(self._attributed(cut=cut)):
             name, arguments, error = self._read(call)
             if not name or (cut and not self._is_surely_whole(name, call.arguments)):
                 dropped += bool(name or call.pieces)
-                is_broken |= bool(arguments or error)
+                if arguments or error:
+                    broken.add(place)
                 continue
-            is_broken |= error is not None or not may_take(name, arguments, self._tools)
-            is_suspect |= bool(self._tools.get(name)) and not error and not (arguments and self._is_plain(call))
+            if error or not may_take(name, arguments, self._tools):
+                broken.add(place)
+            if self._tools.get(name) and not error and not (arguments and self._is_plain(call)):
+                suspect.add(place)
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
             call_id = call.id if call.id and call.id not in taken else make_call_id()
@@ -209,7 +213,7 @@ class CallAssembler:
             finished.append(ToolCall(call_id, name, arguments, error, encodable_json(call.provider_fields)))
         if dropped:
             logger.warning("Dropped %d tool calls that have no name or were cut off.", dropped)
-        self.is_uncertain |= is_broken and is_suspect
+        self.is_uncertain |= bool(broken and suspect) and len(broken | suspect) > 1
         return finished
 
     def _is_surely_whole(self, name: str, arguments: Json) -> bool:
@@ -276,9 +280,12 @@ class CallAssembler:
         if not 1 < len(self._open) == len(self._fragments):
             return False
         # Each fragment began a call: they may be parts of fewer calls whose index, id and name are repeated.
-        values = [self._read(call) for call in self._open]
-        filled = {name for name, arguments, _ in values if arguments}
-        return any(error or (name in filled and not arguments) for name, arguments, error in values)
+        values = [(*self._read(call), call.arguments) for call in self._open]
+        filled = {name for name, arguments, *_ in values if arguments}
+        return any(
+            (error and not _is_json(text)) or (name in filled and not arguments and not error)
+            for name, arguments, error, text in values
+        )
 
     def _is_call(self, fragment: CallFragment) -> bool:
         """Whether a fragment is a whole call."""
@@ -332,6 +339,15 @@ class CallAssembler:
             return False
         has_same_id = call.id is not None and call.id == fragment.id
         return (has_same_id and name not in self._tools) or any(tool.startswith(joined) for tool in self._tools)
+
+
+def _is_json(arguments: Json) -> bool:
+    """Whether arguments are JSON, of whatever type: then they are no part of others."""
+    try:
+        json.loads(arguments)
+    except (TypeError, ValueError, RecursionError):
+        return not isinstance(arguments, str)
+    return True
 
 
 def without_pseudo_tools(calls: list[ToolCall], tools: Tools) -> tuple[list[ToolCall], str]:

@@ -78,6 +78,14 @@ CASES: Final = (
         '{"name": "get_weather", "parameters": "{\\"city\\": \\"Oslo\\"}"}',
         _CITY,
     ),
+    WireCase(
+        "model-arguments-list-beside-a-call",
+        "the arguments of one of two calls are no object; they are JSON, so they are no part of the other's",
+        [answer(calls=[call("get_weather", "[1]", "call_1"), call("get_weather", OSLO, "call_2")])],
+        Success(calls=(("get_weather", {}), ("get_weather", _CITY)), call_errors=(True, False)),
+        ways=CALLING,
+        tools=True,
+    ),
     _arguments(
         "model-arguments-go-on-behind",
         "a bracket too many in the middle: the keys after it are not dropped in silence",
