@@ -202,9 +202,13 @@ class CallAssembler:
                 if arguments or error:
                     broken.add(place)
                 continue
-            if error or not may_take(name, arguments, self._tools):
+            # A call of a regular stream that is whole JSON lacks nothing, whatever is wrong with it.
+            is_part = bool(self._fragments) and (self._is_irregular or not _is_json(call.arguments))
+            is_unfit = error is not None or not may_take(name, arguments, self._tools)
+            if is_unfit and (is_part or (arguments and self._fragments)):
                 broken.add(place)
-            if self._tools.get(name) and not error and not (arguments and self._is_plain(call)):
+            takes_these = self._is_plain(call) if arguments else not self._tools.get(name)
+            if name in self._tools and not error and not takes_these and (is_part or is_unfit or not call.pieces):
                 suspect.add(place)
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
@@ -282,10 +286,7 @@ class CallAssembler:
         # Each fragment began a call: they may be parts of fewer calls whose index, id and name are repeated.
         values = [(*self._read(call), call.arguments) for call in self._open]
         filled = {name for name, arguments, *_ in values if arguments}
-        return any(
-            (error and not _is_json(text)) or (name in filled and not arguments and not error)
-            for name, arguments, error, text in values
-        )
+        return any((error and not _is_json(text)) or (name in filled and not text) for name, _, error, text in values)
 
     def _is_call(self, fragment: CallFragment) -> bool:
         """Whether a fragment is a whole call."""

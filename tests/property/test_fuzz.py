@@ -88,6 +88,7 @@ class _Response:
         self.status = status
         self.headers: dict[str, str] = {}
         self.request_id: str | None = None
+        self.connect_s: float | None = None
         self.is_left = False
         self._pieces = iter(pieces)
         self._breaks = breaks

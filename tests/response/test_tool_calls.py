@@ -373,6 +373,16 @@ _OTHER = '{"title": "x"}'
         pytest.param(
             [_part(0, "a", "get_weather", _OTHER), _part(1, "b", "play")], True, id="beside-arguments-of-another-tool"
         ),
+        pytest.param(
+            [_part(0, "a", "get_time", _OSLO), _part(1, "b", "get_weather", "{"), _part(2, "c", "play", '"a": 1}')],
+            True,
+            id="a-tool-without-parameters-has-those-of-another",
+        ),
+        pytest.param(
+            [_part(0, "a", "get_weather", "[1]"), _part(1, "b", "get_weather", _OSLO), _part(2, "c", "unknown", "{}")],
+            False,
+            id="each-is-complete-json",
+        ),
     ],
 )
 def test_arguments_that_belong_to_no_call(fragments: list[CallFragment], *, lost: bool) -> None:
