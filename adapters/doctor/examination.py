@@ -159,8 +159,8 @@ async def _over_http(config: ProviderConfig, base_url: str, report: Report, *, a
 
 async def _conversation(config: ProviderConfig, server: Server, report: Report) -> None:
     """Send the prompts. LiteLLM is loaded before the first of them, so that the durations are the server's."""
-    if config.temperature is not None:
-        config = config.model_copy(update={"temperature": 0.0})  # a diagnosis that can be repeated
+    # A diagnosis can be repeated; a server that takes no temperature still gets none.
+    config = config.model_copy(update={"temperature": config.temperature and 0.0})
     transport = ProviderTransport(config)
     try:
         await transport.prewarm()

@@ -439,7 +439,7 @@ def test_settings() -> None:
         create_provider("ollama", model="m", litellm={"a": 1})
 
 
-@pytest.mark.parametrize("model", ["anthropic/claude-x", "cohere_chat/command-r"])
+@pytest.mark.parametrize("model", ["anthropic/claude-x", "cohere_chat/command-r", "text-completion-openai/m"])
 async def test_connection_refused(model: str) -> None:
     """A server that cannot be reached is a connection error, as for every other provider, whose client it may be."""
     settings: dict[str, Any] = {"base_url": "http://127.0.0.1:9", "api_key": _KEY, "retry": {"attempts": 1}}
@@ -602,6 +602,10 @@ def test_older_form_of_a_chunk() -> None:
     assert translation._from_generic(chunk) == {
         "choices": [{"index": 0, "delta": {"content": "", "tool_calls": [call]}, "finish_reason": "tool_calls"}],
         "usage": {"a": 1},
+    }
+    assert translation._from_generic({"text": "Hi"}) == {
+        "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}],
+        "usage": None,
     }
 
 
