@@ -202,14 +202,9 @@ class CallAssembler:
                 if arguments or error:
                     broken.add(place)
                 continue
-            # A call of a regular stream that is whole JSON lacks nothing, whatever is wrong with it.
-            is_part = bool(self._fragments) and (self._is_irregular or not _is_json(call.arguments))
-            is_unfit = error is not None or not may_take(name, arguments, self._tools)
-            if is_unfit and (is_part or (arguments and self._fragments)):
-                broken.add(place)
-            takes_these = self._is_plain(call) if arguments else not self._tools.get(name)
-            if name in self._tools and not error and not takes_these and (is_part or is_unfit or not call.pieces):
-                suspect.add(place)
+            is_broken, is_suspect = self._doubts_about(call, name, arguments, error)
+            broken.update((place,) if is_broken else ())
+            suspect.update((place,) if is_suspect else ())
             if call.id and taken.get(call.id) == (name, arguments):
                 continue  # LocalAI sends the same call twice, under the same id
             call_id = call.id if call.id and call.id not in taken else make_call_id()
@@ -217,8 +212,25 @@ class CallAssembler:
             finished.append(ToolCall(call_id, name, arguments, error, encodable_json(call.provider_fields)))
         if dropped:
             logger.warning("Dropped %d tool calls that have no name or were cut off.", dropped)
-        self.is_uncertain |= bool(broken and suspect) and len(broken | suspect) > 1
+        if self._fragments and broken and suspect and len(broken | suspect) > 1:
+            self.is_uncertain = True
         return finished
+
+    def _doubts_about(
+        self, call: _OpenCall, name: str, arguments: dict[str, Any], error: str | None
+    ) -> tuple[bool, bool]:
+        """Return whether a call may lack a part, and whether it may be such a part, or lack one, and run nevertheless.
+
+        A call of a regular stream that is whole JSON lacks nothing, whatever is wrong with it.
+        """
+        is_part = self._is_irregular or not _is_json(call.arguments)
+        is_unfit = error is not None or not may_take(name, arguments, self._tools)
+        takes_these = self._is_plain(call) if arguments else not self._tools.get(name)
+        may_run = name in self._tools and not error
+        return (
+            is_unfit and (is_part or bool(arguments)),
+            may_run and not takes_these and (is_part or is_unfit or not call.pieces),
+        )
 
     def _is_surely_whole(self, name: str, arguments: Json) -> bool:
         """Whether the arguments of a cut response are complete; vLLM writes ``{}`` for those that it did not get."""
