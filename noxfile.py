@@ -38,7 +38,8 @@ PIPECAT_EXTRAS = ("pipecat", "local")
 PIPECAT_TESTS = ("tests/test_pipecat.py", "tests/docs/test_blocks.py", "tests/docs/test_examples.py", "-k", "pipecat")
 BIN = Path(".nox/dev/bin").absolute()
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(Path(".nox/bytecode").absolute())}
-IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
+CORES = os.cpu_count() or 1
+IN_PARALLEL = ("-n", str(max(CORES, min(2 * CORES, 8))), "--dist", "worksteal")  # tests wait about half of their time
 PYTHON_FILES = (".ci", "adapters", "noxfile.py", "tests")
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 
