@@ -2,18 +2,15 @@
 
 uvicorn web_streaming:app
 curl -N -d '{"question": "Good morning!"}' http://localhost:8000/ask
-
-This is Starlette, on which FastAPI is built: in FastAPI, return the same ``StreamingResponse`` from a path operation.
 """
 
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from adapters import APIError, create_provider, load_config
 
@@ -21,7 +18,7 @@ provider = create_provider(load_config().provider())  # config/providers.yaml, o
 
 
 @asynccontextmanager
-async def lifespan(_: Starlette) -> AsyncIterator[None]:
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Load LiteLLM before the first request, and close the connections at the end."""
     async with provider:
         await provider.prewarm()
@@ -38,16 +35,23 @@ async def events(question: str) -> AsyncIterator[str]:
     yield "data: [DONE]\n\n"
 
 
-async def ask(request: Request) -> Response:
+app = FastAPI(lifespan=lifespan)
+
+
+class Question(BaseModel):
+    """What a client sends."""
+
+    question: str
+
+
+@app.post("/ask")
+async def ask(body: Question) -> StreamingResponse:
     """Stream the answer to a question."""
-    question = (await request.json())["question"]
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx must not buffer it
-    return StreamingResponse(events(question), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(events(body.question), media_type="text/event-stream", headers=headers)
 
 
-async def ready(_: Request) -> Response:
+@app.get("/ready")
+async def ready() -> dict[str, bool]:
     """Respond as soon as the service is loaded."""
-    return JSONResponse({"ready": True})
-
-
-app = Starlette(routes=[Route("/ask", ask, methods=["POST"]), Route("/ready", ready)], lifespan=lifespan)
+    return {"ready": True}
