@@ -171,8 +171,7 @@ def _sends_to_proxy(litellm: ModuleType) -> bool:
 
     LiteLLM then takes every provider for an OpenAI clone, and leaves out what it adds for OpenRouter.
     """
-    sends: bool = litellm.LiteLLMProxyChatConfig.should_use_litellm_proxy_by_default()
-    return sends
+    return bool(litellm.use_litellm_proxy) or os.environ.get("USE_LITELLM_PROXY", "").lower() == "true"
 
 
 def begin_call(litellm: ModuleType) -> None:

@@ -221,4 +221,6 @@ def _text_of(event: object, kind: Kind, outcome: Outcome) -> str:
 def _note(outcome: Outcome, response: LLMResponse, *, with_text: bool = True) -> None:
     if with_text:
         outcome.text = response.content or ""
-    outcome.numbers.add(response.usage.prompt_tokens if response.usage is not None else -1)
+    is_closing = kind_of(outcome.number).asked == "closing"  # the close may come between the last word and the usage
+    if response.usage is not None or not is_closing:
+        outcome.numbers.add(response.usage.prompt_tokens if response.usage is not None else -1)
