@@ -11,7 +11,8 @@ import logging
 import time
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.client.attempt import attempt, read_first_token
 from adapters.client.retry import pause_before_retry_s
@@ -29,7 +30,7 @@ from adapters.transport.litellm_bridge import has_callbacks
 from adapters.types import ResponseDone, TextDelta, WaitTimes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
     from adapters.client.latency import FirstTokenTimes
     from adapters.config import ProviderConfig, RetryConfig
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from adapters.request.params import RequestParams
     from adapters.transport.provider_transport import ProviderTransport
     from adapters.types import LLMResponse, StreamEvent, TokenUsage
+
+_T = TypeVar("_T")
 
 _UNAUTHORIZED = 401
 _logger = logging.getLogger(__name__)
@@ -176,31 +179,27 @@ class ProviderCall:
         Raises:
             APIError: If it failed.
         """
-        self._tries += 1
-        request = build_request(self._params, self._config, self._capabilities)
-        while True:
-            try:
-                await read_first_token(self._transport, request, self._new_deadlines())
-            except APIError as failed:
-                error = failed
-                if error._upstream is not None:
-                    self._capabilities.learn_from_rejection(error._upstream, request)
-            else:
-                return
-            request = await self._request_after(error, request)
+        await self._send_until_accepted(self._read_first_token)
+
+    async def _read_first_token(self, request: ChatRequest) -> None:
+        await read_first_token(self._transport, request, self._new_deadlines())
 
     async def _open(self, span: ChatSpan) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None]]:
         """Send requests until one brings an event. Return that event and the generator of the others."""
+        return await self._send_until_accepted(partial(self._read_first_event, span))
+
+    async def _send_until_accepted(self, send: Callable[[ChatRequest], Awaitable[_T]]) -> _T:
+        """Send the request, learn from each rejection, and send what is left, until one is accepted or an error is due.
+
+        Args:
+            send: Sends one request and returns what it brings.
+        """
         self._tries += 1
         request = build_request(self._params, self._config, self._capabilities)
         self._first_request = self._first_request or request
         while True:
-            assembler = self.assembler = self._new_assembler(request)
-            self._request_built(request, span)
-            deadlines = self._deadlines = self._new_deadlines()
-            events = attempt(self._transport, request, assembler, deadlines)
             try:
-                event = await anext(events)
+                return await send(request)
             except CallInsteadOfTextError:
                 self.called_instead_of_text = True
                 self._capabilities.learn_from_unwanted_call()
@@ -209,19 +208,24 @@ class ProviderCall:
                 error = failed
                 if error._upstream is not None:
                     self._capabilities.learn_from_rejection(error._upstream, request)
-            else:
-                self._first_event(event, request)
-                return event, events
             if self._report is not None:
                 self._report.failed(error)
             request = await self._request_after(error, request)
 
-    def _first_event(self, event: StreamEvent, request: ChatRequest) -> None:
-        """Note the first event of the request that the server has accepted."""
+    async def _read_first_event(
+        self, span: ChatSpan, request: ChatRequest
+    ) -> tuple[StreamEvent, AsyncGenerator[StreamEvent, None]]:
+        """Send one request and return its first event and the generator of the others."""
+        assembler = self.assembler = self._new_assembler(request)
+        self._request_built(request, span)
+        deadlines = self._deadlines = self._new_deadlines()
+        events = attempt(self._transport, request, assembler, deadlines)
+        event = await anext(events)
         if self._first_text_s is None and isinstance(event, TextDelta):
             self._first_text_s = time.monotonic() - self._began_s
         if self._on_accepted is not None:
             self._on_accepted(request)
+        return event, events
 
     def _request_built(self, request: ChatRequest, span: ChatSpan) -> None:
         """Note the request of an attempt, and start its report to LiteLLM's callbacks; the warmup has none."""

@@ -1,4 +1,4 @@
-"""``adapters.response.snapshots``: text that a server sends again is told from text that a model repeats."""
+"""``adapters.response.snapshots``: repeated text of a server and of a model are distinguished."""
 
 from __future__ import annotations
 
