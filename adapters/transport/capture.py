@@ -72,6 +72,7 @@ class CapturedExchange:
         self._endpoint = endpoint
         self._headers = headers
         self._is_used = False
+        self._is_abandoned = False
         self.response: Response | None = None
         self.error: TransportError | None = None
 
@@ -94,9 +95,10 @@ class CapturedExchange:
         raise StopLiteLLM
 
     def abandon(self) -> bool:
-        """Prevent a request that has not been sent yet; return whether that was the case."""
-        is_unsent, self._is_used = not self._is_used, True
-        return is_unsent
+        """Prevent a request that has not been sent yet; return whether it is prevented, now or before."""
+        if not self._is_used:
+            self._is_used = self._is_abandoned = True
+        return self._is_abandoned
 
     def close(self) -> None:
         """Close the response, if there is one."""

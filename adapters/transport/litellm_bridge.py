@@ -61,6 +61,7 @@ warm_routes: set[str] = set()
 """The LiteLLM prefixes whose first call was made by ``warm_up``."""
 
 _in_adapters_call: ContextVar[bool] = ContextVar("adapters_call_of_litellm", default=False)
+_BUILDING_S = 2  # LiteLLM builds a request in 1 ms, and the first one of a route in up to a second
 _abandoned: set[asyncio.Task[Any]] = set()  # the event loop keeps only a weak reference
 
 
@@ -100,6 +101,24 @@ async def acompletion(
     await run(exchange, _call_litellm(exchange, endpoint, body, stream=stream))
 
 
+class _LiteLLMCall(asyncio.Task[T]):
+    """A call of LiteLLM. It does not end at once if it is cancelled while LiteLLM builds the request in a thread.
+
+    The result of that thread is a coroutine, and Python warns of one that is never awaited. So the call goes on, also
+    where ``asyncio.run`` ends and cancels all tasks, and its exchange sends nothing any more. On a route with a client
+    of LiteLLM's own, whose exchange is never used, the request may be on its way: it is cancelled after a moment.
+    """
+
+    exchange: CapturedExchange
+
+    def cancel(self, msg: Json = None) -> bool:
+        """Cancel the call; return False if it is not cancelled yet."""
+        is_building = _litellm is not None and self.exchange.abandon()
+        if is_building:
+            self.get_loop().call_later(_BUILDING_S, super().cancel, msg)
+        return not is_building and super().cancel(msg)
+
+
 async def run(exchange: CapturedExchange, call: Coroutine[Any, Any, T]) -> T:
     """Run a call of LiteLLM in a task of its own, and end it safely if the caller is cancelled.
 
@@ -107,18 +126,16 @@ async def run(exchange: CapturedExchange, call: Coroutine[Any, Any, T]) -> T:
         exchange: Sends the request of the call.
         call: The call.
     """
-    task = asyncio.ensure_future(call)
+    task = _LiteLLMCall(call)
+    task.exchange = exchange
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if exchange.abandon():
-            # LiteLLM is building the request in a thread. Cancelling that would leave a coroutine that is never
-            # awaited, of which Python warns. Let it finish; the exchange sends nothing any more.
+        if task.cancel():
+            await asyncio.wait({task})
+        else:
             _abandoned.add(task)
             task.add_done_callback(_forget)
-        else:
-            task.cancel()
-            await asyncio.wait({task})
         raise
 
 

@@ -85,16 +85,19 @@ async def test_a_try_costs_one_request() -> None:
 
 
 async def test_an_abandoned_try_costs_none() -> None:
-    """Who gives up before the request has left sends none; afterwards there is one to be cancelled."""
+    """A request that is given up before it has left is never sent; afterwards there is one to be cancelled."""
     sender = Sender()
-    exchange = CapturedExchange(sender.send, endpoint())
+    exchange, sent = CapturedExchange(sender.send, endpoint()), CapturedExchange(sender.send, endpoint())
+    with pytest.raises(StopLiteLLM):
+        await sent.post("http://x", {}, b"{}")
 
     assert exchange.abandon()
     with pytest.raises(StopLiteLLM):
         await exchange.post("http://x", {}, b"{}")
 
-    assert sender.sent == []
-    assert not exchange.abandon()
+    assert len(sender.sent) == 1
+    assert exchange.abandon()
+    assert not sent.abandon()
 
 
 async def test_what_kept_the_answer_from_coming() -> None:

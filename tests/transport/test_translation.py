@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import re
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +32,7 @@ from adapters.errors import (
 from adapters.factory import create_provider
 from adapters.testing import ASK, TOOLS
 from adapters.testing.answers import http
-from adapters.transport import translation
+from adapters.transport import litellm_bridge, translation
 from adapters.transport.endpoint import Endpoint
 from adapters.types import LLMResponse, ResponseDone, TextDelta, TokenUsage
 from tests.patience import patient
@@ -37,6 +42,7 @@ from tests.transport.servers import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from adapters.client.provider import LiteLLMProvider
     from adapters.testing import ScriptedServer
@@ -342,6 +348,61 @@ async def test_cancelling_closes_the_connection(scripted_server: ScriptedServer)
         async with aclosing(provider.stream_events(list(ASK))) as events:  # type: ignore[type-var]  # a generator
             await anext(events)
         assert await until(lambda: scripted_server.seen["anthropic"].gone_at)
+
+
+async def test_cancelling_a_client_of_litellms_own(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where LiteLLM sends the request itself, it may still build it; the request ends a moment after the call."""
+    monkeypatch.setattr(litellm_bridge, "_BUILDING_S", 0.1)
+    address = scripted_server.add("cohere", ("hang",)).removesuffix("/v1")
+    model = "cohere_chat/command-r"
+    async with create_provider("litellm", model=model, api_key=_KEY, base_url=f"{address}/v2/chat") as provider:
+        await provider.prewarm()
+        call = asyncio.create_task(provider.chat(list(ASK)))
+
+        assert await until(lambda: scripted_server.seen["cohere"].bodies)
+        call.cancel()
+        assert await until(lambda: scripted_server.seen["cohere"].gone_at)
+
+    assert call.cancelled()
+
+
+def test_end_of_the_loop_while_litellm_builds() -> None:
+    """A loop that ends and cancels all leaves no coroutine behind that is never awaited."""
+    is_built = threading.Event()
+
+    class LateExecutor(ThreadPoolExecutor):
+        """Threads whose results arrive a moment after they exist."""
+
+        def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+            def call() -> Any:
+                result = function(*arguments, **options)
+                is_built.set()
+                time.sleep(0.1)
+                return result
+
+            return super().submit(call)
+
+    async def program(*, is_cancelled: bool) -> None:
+        await provider.prewarm()
+        asyncio.get_running_loop().set_default_executor(LateExecutor())
+        is_built.clear()
+        call = asyncio.ensure_future(provider.chat(list(ASK)))
+        while not is_built.is_set():  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0)
+        if is_cancelled:
+            call.cancel()
+            await asyncio.wait({call})
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for is_cancelled in (True, False):
+            provider = create_provider("litellm", model="anthropic/claude-x", api_key=_KEY, base_url="http://localhost")
+            asyncio.run(program(is_cancelled=is_cancelled))
+            gc.collect()
+
+    assert [str(warning.message) for warning in caught if "never awaited" in str(warning.message)] == []
 
 
 @pytest.mark.parametrize("route", _ROUTES)
