@@ -235,7 +235,7 @@ async def load() -> ModuleType:
 async def warm_up(route: str, first_call: Callable[[str], Coroutine[Any, Any, None]] | None = None) -> None:
     """Load LiteLLM, and make it load everything that it loads late at its first call for a route.
 
-    That call runs once per process, in a thread with an event loop of its own and without network. On the caller's
+    That call runs once per process, in a thread with an event loop of its own, and sends nothing. On the caller's
     loop it would block everything else for a quarter of a second.
     """
     await load()

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import os
 import re
@@ -76,6 +77,12 @@ ROUTES_WITHOUT_CHOICE = frozenset({"bedrock/", "cohere/", "cohere_chat/", "ollam
 
 _ROUTES_WITH_THEIR_CLIENT = frozenset({"azure/", "azure_text/", "text-completion-openai/"})
 """Routes that refuse any client but the SDK's own."""
+
+_WARMED_ROUTES = frozenset(
+    {"anthropic/", "bedrock/", "gemini/", "mistral/", "openai/", "openrouter/", "vertex_ai/", "vertex_ai_beta/"}
+)
+"""Routes beside those in ``litellm.openai_compatible_providers`` on which LiteLLM sends nothing but through our client.
+Others ask a server about the model (Ollama, Hugging Face), or send the request itself (Replicate, SageMaker)."""
 
 _closing: set[asyncio.Task[None]] = set()  # the event loop keeps only a weak reference
 
@@ -369,8 +376,7 @@ async def _translate(
     _set_up_custom_providers()
     fields: dict[str, Any] = {
         "timeout": litellm_bridge.CALL_TIMEOUT_S,
-        **arguments,
-        **body,
+        **copy.deepcopy({**arguments, **body}),  # LiteLLM and custom providers change messages and tools in place
         "model": endpoint.model,
         "stream": stream,
         "max_retries": 0,
@@ -395,18 +401,24 @@ async def _translate(
 
 
 async def first_call(endpoint: Endpoint, arguments: Mapping[str, Json], route: str) -> None:
-    """Make LiteLLM's first call for a route, without network: it imports what the route needs.
+    """Make LiteLLM's first call for a route, without sending it: LiteLLM imports what the route needs.
+
+    Routes that would send it all the same, and custom providers, load at the first request.
 
     Args:
         endpoint: A provider of the route.
         arguments: Its arguments of LiteLLM, with the credentials that some routes need to build a request.
-        route: The route, for the caller's bookkeeping.
+        route: The route.
     """
+    litellm = await litellm_bridge.load()
+    name = route.removesuffix("/")
+    is_custom = any(entry.get("provider") == name for entry in litellm.custom_provider_map)
+    if is_custom or (route not in _WARMED_ROUTES and name not in litellm.openai_compatible_providers):
+        return
 
     async def send(*_: object) -> None:
         """Send nothing and return nothing."""
 
-    del route
     placeholder = Endpoint("warm-up", endpoint.model, "", "http://warm-up.invalid", "warm-up")
     for stream in (False, True):
         exchange = TranslatedExchange(send, placeholder, None)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 import logging
 import re
+import socket
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from adapters.client.provider import LiteLLMProvider
     from adapters.testing import ScriptedServer
     from adapters.testing.answers import Script
+    from adapters.types import Json
 
 pytest_plugins = ["adapters.testing.plugin"]
 
@@ -622,6 +625,51 @@ async def test_custom_provider(monkeypatch: pytest.MonkeyPatch, stream: bool) ->
     assert text == "Hello."
     assert response.usage is not None
     assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (7, 3)
+
+
+@pytest.mark.parametrize("route", ["gigachat", "huggingface", "ollama", "replicate", "sagemaker"])
+async def test_warm_up_sends_nothing(monkeypatch: pytest.MonkeyPatch, route: str) -> None:
+    """Routes on which LiteLLM would send a request of its own are loaded at the first request."""
+    hosts: list[object] = []
+
+    def look_up(host: object, *_: object, **__: object) -> NoReturn:
+        hosts.append(host)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    endpoint = Endpoint("shop", f"{route}/m", "", "", _KEY)
+    await translation.first_call(endpoint, _AWS, endpoint.route)
+
+    assert hosts == []
+
+
+async def test_arguments_that_litellm_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What LiteLLM or a custom provider changes in place is a copy; the failure is one request, and no other differs.
+
+    LiteLLM 1.102 does so with the tools on Gemini's route, and with cache marks on those of Cohere, Mistral and xAI.
+    """
+    import litellm
+
+    seen: list[tuple[int, dict[str, Json]]] = []
+
+    class Careless(litellm.CustomLLM):  # type: ignore[misc]  # mypy skips LiteLLM
+        """Changes what it gets, and fails."""
+
+        async def acompletion(self, *_: Any, messages: list[Any], optional_params: dict[str, Any], **__: Any) -> Any:
+            seen.append((len(messages), dict(messages[0])))
+            messages[0]["content"] = "changed"
+            messages.append({"role": "user", "content": "added"})
+            optional_params["tools"][0]["function"].clear()
+            raise litellm.InternalServerError("No.", "own", "own/m")
+
+    monkeypatch.setattr(litellm, "custom_provider_map", [{"provider": "own", "custom_handler": Careless()}])
+    messages, tools = copy.deepcopy(list(ASK)), copy.deepcopy(list(TOOLS))
+    async with create_provider("litellm", model="own/m", retry={"attempts": 2, "initial_wait_s": 0}) as provider:
+        with pytest.raises(InternalServerError):
+            await provider.chat(messages, tools)
+
+    assert seen == [(len(ASK), ASK[0])] * 2
+    assert (messages, tools) == (list(ASK), list(TOOLS))
 
 
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "openai/m"])
