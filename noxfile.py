@@ -54,6 +54,8 @@ WIRE_TESTS = (
     "tests/recorded/test_recorded_requests.py",
     "tests/testing/test_wire_cases.py",
     "tests/transport/test_litellm_bridge.py",
+    "tests/transport/test_litellm_globals.py",
+    "tests/transport/test_translation.py",
 )
 """The tests that LiteLLM takes part in: the requests that it builds, and every kind of server."""
 

@@ -241,10 +241,13 @@ class TranslatedBody:
             if piece.get("type") != "thinking":
                 complete.append(piece)
                 continue
-            self._thinking.append(piece.get("thinking") or "")
-            if signature := piece.get("signature"):
-                complete.append({**piece, "thinking": "".join(self._thinking), "signature": signature})
+            text, signature = piece.get("thinking") or "", piece.get("signature")
+            if signature:
+                former = "".join(self._thinking)  # LiteLLM 1.102 repeats it beside the signature
+                complete.append({**piece, "thinking": former if text == former else former + text})
                 self._thinking.clear()
+            else:
+                self._thinking.append(text)
         return complete
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ from tests.servers.routes import SSE_HEAD, Turn, anthropic_event
 from tests.transport.servers import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from concurrent.futures import Future
 
     from adapters.client.provider import LiteLLMProvider
@@ -94,6 +94,18 @@ _ROUTES = [
     pytest.param(_GEMINI, id="gemini"),
     pytest.param(_BEDROCK, id="bedrock"),
 ]
+
+
+@pytest.fixture
+async def _closed_clients() -> AsyncIterator[None]:
+    """Close the clients that LiteLLM made for itself, and drop what it forgot."""
+    from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+
+    yield
+    await close_litellm_async_clients()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 async def _ask(provider: LiteLLMProvider, *, stream: bool, **options: Any) -> tuple[str, LLMResponse]:
@@ -353,6 +365,7 @@ async def test_cancelling_closes_the_connection(scripted_server: ScriptedServer)
         assert await until(lambda: scripted_server.seen["anthropic"].gone_at)
 
 
+@pytest.mark.usefixtures("_closed_clients")
 async def test_cancelling_a_client_of_litellms_own(
     scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -503,6 +516,7 @@ def test_settings() -> None:
         create_provider("ollama", model="m", litellm={"a": 1})
 
 
+@pytest.mark.usefixtures("_closed_clients")
 @pytest.mark.parametrize("model", ["anthropic/claude-x", "cohere_chat/command-r", "text-completion-openai/m"])
 async def test_connection_refused(model: str) -> None:
     """A server that cannot be reached is a connection error, as for every other provider, whose client it may be."""
