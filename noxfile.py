@@ -59,9 +59,6 @@ WIRE_TESTS = (
 )
 """The tests that LiteLLM takes part in: the requests that it builds, and every kind of server."""
 
-COMPILED_FIRST = "import litellm.main, livekit.agents, adapters.transport.http"
-"""Imports of all test processes, compiled by one of them before the others start."""
-
 IMPORTS_NOTHING_HEAVY = "import adapters, sys; assert not {'litellm', 'openai', 'aiohttp'} & {*sys.modules}"
 
 BUILD_TIME_S = "1580601600"
@@ -109,10 +106,16 @@ def _install(session: nox.Session, lock: str = LOCK, extras: Sequence[str] = EXT
     session.install("--no-index", "--no-build-isolation", "-e", f".[{','.join(extras)}]")
 
 
-def _run(session: nox.Session, program: str, *args: str, env: Mapping[str, str | None] | None = None) -> None:
-    """Run a program of the shared environment."""
+def _run(
+    session: nox.Session,
+    program: str,
+    *args: str,
+    env: Mapping[str, str | None] | None = None,
+    silent: bool = False,
+) -> None:
+    """Run a program of the shared environment; a silent one is shown if it fails."""
     path = {"PATH": os.pathsep.join([str(BIN), os.environ["PATH"]])}
-    session.run(str(BIN / program), *args, env={**path, **BYTECODE, **(env or {})}, external=True)
+    session.run(str(BIN / program), *args, env={**path, **BYTECODE, **(env or {})}, external=True, silent=silent)
 
 
 @nox.session(venv_backend="none", requires=["dev"])
@@ -156,7 +159,7 @@ def tests(session: nox.Session) -> None:
         _run(session, "pytest", *session.posargs)
         return
     _run(session, "coverage", "erase")
-    _run(session, "python", "-c", COMPILED_FIRST, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})  # as adapters sets it
+    _run(session, "pytest", "--collect-only", "-qq", silent=True)  # compiles once what each process of the tests needs
     _run(session, "coverage", "run", "-m", "pytest", "--quiet", *IN_PARALLEL)
 
 

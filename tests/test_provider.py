@@ -208,14 +208,12 @@ async def test_optional_parts_have_quiet_defaults() -> None:
     assert provider.closed == 1
 
 
+@pytest.mark.usefixtures("thawed")
 async def test_freezing_is_offered_by_every_provider() -> None:
     """A provider of the program exempts the objects of the process from garbage collection, if it is asked to."""
-    frozen = gc.get_freeze_count()
-    try:
-        await Minimal().prewarm(freeze_gc=True)
-        assert gc.get_freeze_count() > frozen
-    finally:
-        gc.unfreeze()
+    await Minimal().prewarm(freeze_gc=True)
+
+    assert gc.get_freeze_count() > 0
 
 
 async def test_a_block_that_fails_closes_the_provider_too() -> None:

@@ -7,6 +7,7 @@ more: ``question`` reads the prompt, ``conversation`` runs the turns, ``terminal
 
 from __future__ import annotations
 
+import gc
 import signal
 
 __all__ = ["main"]
@@ -23,4 +24,5 @@ def main() -> None:
         group(prog_name="adapters")
     except SystemExit as end:
         leave_if_loading(end.code)
+        gc.freeze()  # at its exit, Python would walk through all objects of LiteLLM several times: a second
         raise

@@ -8,6 +8,7 @@ four file descriptors: a socket for the answer and the three streams. The answer
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -85,4 +86,5 @@ def _become(args: list[str], env: dict[str, str], streams: list[int]) -> NoRetur
 if __name__ == "__main__":
     for module in ("aiohttp", "litellm.main"):
         importlib.import_module(module)
+    gc.freeze()  # otherwise each process walks through all of LiteLLM's objects when it ends: a second of CPU
     serve()

@@ -267,21 +267,18 @@ def test_call_that_has_not_begun() -> None:
     assert (call.rejected, call.is_reasoning, call.attempts) == ((), False, 0)
 
 
+@pytest.mark.usefixtures("thawed")
 async def test_freezing_the_garbage_collector_is_opt_in(scripted_server: ScriptedServer) -> None:
     """``prewarm`` exempts objects from collection only if it is asked to, for one provider and for a group."""
     base_url = scripted_server.add("warm", reply({}))
-    gc.unfreeze()
-    try:
-        async with _provider(base_url) as provider:
-            await provider.prewarm()
-            assert gc.get_freeze_count() == 0
-            await provider.prewarm(freeze_gc=True)
-            assert gc.get_freeze_count() > 0
-            gc.unfreeze()
-            await FallbackProvider([provider]).prewarm(freeze_gc=True)
-            assert gc.get_freeze_count() > 0
-    finally:
+    async with _provider(base_url) as provider:
+        await provider.prewarm()
+        assert gc.get_freeze_count() == 0
+        await provider.prewarm(freeze_gc=True)
+        assert gc.get_freeze_count() > 0
         gc.unfreeze()
+        await FallbackProvider([provider]).prewarm(freeze_gc=True)
+        assert gc.get_freeze_count() > 0
 
 
 async def test_too_many_calls_in_a_stream(scripted_server: ScriptedServer) -> None:
