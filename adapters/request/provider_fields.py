@@ -34,6 +34,10 @@ class _Entry:
     size_bytes: int
 
 
+_EMPTY_ENTRY = _Entry({}, _ENTRY_BYTES)
+"""The entry of every call with which nothing came: most servers send no such fields."""
+
+
 class ProviderFieldsMemory:
     """Provider fields of calls, found again by the call and by the conversation in front of it.
 
@@ -103,7 +107,7 @@ class ProviderFieldsMemory:
         return add_provider_fields({**message, "tool_calls": copies}, fields)
 
     def _keep(self, key: bytes, fields: Mapping[str, Json]) -> None:
-        entry = _Entry(fields, _ENTRY_BYTES + len(json.dumps(fields, default=str)))
+        entry = _Entry(fields, _ENTRY_BYTES + len(json.dumps(fields, default=str))) if fields else _EMPTY_ENTRY
         self._entries[key] = entry
         self._bytes += entry.size_bytes
         self._filled += bool(fields)
