@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import signal
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each process of a whole run needs LiteLLM. Untraced it loads a third faster, and a collection that walks through
     # its 400,000 objects takes a fifth of a second.
-    with untraced():
+    with untraced(), warnings.catch_warnings(action="ignore"):  # of the packages that LiteLLM imports
         importlib.import_module("litellm.main")
     gc.collect()
     gc.freeze()
