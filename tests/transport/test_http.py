@@ -361,15 +361,16 @@ def server_that_wants_a_certificate(version: ssl.TLSVersion) -> Iterator[int]:
     context.maximum_version = version
 
     def answer(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
+        # wrap_socket would close the connection after a handshake that fails.
+        stream = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with suppress(OSError), stream:
             try:
-                with context.wrap_socket(connection, server_side=True) as stream:
-                    stream.recv(9_999)
-                    stream.sendall(http(b"Hi"))
-                    connection = stream
+                stream.do_handshake()
+                stream.recv(9_999)
+                stream.sendall(http(b"Hi"))
             except ssl.SSLError:
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(9_999):
+                stream.shutdown(socket.SHUT_WR)  # from here on, bytes are read as they are
+                while stream.recv(9_999):
                     pass  # a close with unread bytes would be a reset, which overtakes the alert
 
     def serve() -> None:
