@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.transport import litellm_bridge
+from tests import tracing
 from tests.patience import untraced
 from tests.servers import cassettes
 
@@ -118,11 +119,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def untraced_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the programs that a test starts the tracer of ``coverage``: with it LiteLLM loads half as long again."""
-    for name in list(os.environ):
-        if name.startswith("COVERAGE_PROCESS"):
-            monkeypatch.delenv(name)
+def traced_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace the processes that a test starts: they run lines of the package that no test runs in its own process."""
+    for name, value in tracing.VARIABLES.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import adapters
+from tests import tracing
 
 ROOT = Path(__file__).parent.parent
 
@@ -203,8 +205,8 @@ def _default(parameter: inspect.Parameter) -> str:
 
 def _run(code: str) -> Any:
     """Return what code prints as JSON in a new process."""
-    command = [sys.executable, "-c", code]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+    command, env = [sys.executable, "-c", code], os.environ | tracing.VARIABLES
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=env).stdout)
 
 
 def test_import_is_light() -> None:

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 _PROGRAM = """
 import asyncio
 from adapters import APIError, FallbackProvider, create_provider
@@ -51,7 +49,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.usefixtures("untraced_children")
 def test_nothing_is_printed_without_logging() -> None:
     """A switch of a fallback, a refused parameter, limits, a dropped call and a failed prewarm leave stderr empty."""
     done = subprocess.run(

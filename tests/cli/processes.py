@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from adapters.cli.commands import group
 from adapters.testing.answers import answer, call
+from tests import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +68,8 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._requests, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._server = subprocess.Popen([sys.executable, "-m", "tests.cli.fork_server"], stdin=end.fileno())
+        command = [sys.executable, "-m", "tests.cli.fork_server"]
+        self._server = subprocess.Popen(command, stdin=end.fileno(), env=os.environ | tracing.VARIABLES)
         end.close()
 
     def start(self, *args: str, stdin: int | None, stdout: int | None, stderr: int | None) -> ForkedProcess:

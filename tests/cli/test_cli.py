@@ -392,6 +392,7 @@ def test_empty_input(config: Path, server: ScriptedServer) -> None:
     assert bodies(server) == []
 
 
+@pytest.mark.usefixtures("traced_children")
 def test_closed_streams(config: Path, server: ScriptedServer) -> None:
     """A command runs with closed streams, whose numbers its sockets get."""
     command = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "adapters", "chat", "hi"]
@@ -791,6 +792,7 @@ def test_check_of_a_missing_file(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.usefixtures("traced_children")
 def test_help_loads_nothing_heavy() -> None:
     """Before a command runs, no library is imported that only a request needs."""
     code = "import adapters.__main__, sys; print({'litellm', 'openai', 'aiohttp', 'httpx'} & {*sys.modules})"
@@ -877,7 +879,6 @@ def test_other_os_errors_are_not_hidden(config: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("untraced_children")
 def test_embedded_default(start: Start) -> None:
     """Without a configuration, a turn with a tool call runs on the embedded server."""
     out, _ = start("chat", "What is the weather in Paris?", "--json").communicate(timeout=PATIENCE_S)
@@ -898,7 +899,6 @@ def test_demo_is_announced(start: Start) -> None:
 
 
 @pytest.mark.integration
-@pytest.mark.usefixtures("untraced_children")
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds the server through /proc")
 def test_interrupt_ends_the_embedded_server(start: Start) -> None:
     """After Ctrl-C, the process of the embedded server is gone, too."""

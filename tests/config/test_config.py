@@ -352,6 +352,7 @@ def _editor_says(data: object) -> list[str]:
     return [error.message for error in checker.iter_errors(data)]
 
 
+@pytest.mark.usefixtures("traced_children")
 def test_schema_is_up_to_date() -> None:
     """The schema in the repository matches the models."""
     command = [sys.executable, "-m", "adapters.config.schema", "--check"]

@@ -493,7 +493,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.usefixtures("untraced_children")
 def test_a_cold_start_asks_the_preferred_provider() -> None:
     """LiteLLM takes seconds to import; the first turn of a program waits for it once and passes no provider over."""
     done = subprocess.run(

@@ -76,6 +76,9 @@ print(server.pid, flush=True)
 """
 
 
+pytestmark = pytest.mark.usefixtures("traced_children")
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an empty cache folder: the first server builds the demo model, the others find it."""

@@ -89,7 +89,6 @@ def test_known_server(path: Path) -> None:
     assert hosts < {f"{name}{HOST_SUFFIX}" for name in RUNNERS}
 
 
-@pytest.mark.usefixtures("untraced_children")
 def test_no_orphan() -> None:
     """Each cassette belongs to a test that exists, and each test that wants one has it."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *MODULES]

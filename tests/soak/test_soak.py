@@ -14,7 +14,6 @@ _PLAIN = next(number for number in range(1, 100) if kind_of(number).name == "cal
 _NOTHING = Held(0, 0)
 
 
-@pytest.mark.usefixtures("untraced_children")
 def test_nothing_is_lost_mixed_or_leaked() -> None:
     """Every kind was asked, from loops that last and loops that end. How long it took is not judged."""
     report = soak(0.05, workers=3, pause_s=0.05)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from adapters.types import StreamEvent
 
 pytest_plugins = ["pytester", "adapters.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("traced_children")
 
 _CONFTEST = "pytest_plugins = ['adapters.testing.plugin']"
 

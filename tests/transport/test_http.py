@@ -743,7 +743,6 @@ _DEV = ["-X", "dev", "-W", "error"]
         pytest.param(_DEV, "pass", id="unused, all warnings"),
     ],
 )
-@pytest.mark.usefixtures("untraced_children")
 async def test_a_client_that_nobody_closed_is_silent(server: Counting, flags: list[str], way: str) -> None:
     """A program that ends without closing its client prints nothing."""
     base_url = server.add("case", (SSE_HEAD, HI, "hang"))
