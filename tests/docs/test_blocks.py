@@ -125,7 +125,7 @@ def test_files(page: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
 
     outcomes = result.parseoutcomes()
     assert outcomes.pop("passed") > 1
-    assert outcomes == {}
+    assert outcomes.keys() <= {"warnings"}  # of packages that LiteLLM imports
 
 
 @pytest.mark.parametrize("block", _params("yaml"))

@@ -633,8 +633,9 @@ async def main():
         break
 asyncio.run(main())
 """
+    options = ["-X", "dev", "-W", "ignore::PendingDeprecationWarning"]  # which packages that LiteLLM imports give
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code], capture_output=True, check=False, cwd=ROOT, text=True, timeout=100
+        [sys.executable, *options, "-c", code], capture_output=True, check=False, cwd=ROOT, text=True, timeout=100
     )
 
     assert (done.stdout + done.stderr, done.returncode) == ("", 0)
