@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import inspect
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +209,8 @@ async def test_the_time_of_a_call_is_limited(contract: Contract, way: str) -> No
             await _ask(provider, way, timeout=0.2)
 
     assert type(contract.error_of(caught.value)) is APITimeoutError
-    assert str(caught.value).endswith("home did not answer in time (0.2 seconds). Please try again.")
+    # A group on a busy machine has less left for its member.
+    assert re.search(r"home did not answer in time \(0\.[12]\d* seconds\)\. Please try again\.$", str(caught.value))
     assert contract.sent == 1
 
 
