@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import tracing
+
 _ROOT = Path(__file__).parent.parent.parent
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """Run a fresh process in a clean environment, without the tracer of ``coverage``."""
     unset = (
-        "COVERAGE_PROCESS_CONFIG",
+        *tracing.VARIABLES,
         "LITELLM_LOCAL_MODEL_COST_MAP",
         "HTTP_PROXY",
         "http_proxy",
