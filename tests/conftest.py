@@ -21,6 +21,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 import pytest
 from hypothesis import HealthCheck, settings
 
+from adapters.provider import freeze_objects
 from adapters.transport import litellm_bridge
 from tests import tracing
 from tests.patience import untraced
@@ -57,8 +58,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # its 400,000 objects takes a fifth of a second.
     with untraced(), warnings.catch_warnings(action="ignore"):  # of the packages that LiteLLM imports
         importlib.import_module("litellm.main")
-    gc.collect()
-    gc.freeze()
+    freeze_objects()
 
 
 def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:
