@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from adapters.types import TokenUsage
 
 _Limit = Literal["first_token_s", "first_text_s", "thinking", "stall_s", "total_s", "deadline_s", "linger"]
-Reason = _Limit | Literal["queue", "schema_mismatch", "closed"]
-"""Why a failure happened, where the class does not tell: an exceeded limit, no free slot, a wrong schema, or a closed
-provider."""
+Reason = _Limit | Literal["queue", "schema_mismatch", "closed", "stale_connection"]
+"""Why a failure happened, where the class does not tell: an exceeded limit, no free slot, a wrong schema, a closed
+provider, or a pooled connection that the server had closed."""
 
 
 class UpstreamError(Exception):

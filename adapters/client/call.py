@@ -272,7 +272,8 @@ class ProviderCall:
         """Return the request to send after a failure, once it is due, or raise the error.
 
         If the capabilities have changed what would be sent, that is sent at once and counts as no retry: it leaves out
-        what the server rejected. The same holds for a rejected API key whose file has a new one, once.
+        what the server rejected. The same holds for a rejected API key whose file has a new one, once, and for a pooled
+        connection that the server had closed: each takes one out of the pool, until a new connection is made.
         """
         changed = build_request(self._params, self._config, self._capabilities)
         if changed != request:
@@ -281,6 +282,8 @@ class ProviderCall:
             self._has_new_key = self._transport.renew_key(self._key_version)
             if self._has_new_key:
                 return changed
+        if error._reason == "stale_connection":
+            return changed
         if error._reason == "thinking" and (without := self._without_thinking(error, request)) is not None:
             return without
         if self._thought_for_too_long is not None and type(error) is BadRequestError:

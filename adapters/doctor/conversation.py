@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from adapters.client.call import ProviderCall
-from adapters.errors import APIConnectionError, APIError
+from adapters.errors import APIError
 from adapters.request.params import CallArguments, parse_params
 from adapters.request.prefill import prefill_params
 from adapters.telemetry import spans
@@ -84,19 +84,6 @@ async def ask(
         prompt: The user message, or all messages.
         tool_choice: Whether the model may call the tool; None offers no tool.
     """
-    outcome = await _ask_once(transport, config, capabilities, prompt, tool_choice)
-    if type(outcome.error) is APIConnectionError:  # the server may have closed an idle connection
-        outcome = await _ask_once(transport, config, capabilities, prompt, tool_choice)
-    return outcome
-
-
-async def _ask_once(
-    transport: ProviderTransport,
-    config: ProviderConfig,
-    capabilities: ServerCapabilities,
-    prompt: str | list[Message],
-    tool_choice: Literal["auto", "none"] | None,
-) -> CallOutcome:
     tools = None if tool_choice is None else TOOLS
     messages: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     arguments = CallArguments(messages, tools, {"max_retries": 0})

@@ -55,6 +55,7 @@ class TransportError(Exception):
     Attributes:
         connecting: Whether the connection could not even be made.
         timed_out: Whether making it took too long.
+        stale: Whether an earlier request had used the connection, and no response came.
         cause: What happened, in plain words, or "".
         advice: What to do about it, in one or two sentences; "" if the cause does not say.
     """
@@ -65,11 +66,13 @@ class TransportError(Exception):
         *,
         connecting: bool = False,
         timed_out: bool = False,
+        stale: bool = False,
         advice: str = "",
     ) -> None:
         super().__init__(cause)
         self.connecting = connecting
         self.timed_out = timed_out
+        self.stale = stale
         self.cause = cause
         self.advice = advice
 
@@ -260,7 +263,7 @@ class HTTPSession:
                 method, url, data=data, headers=headers, allow_redirects=False, proxy=self._proxy
             )
         except _error_types() as error:
-            failure = _transport_error(error)
+            failure = _transport_error(error, reused=_connect_s.get() is None)
         else:
             return Response(response, self._draining)
         del content, data  # tracebacks with the values of variables would show them
@@ -339,8 +342,13 @@ def _error_types() -> tuple[type[Exception], ...]:
     return (aiohttp.ClientError, OSError, TimeoutError)
 
 
-def _transport_error(error: Exception) -> TransportError:
-    """Say in plain words what happened; aiohttp's own text may hold the address with everything in it."""
+def _transport_error(error: Exception, *, reused: bool = False) -> TransportError:
+    """Say in plain words what happened; aiohttp's own text may hold the address with everything in it.
+
+    Args:
+        error: The exception of aiohttp.
+        reused: Whether the request went over a connection of the pool.
+    """
     import aiohttp
 
     if isinstance(error, aiohttp.ServerTimeoutError):
@@ -363,4 +371,5 @@ def _transport_error(error: Exception) -> TransportError:
     for kind, cause in causes:
         if isinstance(error, kind):
             return TransportError(cause, connecting=True)
-    return TransportError()
+    lost = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+    return TransportError(stale=reused and isinstance(error, lost))

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -296,6 +296,42 @@ async def test_how_often_a_question_is_asked(
 
     assert len(scripted_server.seen["often"].paths) == requests
     assert "max_retries" not in scripted_server.seen["often"].bodies[0]
+
+
+@pytest.mark.parametrize("end", ["eof", "rst"])
+async def test_a_pooled_connection_that_the_server_closed(
+    scripted_server: ScriptedServer, end: Literal["eof", "rst"]
+) -> None:
+    """The request is sent again at once, and that is no retry; llama.cpp closes after each stream."""
+    base_url = scripted_server.add("closes", answer("One."), (end,), answer("Two."), (end,), answer("Three."))
+
+    async with create_provider("openai_compatible", model="m", base_url=base_url, retry={"attempts": 1}) as provider:
+        texts = [(await provider.chat(list(ASK))).content for _ in range(3)]
+
+    assert texts == ["One.", "Two.", "Three."]
+    assert len(scripted_server.seen["closes"].paths) == 5
+
+
+@pytest.mark.parametrize(
+    ("steps", "requests"),
+    [
+        pytest.param([("eof",)], 1, id="new connection"),
+        pytest.param([answer("One."), ("eof",), ("eof",)], 3, id="pooled, then new connection"),
+        pytest.param([answer("One."), (SSE_HEAD, "eof")], 2, id="after the head"),
+        pytest.param([answer("One."), (b"nonsense\r\n\r\n", "eof")], 2, id="no HTTP"),
+    ],
+)
+async def test_other_lost_connections_count(scripted_server: ScriptedServer, steps: list[Step], requests: int) -> None:
+    """A new connection that is lost, or one after the beginning of a response, is a failure of an attempt."""
+    base_url = scripted_server.add("loses", *steps)
+
+    async with create_provider("openai_compatible", model="m", base_url=base_url, retry={"attempts": 1}) as provider:
+        if requests > 1:
+            await provider.chat(list(ASK))
+        with pytest.raises(APIConnectionError, match="was lost|stopped in the middle"):
+            await whole_answer(provider.stream_events(list(ASK)))
+
+    assert len(scripted_server.seen["loses"].paths) == requests
 
 
 async def _late(

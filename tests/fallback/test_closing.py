@@ -255,10 +255,10 @@ async def test_closing_the_group_ends_its_calls(
     providers = [_provider(name, server.add(name, script, answer("Again."))) for name in ("first", "second")]
     group = FallbackProvider(providers, cooldown_s=0.01, hedge_after_s=hedge_after_s)
     task = asyncio.create_task(ask(group))
-    awaited = "second" if hedge_after_s is not None and script is _MUTE else "first"
-    assert await until(lambda: len(server.seen[awaited].bodies) == 1)
+    hedged = hedge_after_s is not None
+    requests = 2 if hedged and script is _MUTE else 1  # the first text ends the race, perhaps before the other request
+    assert await until(lambda: sum(len(seen.bodies) for seen in server.seen.values()) >= requests)
     await asyncio.sleep(0.05)  # so that a text is there
-    before = [list(seen.paths) for seen in server.seen.values()]
 
     await group.aclose()
 
@@ -266,7 +266,8 @@ async def test_closing_the_group_ends_its_calls(
         await task
     assert not isinstance(caught.value, AllProvidersFailedError)
     await asyncio.sleep(0.1)
-    assert [seen.paths for seen in server.seen.values()] == before
+    sent = [len(seen.paths) for seen in server.seen.values()]
+    assert max(sent) == 1 if hedged else sent == [1, 0]
     assert asyncio.all_tasks() - server._tasks == {asyncio.current_task()}
 
 

@@ -112,7 +112,9 @@ def connection_failure(endpoint: Endpoint, error: TransportError) -> APIError:
         why = f": {error.cause}" if error.cause else ""
         text = f"Could not reach {endpoint.provider}{where}{why}. {error.advice or advice}"
         return _error(APIConnectionError, text, endpoint)
-    return _error(APIConnectionError, f"The connection to {endpoint.provider} was lost. Please try again.", endpoint)
+    lost = _error(APIConnectionError, f"The connection to {endpoint.provider} was lost. Please try again.", endpoint)
+    lost._reason = "stale_connection" if error.stale else None
+    return lost
 
 
 def closed(endpoint: Endpoint) -> APIConnectionError:
