@@ -59,6 +59,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     with untraced(), warnings.catch_warnings(action="ignore"):  # of the packages that LiteLLM imports
         importlib.import_module("litellm.main")
     freeze_objects()
+    tracing.stop_after_import()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Trace nothing in the process that distributes tests to others."""
+    if config.getoption("numprocesses", None):
+        tracing.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Trace a test in a run of all tests."""
+    with tracing.traced(item.path):
+        return (yield)
 
 
 def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:

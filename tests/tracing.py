@@ -1,16 +1,72 @@
-"""The tracer of ``coverage`` in processes that tests start.
+"""The tracer of ``coverage`` in a run of all tests: Python takes twice as long with it.
 
-With the tracer LiteLLM loads half as long again, so the processes of a whole run are not traced, but for those of tests
-with the fixture ``traced_children``.
+A worker traces the import of the package, then tests alone: neither LiteLLM's import nor the collection of tests. Tests
+in ``_REPETITIONS`` are not traced either, nor processes that tests start, but for those with the fixture
+``traced_children``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import adapters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VARIABLES = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS")}
 """Environment variables by which ``coverage`` starts in a child process; empty without coverage."""
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the processes that xdist itself starts are traced
+_TESTS = Path(__file__).parent
+_REPETITIONS = tuple(_TESTS / name for name in ("benchmarks", "property", "recorded", "soak"))
+"""What runs the same lines as other tests, thousands of times."""
+
+_NOT_IMPORTED = frozenset({"adapters.__main__", "adapters.pipecat", "adapters.testing.plugin"})
+"""A program, a module for another environment, and a plugin whose assertions pytest rewrites while it imports it."""
+
+_tracers: tuple[Any, Any] = (None, None)
+"""What traces this thread and new threads, while nothing is traced."""
+
+
+def stop() -> None:
+    """Trace nothing until the first test."""
+    global _tracers  # noqa: PLW0603 - a process has one tracer
+    _tracers = sys.gettrace(), threading.gettrace()
+    _set((None, None))
+
+
+def stop_after_import() -> None:
+    """Import the package, then trace nothing until the first test; tests start no traced processes."""
+    if not VARIABLES:
+        return
     for name in VARIABLES:
         del os.environ[name]
+    for module in pkgutil.walk_packages(adapters.__path__, "adapters."):
+        if module.name not in _NOT_IMPORTED:
+            importlib.import_module(module.name)
+    stop()
+
+
+@contextlib.contextmanager
+def traced(test: Path) -> Iterator[None]:
+    """Trace a test of this file, once ``stop`` was called."""
+    if _tracers[0] is None or any(test.is_relative_to(folder) for folder in _REPETITIONS):
+        yield
+        return
+    _set(_tracers)
+    try:
+        yield
+    finally:
+        _set((None, None))
+
+
+def _set(tracers: tuple[Any, Any]) -> None:
+    sys.settrace(tracers[0])
+    threading.settrace(tracers[1])

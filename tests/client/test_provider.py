@@ -328,7 +328,7 @@ async def test_other_lost_connections_count(scripted_server: ScriptedServer, ste
     async with create_provider("openai_compatible", model="m", base_url=base_url, retry={"attempts": 1}) as provider:
         if requests > 1:
             await provider.chat(list(ASK))
-        with pytest.raises(APIConnectionError, match="was lost|stopped in the middle"):
+        with pytest.raises(APIConnectionError, match=r"was lost|stopped in the middle"):
             await whole_answer(provider.stream_events(list(ASK)))
 
     assert len(scripted_server.seen["loses"].paths) == requests
