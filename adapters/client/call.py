@@ -276,14 +276,12 @@ class ProviderCall:
         connection that the server had closed: each takes one out of the pool, until a new connection is made.
         """
         changed = build_request(self._params, self._config, self._capabilities)
-        if changed != request:
+        if changed != request or error._reason == "stale_connection":
             return changed
         if error.status_code == _UNAUTHORIZED and not self._has_new_key:
             self._has_new_key = self._transport.renew_key(self._key_version)
             if self._has_new_key:
                 return changed
-        if error._reason == "stale_connection":
-            return changed
         if error._reason == "thinking" and (without := self._without_thinking(error, request)) is not None:
             return without
         if self._thought_for_too_long is not None and type(error) is BadRequestError:
