@@ -35,7 +35,7 @@ _LONGEST_HEADER_BYTES = 65_536  # proxies and gateways send long cookies and rep
 _LARGE_BODY_BYTES = 1_000_000  # aiohttp warns of a larger one unless it may send it in pieces
 _NO_ROUNDING_S = 1e9  # aiohttp rounds limits above 5 s up to whole seconds unless told otherwise
 _connect_s: ContextVar[float | None] = ContextVar("connect_s", default=None)
-"""How long the request of this context took to open a connection, or None if it used an open one."""
+"""Seconds until the request of this context had opened a connection, or failed to; None if it used an open one."""
 
 _HEADERS = {"User-Agent": "caal-llm-adapters", "Accept-Encoding": "gzip, deflate"}
 _TLS_ALERTS = (
@@ -328,9 +328,10 @@ def _connector_class() -> type[aiohttp.TCPConnector]:
 
         async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passed on as they are
             began_s = time.monotonic()
-            connection = await super()._create_connection(*args, **kwargs)
-            _connect_s.set(time.monotonic() - began_s)
-            return connection
+            try:
+                return await super()._create_connection(*args, **kwargs)
+            finally:  # one that fails is new as well
+                _connect_s.set(time.monotonic() - began_s)
 
     return TimedConnector
 

@@ -598,6 +598,16 @@ async def test_a_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, status: str
     assert KEY.encode() not in b"".join(raw.heads)
 
 
+async def test_a_proxy_that_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that ends while it is made is new; a stale one would be replaced again and again."""
+    async with raw_server(b"") as raw:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{raw.port}")
+        trouble = await troubled("https://model.invalid/v1")
+
+    assert not trouble.stale
+    assert len(raw.heads) == 1
+
+
 async def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that is not running is told apart from a server that is not."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
