@@ -24,7 +24,6 @@ from hypothesis import HealthCheck, settings
 from adapters.provider import freeze_objects
 from adapters.transport import litellm_bridge
 from tests import tracing
-from tests.patience import untraced
 from tests.servers import cassettes
 
 if TYPE_CHECKING:
@@ -56,10 +55,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each process of a whole run needs LiteLLM. Untraced it loads a third faster, and a collection that walks through
     # its 400,000 objects takes a fifth of a second.
-    with untraced(), warnings.catch_warnings(action="ignore"):  # of the packages that LiteLLM imports
+    tracing.stop()
+    with warnings.catch_warnings(action="ignore"):  # of the packages that LiteLLM imports
         importlib.import_module("litellm.main")
     freeze_objects()
-    tracing.stop_after_import()
+    tracing.import_package()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -36,22 +36,22 @@ _tracers: tuple[Any, Any] = (None, None)
 
 
 def stop() -> None:
-    """Trace nothing until the first test."""
+    """Trace nothing but what ``traced`` and ``import_package`` trace."""
     global _tracers  # noqa: PLW0603 - a process has one tracer
     _tracers = sys.gettrace(), threading.gettrace()
     _set((None, None))
 
 
-def stop_after_import() -> None:
-    """Import the package, then trace nothing until the first test; tests start no traced processes."""
+def import_package() -> None:
+    """Trace the import of the package, and no processes that tests start."""
     if not VARIABLES:
         return
     for name in VARIABLES:
         del os.environ[name]
-    for module in pkgutil.walk_packages(adapters.__path__, "adapters."):
-        if module.name not in _NOT_IMPORTED:
-            importlib.import_module(module.name)
-    stop()
+    with _resumed():
+        for module in pkgutil.walk_packages(adapters.__path__, "adapters."):
+            if module.name not in _NOT_IMPORTED:
+                importlib.import_module(module.name)
 
 
 @contextlib.contextmanager
@@ -60,6 +60,12 @@ def traced(test: Path) -> Iterator[None]:
     if _tracers[0] is None or any(test.is_relative_to(folder) for folder in _REPETITIONS):
         yield
         return
+    with _resumed():
+        yield
+
+
+@contextlib.contextmanager
+def _resumed() -> Iterator[None]:
     _set(_tracers)
     try:
         yield
