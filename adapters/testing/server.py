@@ -127,7 +127,7 @@ class ScriptedServer:
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: writer.close())  # also if it is cancelled before it starts
+        task.add_done_callback(lambda _: writer.close())  # a task that is cancelled before it starts does not
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen: Seen | None = None
@@ -143,6 +143,8 @@ class ScriptedServer:
         except TimeoutError:
             if seen is not None:
                 seen.abandoned += 1
+        finally:
+            writer.close()
 
     async def _answer(self, request: Request, seen: Seen | None, writer: asyncio.StreamWriter) -> bool:
         """Play one step; return whether the connection stays open.
