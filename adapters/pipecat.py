@@ -7,6 +7,7 @@ request at once.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -114,11 +115,12 @@ class LLMService(llm_service.LLMService):
         self._prewarming = self.create_task(self._prewarm())
 
     async def _prewarm(self) -> None:
-        """Prewarm the provider, and send the conversation ahead, if its settings want that."""
+        """Prewarm the provider; prefill the context if its settings want that and no question came meanwhile."""
+        began_s = time.monotonic()
         await self._provider.prewarm()
         with suppress(errors.ConfigError, LLMContextConversionError):  # the first question raises it
             messages, tools, options = await self._request(self._context_before())
-            await self._provider._prefill(messages, tools, options)  # noqa: SLF001 - of the contract, for plug-ins
+            await self._provider._prefill(messages, tools, options, since_s=began_s)  # noqa: SLF001 - of the contract, for plug-ins
 
     def _context_before(self) -> LLMContext:
         """Return the context of the aggregator in front of this service, or an empty one; no frame has it yet."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -252,7 +253,12 @@ class LLMProvider(ABC):
         await self.prewarm()
 
     async def _prefill(  # noqa: B027 - optional: a provider without a server's prefix cache keeps this
-        self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        since_s: float = math.inf,
     ) -> None:
         """Do the part of ``prewarm`` that is about messages, if its settings want that unasked.
 
@@ -262,6 +268,7 @@ class LLMProvider(ABC):
             messages: The conversation before the first question.
             tools: The tools of the first question.
             options: Its options.
+            since_s: When the prewarm began, on the monotonic clock: a question since then has sent the messages itself.
 
         Raises:
             ConfigError: If an argument is wrong. A failure of the server is only logged.

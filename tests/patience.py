@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from adapters.testing import Outcome, WireCase
+    from adapters.testing.answers import Action, Script
 
 _Test = TypeVar("_Test", bound="Callable[..., Any]")
 
@@ -37,6 +38,24 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(_UNTIL_S):
         while not condition():  # noqa: ASYNC110 - the other side has no event loop, or another one
             await asyncio.sleep(0.005)
+
+
+class Held:
+    """A script of ``ScriptedServer`` that is played when the test says so: ``cast("Step", Held(reply({})))``.
+
+    Attributes:
+        is_released: Whether the test has said so.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.is_released = False
+        self._script = script
+
+    def __iter__(self) -> Iterator[Action]:
+        """Return what the server plays: pauses, then the script."""
+        while not self.is_released:
+            yield 0.005
+        yield from self._script
 
 
 def in_time(took_s: float, least_s: float, most_s: float) -> None:

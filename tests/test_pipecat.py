@@ -10,7 +10,7 @@ import asyncio
 import importlib
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -45,6 +45,7 @@ from adapters.provider import LLMProvider
 from adapters.testing.answers import SSE_HEAD, answer, call, http_chunk, reply, said
 from adapters.testing.answers import event as sse
 from adapters.types import TextDelta
+from tests.patience import Held, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -128,9 +129,14 @@ class Conversation:
 
 @asynccontextmanager
 async def conversation(
-    provider: LLMProvider, text: str = "How warm is it?", tools: ToolsSchema | None = None, **options: Any
+    provider: LLMProvider,
+    text: str = "How warm is it?",
+    tools: ToolsSchema | None = None,
+    *,
+    warms: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Conversation]:
-    """Run a pipeline over a conversation of one message until the block ends."""
+    """Run a pipeline over a conversation of one message until the block ends; wait for its prewarm, if told to."""
     context = LLMContext([{"role": "user", "content": text}], **({"tools": tools} if tools else {}))
     running = Conversation(LLMService(provider, **options), context)
     runner = WorkerRunner(handle_sigint=False)
@@ -139,7 +145,8 @@ async def conversation(
     try:
         await running.after.until(lambda: running.llm._prewarming)
         assert running.llm._prewarming is not None
-        await running.llm._prewarming
+        if warms:
+            await running.llm._prewarming
         yield running
         await running.worker.queue_frame(EndFrame())
         await asyncio.wait_for(task, PATIENCE_S)
@@ -571,6 +578,19 @@ async def test_prefill_when_the_pipeline_starts(scripted_server: ScriptedServer)
     assert (ahead.pop("max_tokens"), question.pop("max_tokens")) == (1, 4096)
     assert ahead == question
     assert [message["role"] for message in ahead["messages"]] == ["system", "user"]
+
+
+async def test_no_prefill_after_a_question(scripted_server: ScriptedServer) -> None:
+    """A question that was answered while the pipeline opened the connection has sent the prompt itself."""
+    held = Held(reply({"data": []}))
+    provider = provider_of(scripted_server, cast("Step", held), answer("Hi."), warms=False, prefill=True)
+    async with conversation(provider, warms=False) as running:
+        await until(lambda: scripted_server.seen["kitchen"].paths)
+        await running.ask()
+        held.is_released = True
+        await cast("asyncio.Task[None]", running.llm._prewarming)
+
+    assert len(bodies_of(scripted_server)) == 1
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

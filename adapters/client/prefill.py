@@ -65,6 +65,10 @@ class Prefills:
         if self._tasks:
             _cancel_all(self._tasks)
 
+    def is_late(self, since_s: float) -> bool:
+        """Return whether a question has come since this time on the monotonic clock."""
+        return self._asked_s > since_s
+
     def repeat(self, make_call: Callable[[], ProviderCall | None]) -> None:
         """Repeat a prefill while the provider is open and idle, in place of an earlier one; needs a running loop.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -70,7 +72,7 @@ class LiteLLMProvider(LLMProvider):
             self._capabilities.learn_from_unwanted_call()
         self._provider_fields = ProviderFieldsMemory()
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
-        self._prefills: Prefills | None = None
+        self._prefills = Prefills(config.name, config.keep_warm_s)
         self._prefix_watch = PrefixWatch(config.name)
         self._tool_order = ToolOrder()
         self._is_warm = False
@@ -203,8 +205,7 @@ class LiteLLMProvider(LLMProvider):
         else:
             self._last_usage = self._last_response = None
             hooks["on_response"] = partial(self._remember, params)
-            if self._prefills is not None:
-                self._prefills.give_way()
+            self._prefills.give_way()
             if _watch_logger.isEnabledFor(logging.INFO):
                 hooks["on_accepted"] = self._prefix_watch.note
         return ProviderCall(
@@ -265,7 +266,7 @@ class LiteLLMProvider(LLMProvider):
         del messages, tools, kwargs  # as in ``chat``
         if arguments is not None:
             parse_params(arguments, stream=True)
-        is_ready = True
+        began_s, is_ready = time.monotonic(), True
         try:
             await self._prewarm()
         except APIError as error:
@@ -275,29 +276,34 @@ class LiteLLMProvider(LLMProvider):
             await self.mcp_servers.tools()
         if self._config.prefill is not False:
             if arguments is not None and is_ready:
-                await self._run_prefill(arguments)
+                await self._run_prefill(arguments, began_s)
             elif self._config.keep_warm_s is not None:
                 self._keep_warm(arguments or CallArguments([], None, {}))
         if freeze_gc:
             freeze_objects()
 
-    async def _prefill(self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> None:
+    async def _prefill(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        since_s: float = math.inf,
+    ) -> None:
         arguments = CallArguments(messages, tools, options)
         del messages, tools, options  # as in ``chat``
         wanted = self._config.prefill
         if self._config.is_local if wanted is None else wanted:
-            await self._run_prefill(arguments)
+            await self._run_prefill(arguments, since_s)
 
-    async def _run_prefill(self, arguments: CallArguments) -> None:
-        """Prefill the prompt of a question, unless there is a question already."""
-        prefills = self._keep_warm(arguments)
-        if not self._transport.has_question():
-            await prefills.run(self._call(arguments, stream=True, is_prefill=True))
+    async def _run_prefill(self, arguments: CallArguments, since_s: float) -> None:
+        """Prefill the prompt of a question, unless there is a question already, or was one since this time."""
+        self._keep_warm(arguments)
+        if not self._transport.has_question() and not self._prefills.is_late(since_s):
+            await self._prefills.run(self._call(arguments, stream=True, is_prefill=True))
 
-    def _keep_warm(self, arguments: CallArguments) -> Prefills:
+    def _keep_warm(self, arguments: CallArguments) -> None:
         """Repeat a prefill in place of an earlier one, if the provider has ``keep_warm_s``."""
-        if self._prefills is None:
-            self._prefills = Prefills(self.provider_name, self._config.keep_warm_s)
         own = weakref.ref(self)
         arguments = replace(arguments, messages=[*arguments.messages])  # the caller's list grows
 
@@ -308,7 +314,6 @@ class LiteLLMProvider(LLMProvider):
             return provider._call(arguments, stream=True, is_prefill=True)  # noqa: SLF001 - as above
 
         self._prefills.repeat(make_call)
-        return self._prefills
 
     async def _prewarm(self) -> None:
         await asyncio.to_thread(spans.load)
@@ -358,8 +363,7 @@ class LiteLLMProvider(LLMProvider):
 
         Reports to LiteLLM's callbacks that are still on their way get a bounded time.
         """
-        if self._prefills is not None:
-            self._prefills.stop()
+        self._prefills.stop()
         try:
             await self._transport.aclose()
         finally:

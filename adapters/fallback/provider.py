@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -268,15 +269,22 @@ class FallbackProvider(LLMProvider):
         if freeze_gc:
             freeze_objects()
 
-    async def _prefill(self, messages: list[Message], tools: list[ToolSpec] | None, options: Mapping[str, Any]) -> None:
+    async def _prefill(
+        self,
+        messages: list[Message],
+        tools: list[ToolSpec] | None,
+        options: Mapping[str, Any],
+        *,
+        since_s: float = math.inf,
+    ) -> None:
         arguments = CallArguments(messages, tools, options)
         del messages, tools, options  # as in ``chat``
         available = [index for index in range(len(self._providers)) if not self._cooldowns.has(index)]
-        await asyncio.gather(*(self._prefill_member(index, arguments) for index in available))
+        await asyncio.gather(*(self._prefill_member(index, arguments, since_s) for index in available))
 
-    async def _prefill_member(self, index: int, arguments: CallArguments) -> None:
-        provider = self._providers[index]
-        await provider._prefill(arguments.messages, arguments.tools, arguments.options)  # noqa: SLF001 - part of their common base class
+    async def _prefill_member(self, index: int, arguments: CallArguments, since_s: float) -> None:
+        provider, given = self._providers[index], arguments
+        await provider._prefill(given.messages, given.tools, given.options, since_s=since_s)  # noqa: SLF001 - part of their common base class
 
     async def _prewarm(self) -> None:
         errors = await self._prewarm_all()
@@ -311,6 +319,7 @@ class FallbackProvider(LLMProvider):
         Raises:
             APIError: If it cannot be reached; then it is in cooldown.
         """
+        began_s = time.monotonic()
         try:
             await self._providers[index]._prewarm()  # noqa: SLF001 - part of their common base class
         except APIError as error:
@@ -319,7 +328,7 @@ class FallbackProvider(LLMProvider):
             _logger.warning("%s %s: prewarm failed (%s).", error.provider, state, kind_of(error))
             raise
         if arguments is not None:
-            await self._prefill_member(index, arguments)
+            await self._prefill_member(index, arguments, began_s)
 
     async def aclose(self) -> None:
         """Close all providers, also if closing one of them fails, and end what runs: calls, cooldowns and probes.

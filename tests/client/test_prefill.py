@@ -17,7 +17,7 @@ from adapters.errors import ConfigError
 from adapters.testing import ASK, KEY
 from adapters.testing import TOOLS as SPECS
 from adapters.testing.answers import SSE_HEAD, answer, chunk, event, http_chunk, reply, said, stream
-from tests.patience import until
+from tests.patience import Held, until
 
 if TYPE_CHECKING:
     from adapters.client.provider import LiteLLMProvider
@@ -180,6 +180,20 @@ async def test_no_prefill_beside_a_question(scripted_server: ScriptedServer) -> 
         await provider._prefill(SYSTEM, None, {})
         question.cancel()
     assert len(_chats(scripted_server, "asked")) == 1
+
+
+@pytest.mark.parametrize("in_group", [False, True], ids=["provider", "group"])
+async def test_no_prefill_after_a_question(scripted_server: ScriptedServer, *, in_group: bool) -> None:
+    """A question that was answered while ``prewarm`` opened the connection has sent the prompt itself."""
+    held = Held(reply({"data": []}))
+    async with _provider(scripted_server, "late", cast("Step", held), answer("Hi."), prefill=True) as provider:
+        asked = FallbackProvider([provider]) if in_group else provider
+        prewarm = asyncio.create_task(asked.prewarm(SYSTEM, TOOLS))
+        await until(lambda: scripted_server.seen["late"].paths)
+        assert (await asked.chat(QUESTION)).content == "Hi."
+        held.is_released = True
+        await prewarm
+    assert len(_chats(scripted_server, "late")) == 1
 
 
 _ENDLESS = (SSE_HEAD, *(http_chunk(event(said("Hi"))) for _ in range(2)), "hang")
