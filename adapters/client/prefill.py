@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 import weakref
 from contextlib import suppress
@@ -42,7 +41,6 @@ class Prefills:
         self._keep_warm_s = keep_warm_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._asked_s = -math.inf  # when a question came last, on the monotonic clock
         weakref.finalize(self, _cancel_all, self._tasks)
 
     def __reduce__(self) -> tuple[type[Prefills], tuple[str, float | None]]:
@@ -61,20 +59,15 @@ class Prefills:
 
     def give_way(self) -> None:
         """Cancel the prefills that are under way, which closes their connections: a question has come."""
-        self._asked_s = time.monotonic()
         if self._tasks:
             _cancel_all(self._tasks)
-
-    def is_late(self, since_s: float) -> bool:
-        """Return whether a question has come since this time on the monotonic clock."""
-        return self._asked_s > since_s
 
     def repeat(self, make_call: Callable[[], ProviderCall | None]) -> None:
         """Repeat a prefill while the provider is open and idle, in place of an earlier one; needs a running loop.
 
         Args:
-            make_call: Makes the call, or returns None if there is no provider any more or it is busy. It must hold no
-                strong reference to the provider.
+            make_call: Makes the call, or returns None if there is no provider any more or it is not idle. It must hold
+                no strong reference to the provider.
         """
         self._stop_timer()
         if self._keep_warm_s is not None:
@@ -87,10 +80,8 @@ class Prefills:
         _cancel_all(self._tasks)
 
     def _fire(self, make_call: Callable[[], ProviderCall | None]) -> None:
-        assert self._keep_warm_s is not None  # noqa: S101 - else there is no timer
         self.repeat(make_call)
-        is_idle = not self._tasks and time.monotonic() - self._asked_s >= self._keep_warm_s
-        if is_idle and (call := make_call()) is not None:
+        if not self._tasks and (call := make_call()) is not None:
             self._start(call)
 
     def _start(self, call: ProviderCall) -> asyncio.Task[None]:

@@ -72,7 +72,8 @@ class LiteLLMProvider(LLMProvider):
             self._capabilities.learn_from_unwanted_call()
         self._provider_fields = ProviderFieldsMemory()
         self._target = semconv.of_target(config.kind, config.model, config.base_url)
-        self._prefills = Prefills(config.name, config.keep_warm_s)
+        self._prefills: Prefills | None = None
+        self._asked_s = -math.inf  # when a question came last, on the monotonic clock
         self._prefix_watch = PrefixWatch(config.name)
         self._tool_order = ToolOrder()
         self._is_warm = False
@@ -80,6 +81,10 @@ class LiteLLMProvider(LLMProvider):
         self._first_token_times = FirstTokenTimes()
         if config.prewarm:
             self._transport.begin_loading()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have been asked nothing, and the clock of another machine began at another time."""
+        return {**vars(self), "_asked_s": -math.inf}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.provider_name!r}, model={self.model!r})"
@@ -205,7 +210,9 @@ class LiteLLMProvider(LLMProvider):
         else:
             self._last_usage = self._last_response = None
             hooks["on_response"] = partial(self._remember, params)
-            self._prefills.give_way()
+            self._asked_s = time.monotonic()
+            if self._prefills is not None:
+                self._prefills.give_way()
             if _watch_logger.isEnabledFor(logging.INFO):
                 hooks["on_accepted"] = self._prefix_watch.note
         return ProviderCall(
@@ -298,12 +305,15 @@ class LiteLLMProvider(LLMProvider):
 
     async def _run_prefill(self, arguments: CallArguments, since_s: float) -> None:
         """Prefill the prompt of a question, unless there is a question already, or was one since this time."""
-        self._keep_warm(arguments)
-        if not self._transport.has_question() and not self._prefills.is_late(since_s):
-            await self._prefills.run(self._call(arguments, stream=True, is_prefill=True))
+        prefills = self._keep_warm(arguments)
+        if not self._transport.has_question() and self._asked_s <= since_s:
+            await prefills.run(self._call(arguments, stream=True, is_prefill=True))
 
-    def _keep_warm(self, arguments: CallArguments) -> None:
+    def _keep_warm(self, arguments: CallArguments) -> Prefills:
         """Repeat a prefill in place of an earlier one, if the provider has ``keep_warm_s``."""
+        idle_s = self._config.keep_warm_s or 0.0
+        if self._prefills is None:
+            self._prefills = Prefills(self.provider_name, self._config.keep_warm_s)
         own = weakref.ref(self)
         arguments = replace(arguments, messages=[*arguments.messages])  # the caller's list grows
 
@@ -311,9 +321,12 @@ class LiteLLMProvider(LLMProvider):
             provider = own()
             if provider is None or provider._transport.has_question():  # noqa: SLF001 - of the same class
                 return None
+            if time.monotonic() - provider._asked_s < idle_s:  # noqa: SLF001 - as above
+                return None
             return provider._call(arguments, stream=True, is_prefill=True)  # noqa: SLF001 - as above
 
         self._prefills.repeat(make_call)
+        return self._prefills
 
     async def _prewarm(self) -> None:
         await asyncio.to_thread(spans.load)
@@ -363,7 +376,8 @@ class LiteLLMProvider(LLMProvider):
 
         Reports to LiteLLM's callbacks that are still on their way get a bounded time.
         """
-        self._prefills.stop()
+        if self._prefills is not None:
+            self._prefills.stop()
         try:
             await self._transport.aclose()
         finally:

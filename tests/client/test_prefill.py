@@ -138,7 +138,9 @@ async def test_a_prefill_is_no_answer(scripted_server: ScriptedServer) -> None:
         assert not _chats(scripted_server, "quiet")
         response = await provider.chat(QUESTION)
         await provider.prewarm(SYSTEM, TOOLS)
-        await pickle.loads(pickle.dumps(provider)).aclose()  # noqa: S301 - our own bytes
+        copied = pickle.loads(pickle.dumps(provider))  # noqa: S301 - our own bytes
+        assert copied._asked_s < 0 < provider._asked_s
+        await copied.aclose()
 
         assert provider.last_response == response
         assert provider.last_usage == response.usage
