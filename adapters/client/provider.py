@@ -319,14 +319,16 @@ class LiteLLMProvider(LLMProvider):
 
         def make_call() -> ProviderCall | None:
             provider = own()
-            if provider is None or provider._transport.has_question():  # noqa: SLF001 - of the same class
-                return None
-            if time.monotonic() - provider._asked_s < idle_s:  # noqa: SLF001 - as above
+            if provider is None or not provider._is_idle(idle_s):  # noqa: SLF001 - of the same class
                 return None
             return provider._call(arguments, stream=True, is_prefill=True)  # noqa: SLF001 - as above
 
         self._prefills.repeat(make_call)
         return self._prefills
+
+    def _is_idle(self, idle_s: float) -> bool:
+        """Return whether there is no question, and was none for so long."""
+        return not self._transport.has_question() and time.monotonic() - self._asked_s >= idle_s
 
     async def _prewarm(self) -> None:
         await asyncio.to_thread(spans.load)

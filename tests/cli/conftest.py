@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.processes import KEY, SUNNY, ForkServer
+from tests import tracing
+from tests.cli.processes import KEY, SUNNY
+from tests.forks import client
+from tests.forks.processes import ForkedProcess, ForkServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from adapters.testing import ScriptedServer
-    from tests.cli.processes import ForkedProcess, Start
+    from tests.cli.processes import Start
 
 
 @pytest.fixture(autouse=True)
@@ -76,21 +80,21 @@ def broken_config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    """Run a server that starts processes of the command line."""
-    server = ForkServer()
-    yield server
-    server.close()
+def _fork_server() -> Iterator[None]:
+    """Run a server that starts processes of the command line, unless this run of tests has one."""
+    with contextlib.nullcontext() if client.ADDRESS in os.environ else ForkServer():
+        yield
 
 
 @pytest.fixture
-def start(fork_server: ForkServer) -> Iterator[Start]:
+def start(_fork_server: None) -> Iterator[Start]:
     """Start real processes of the command line, and kill those that are left."""
     with contextlib.ExitStack() as stack:
 
         def start_one(*args: str, **streams: Any) -> ForkedProcess:
-            streams = {"stdin": None, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-            process = fork_server.start(*args, **streams)
+            streams = {"stdin": None, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}  # in this order
+            env = os.environ | tracing.VARIABLES
+            process = ForkedProcess(["-m", "adapters", *args], env, [*streams.values()])
             stack.callback(process.close)
             return process
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,14 @@ from adapters.factory import create_provider
 from adapters.testing.answers import answer, call
 from adapters.tools.mcp_servers import McpServers
 from tests.cli.processes import SUNNY, bodies, run
+from tests.forks.processes import python
 
 if TYPE_CHECKING:
     from adapters.testing import ScriptedServer
 
 pytest_plugins = ["adapters.testing.plugin"]
 
-_COMMAND = f"{sys.executable} {Path(__file__).parent.parent / 'servers' / 'mcp_server.py'}"
+_COMMAND = shlex.join([*python(), str(Path(__file__).parent.parent / "servers" / "mcp_server.py")])
 
 
 def test_tools_of_a_server(config: Path, server: ScriptedServer) -> None:

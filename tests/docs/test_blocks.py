@@ -17,6 +17,7 @@ from adapters.cli.commands import group
 from adapters.config import load_config
 from tests.docs.model_server import model_server
 from tests.docs.pages import BLOCKS, ROOT, Block
+from tests.forks.processes import python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +122,7 @@ def test_files(page: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
     example = (ROOT / "docs" / "examples" / "test_agent.py").read_text(encoding="utf-8")
     (pytester.path / "test_example.py").write_text(example, encoding="utf-8")
 
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q", "--strict-markers")
+    result = pytester.run(*python(), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--strict-markers")
 
     outcomes = result.parseoutcomes()
     assert outcomes.pop("passed") > 1

@@ -17,6 +17,7 @@ import pytest
 
 from tests.docs.model_server import model_server
 from tests.docs.pages import ROOT
+from tests.forks.processes import python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def test_failover(requests: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_telemetry_console(requests: list[Any]) -> None:
     """The spans of the turn are printed; a process of its own, because its tracer provider is that of the process."""
-    command = [sys.executable, str(EXAMPLES / "telemetry_console.py")]
+    command = [*python(), str(EXAMPLES / "telemetry_console.py")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tests.forks.processes import python
 from tests.servers.cassettes import HEADER, HIDDEN_KEY, HOST_SUFFIX, NO_KEY, REQUEST_HEADERS, RESPONSE_HEADERS
 from tests.servers.record import MODULES, ROOT
 from tests.servers.runners import RUNNERS
@@ -91,7 +91,7 @@ def test_known_server(path: Path) -> None:
 
 def test_no_orphan() -> None:
     """Each cassette belongs to a test that exists, and each test that wants one has it."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *MODULES]
+    command = [*python(), "-m", "pytest", "--collect-only", "--quiet", *MODULES]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     tests = {line.replace(".py::", "/").removeprefix("tests/recorded/") for line in listed.splitlines() if "::" in line}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from adapters.testing.answers import answer
+from tests.forks.processes import python
 
 if TYPE_CHECKING:
     from adapters.testing import ScriptedServer
@@ -58,7 +58,7 @@ def test_export(scripted_server: ScriptedServer) -> None:
             "OTEL_ENDPOINT": f"http://127.0.0.1:{server.server_port}/v1/traces",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         }
-        command = [sys.executable, "-c", _PROGRAM, scripted_server.add("home", answer("Hi."))]
+        command = [*python(), "-c", _PROGRAM, scripted_server.add("home", answer("Hi."))]
         subprocess.run(command, check=True, env={**os.environ, **settings})
         server.shutdown()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from adapters.factory import create_provider
 from adapters.testing.answers import answer, call
 from adapters.tools import mcp_servers
 from adapters.tools.mcp_servers import McpServers
+from tests.forks.processes import python
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -42,7 +44,7 @@ def _config(**options: Any) -> McpServerConfig:
 
 
 def _command(**options: Any) -> McpServerConfig:
-    return _config(command=[sys.executable, _SERVER], **options)
+    return _config(command=[*python(), _SERVER], **options)
 
 
 def _function(tools: list[Tool], name: str) -> Any:
@@ -118,7 +120,7 @@ async def test_servers_of_a_provider(scripted_server: ScriptedServer, tmp_path: 
     path.write_text(
         f"default: alone\nproviders:\n  alone: {{kind: openai_compatible, model: m, base_url: '{base_url}'}}\n"
         f"  group: {{kind: openai_compatible, model: m, base_url: '{base_url}', fallbacks: [alone]}}\n"
-        f"mcp_servers:\n  home: {{command: ['{sys.executable}', '{_SERVER}'], prefix: home}}\n",
+        f"mcp_servers:\n  home: {{command: {json.dumps([*python(), _SERVER])}, prefix: home}}\n",
         encoding="utf-8",
     )
     for name in ("alone", "group"):

@@ -6,14 +6,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ROOT = Path(__file__).parent.parent.parent
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a fresh process in a clean environment, without the tracer of ``coverage``."""
+def run(code: str, python: Sequence[str] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+    """Run a process in a clean environment, without the tracer of ``coverage``; it is fresh unless told not to be."""
     unset = (
         *tracing.VARIABLES,
         "LITELLM_LOCAL_MODEL_COST_MAP",
@@ -24,7 +28,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     )
     environment = {name: value for name, value in os.environ.items() if name not in unset} | {"LITELLM_MODE": "TEST"}
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [*python, "-c", code],
         capture_output=True,
         text=True,
         check=False,

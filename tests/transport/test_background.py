@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from adapters.errors import ConfigError
 from adapters.transport import background
+from tests.forks.processes import python
 from tests.transport.processes import run
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ print("parent works")
 )
 def test_forks(before: str, words: str) -> None:
     """The child of a fork that cannot have LiteLLM any more says so at once; else it works, as the parent does."""
-    done = run(_FORK.format(before=before))
+    done = run(_FORK.format(before=before), python() if before else [sys.executable])
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(words)

@@ -42,6 +42,7 @@ from adapters.testing.answers import DONE, SSE_END, SSE_HEAD, answer, event, htt
 from adapters.transport import litellm_bridge
 from adapters.transport.deadlines import Deadlines
 from adapters.transport.provider_transport import ProviderTransport
+from tests.forks.processes import python
 from tests.patience import in_time, patient
 from tests.transport.processes import run
 from tests.transport.servers import Counting, full_listener, raw_server, until
@@ -971,7 +972,7 @@ print("over")
 def test_a_provider_in_a_cycle_is_closed_in_silence(scripted_server: ScriptedServer) -> None:
     """An agent and its session refer to each other. Dropping both closes the connections, with nothing in the log."""
     base_url = scripted_server.add("case", answer("Hi"))
-    done = run(_GARBAGE.format(base_url=base_url))
+    done = run(_GARBAGE.format(base_url=base_url), python())
 
     assert (done.stdout, done.stderr, done.returncode) == ("Hi\n" * 6 + "over\n", "", 0)
 
