@@ -170,6 +170,7 @@ def pipecat(session: nox.Session) -> None:
     This session has its own environment, because pipecat and LiveKit need different versions of protobuf.
     """
     _install(session, PIPECAT_LOCK, PIPECAT_EXTRAS)
+    _share_bytecode(Path(session.virtualenv.location).absolute())
     session.run("coverage", "run", "-m", "pytest", "--quiet", *PIPECAT_TESTS, *session.posargs, env=BYTECODE)
 
 
@@ -294,11 +295,27 @@ def _use_wheel(session: nox.Session, wheel: Path, env: Path) -> None:
     install = ("uv", "pip", "install", "--quiet", "--python", str(env), "--constraint", constraint)
     _run(session, "uv", "venv", "--quiet", "--python", str(BIN / "python"), str(env))
     _run(session, *install, str(wheel))
+    _share_bytecode(env)
     with session.chdir(wheel.parent):  # outside the checkout, whose package and configuration would be found first
         session.run(str(env / "bin" / "python"), "-c", IMPORTS_NOTHING_HEAVY, external=True, env=BYTECODE)
         session.run(str(env / "bin" / "adapters"), "providers", external=True, env=BYTECODE)
         _run(session, *install, f"{wheel}[local]")
         session.run(str(env / "bin" / "adapters"), "chat", "What is the weather in Paris?", external=True, env=BYTECODE)
+
+
+def _share_bytecode(env: Path) -> None:
+    """Let an environment use what the shared one has compiled, if the installer linked their files: they are the same.
+
+    A module is compiled again if its file has another size or time.
+    """
+    shared, own = (next(folder.glob("lib/*/site-packages")) for folder in (BIN.parent, env))
+    module = Path("litellm", "__init__.py")
+    cache = Path(BYTECODE["PYTHONPYCACHEPREFIX"] or "")
+    link = cache / own.relative_to("/")
+    if (shared / module).samefile(own / module) and not link.is_symlink():
+        shutil.rmtree(link, ignore_errors=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(cache / shared.relative_to("/"))
 
 
 def _check_content(session: nox.Session, wheel: Path, sdist: Path) -> None:
