@@ -159,7 +159,6 @@ def tests(session: nox.Session) -> None:
         _run(session, "pytest", *session.posargs)
         return
     _run(session, "coverage", "erase")
-    _run(session, "pytest", "--collect-only", "-qq", silent=True)  # compiles once what each process of the tests needs
     _run(session, "coverage", "run", "-m", "pytest", "--quiet", *IN_PARALLEL)
 
 

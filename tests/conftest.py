@@ -11,6 +11,7 @@ import gc
 import os
 import shlex
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
         server = config.stash[_FORK_SERVER] = ForkServer()
         server.__enter__()
         config.option.tx = [f"popen//python={shlex.join(python())}" for _ in config.option.tx]
+        compiling = [*python(), "-m", "pytest", "--collect-only", "-qq", *config.args]  # once, not in each process
+        untraced = {name: value for name, value in os.environ.items() if name not in tracing.VARIABLES}
+        subprocess.run(compiling, capture_output=True, check=False, env=untraced)  # the workers report errors
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

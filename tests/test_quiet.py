@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.forks.processes import python
 
 _PROGRAM = """
 import asyncio
@@ -52,7 +53,7 @@ asyncio.run(main())
 def test_nothing_is_printed_without_logging() -> None:
     """A switch of a fallback, a refused parameter, limits, a dropped call and a failed prewarm leave stderr empty."""
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM],
+        [*python(), "-c", _PROGRAM],
         capture_output=True,
         check=False,
         cwd=Path(__file__).parent.parent,
