@@ -39,7 +39,7 @@ PIPECAT_TESTS = ("tests/test_pipecat.py", "tests/docs/test_blocks.py", "tests/do
 BIN = Path(".nox/dev/bin").absolute()
 BYTECODE = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(Path(".nox/bytecode").absolute())}
 CORES = os.cpu_count() or 1
-IN_PARALLEL = ("-n", str(max(CORES, min(3 * CORES, 8))), "--dist", "worksteal")  # tests wait about half of their time
+IN_PARALLEL = ("-n", str(max(CORES, min(2 * CORES, 8))), "--dist", "worksteal")  # tests wait about half of their time
 PYTHON_FILES = (".ci", "adapters", "noxfile.py", "tests")
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 
