@@ -41,7 +41,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 CASSETTES = Path(__file__).parent.parent / "cassettes"
 
 _UNCLEAN_PREFIXES = ("ADAPTERS_", "GROQ_", "LITELLM_PROXY_", "OLLAMA_", "OPENAI_", "OPENROUTER_")
-_FORK_SERVER = pytest.StashKey[ForkServer]()
 _NETWORK = frozenset(
     ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
 )
@@ -65,18 +64,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Trace nothing in the process that distributes tests to others, which have LiteLLM from their start."""
     if config.getoption("numprocesses", None):
         tracing.stop()
-        server = config.stash[_FORK_SERVER] = ForkServer()
-        server.__enter__()
+        gc.enable()
+        config.add_cleanup(ForkServer().close)
         config.option.tx = [f"popen//python={shlex.join(python())}" for _ in config.option.tx]
         compiling = [*python(), "-m", "pytest", "--collect-only", "-qq", *config.args]  # once, not in each process
         untraced = {name: value for name, value in os.environ.items() if name not in tracing.VARIABLES}
         subprocess.run(compiling, capture_output=True, check=False, env=untraced)  # the workers report errors
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End what ``pytest_configure`` has started."""
-    if (server := config.stash.get(_FORK_SERVER, None)) is not None:
-        server.__exit__()
 
 
 def pytest_collection_finish() -> None:

@@ -82,8 +82,12 @@ def broken_config(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def _fork_server() -> Iterator[None]:
     """Run a server that starts processes of the command line, unless this run of tests has one."""
-    with contextlib.nullcontext() if client.ADDRESS in os.environ else ForkServer():
+    if client.ADDRESS in os.environ:
         yield
+        return
+    server = ForkServer()
+    yield
+    server.close()
 
 
 @pytest.fixture

@@ -10,10 +10,14 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 
 ADDRESS = "TESTS_FORK_SERVER"
 """The environment variable with the path of the server's socket."""
+
+NUMBER = struct.Struct("!i")
+"""How the server sends a number."""
 
 
 def start(address: str, args: list[str], env: dict[str, str], streams: list[int]) -> tuple[int, socket.socket]:
@@ -26,13 +30,20 @@ def start(address: str, args: list[str], env: dict[str, str], streams: list[int]
         streams: Descriptors of its three streams.
 
     Returns:
-        The process id, and a connection that sends the exit code in a line.
+        The process id, and a connection from which ``receive`` returns the exit code.
     """
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
     request = json.dumps({"args": args, "env": env, "folder": os.getcwd()}).encode()  # noqa: PTH109 - pathlib is slow to import
-    socket.send_fds(connection, [request], streams)
-    return int(connection.recv(100)), connection
+    sent = socket.send_fds(connection, [request], streams)
+    connection.sendall(request[sent:] + b"\n")
+    return receive(connection), connection
+
+
+def receive(connection: socket.socket) -> int:
+    """Wait for a number from the server."""
+    number: int = NUMBER.unpack(connection.recv(NUMBER.size, socket.MSG_WAITALL))[0]
+    return number
 
 
 def main() -> int:
@@ -43,7 +54,7 @@ def main() -> int:
     pid, connection = start(address, args, dict(os.environ), [0, 1, 2])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(pid, number))
-    code = int(connection.recv(100))
+    code = receive(connection)
     return code if code >= 0 else 128 - code
 
 

@@ -20,7 +20,6 @@ from tests.forks import client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
 
 _ROOT = Path(__file__).parent.parent.parent
 
@@ -32,22 +31,21 @@ def python() -> list[str]:
 
 
 class ForkServer:
-    """The server while a block runs; ``client.ADDRESS`` names it in the environment."""
+    """The server, which runs until it is closed; ``client.ADDRESS`` names it in the environment."""
 
-    def __enter__(self) -> Self:
+    def __init__(self) -> None:
         self._folder = tempfile.mkdtemp()
         os.environ[client.ADDRESS] = address = f"{self._folder}/fork-server"
         self._lifeline, end = socket.socketpair()
-        with end, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        with end, socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen(100)
             numbers = (listener.fileno(), end.fileno())
             command = [sys.executable, "-m", "tests.forks.server", *map(str, numbers)]
             env = os.environ | tracing.VARIABLES
             self._server = subprocess.Popen(command, cwd=_ROOT, env=env, pass_fds=numbers)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """End the server; processes that run go on."""
         self._lifeline.close()
         self._server.wait()
@@ -79,7 +77,7 @@ class ForkedProcess:
         if self.returncode is None:
             if not select.select([self._connection], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("fork", timeout)
-            self.returncode = int(self._connection.recv(100))
+            self.returncode = client.receive(self._connection)
         return self.returncode
 
     def communicate(self, timeout: float) -> tuple[bytes, bytes]:

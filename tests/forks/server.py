@@ -3,8 +3,8 @@
 A started process is a fork with its own streams, environment, folder and arguments; it imports this package itself and
 ends as any program does. The server's arguments are the descriptors of two sockets: one that accepts connections, and
 one whose other end is closed when the server shall end. A connection carries one request: the arguments of Python, the
-environment and the folder as JSON, with the descriptors of the three streams. Its answer is the process id, then the
-exit code.
+environment and the folder as a line of JSON, with the descriptors of the three streams. Its answer is the process id,
+then the exit code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-_LONGEST_REQUEST_BYTES = 1_000_000
+from tests.forks.client import NUMBER
+
+_PIECE_BYTES = 100_000
 _MODULES = ("aiohttp", "litellm.main", "mcp")
 
 
@@ -56,13 +58,15 @@ def serve(listener: socket.socket, lifeline: socket.socket) -> None:
             _report_ended(clients)
         if listener in ready:
             client = listener.accept()[0]
-            message, streams, *_ = socket.recv_fds(client, _LONGEST_REQUEST_BYTES, 3)
+            message, streams, *_ = socket.recv_fds(client, _PIECE_BYTES, 3)
+            while not message.endswith(b"\n"):
+                message += client.recv(_PIECE_BYTES)
             if (pid := os.fork()) == 0:
                 for inherited in (listener, lifeline, woken, wakes, client, *clients.values()):
                     inherited.close()
                 _become(**json.loads(message), streams=streams)
             clients[pid] = client
-            client.sendall(f"{pid}\n".encode())
+            client.sendall(NUMBER.pack(pid))
             for descriptor in streams:
                 os.close(descriptor)
 
@@ -72,7 +76,7 @@ def _report_ended(clients: dict[int, socket.socket]) -> None:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             with clients.pop(pid) as client, contextlib.suppress(OSError):  # the test is over
-                client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                client.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
 
 
 def _become(args: list[str], env: dict[str, str], folder: str, streams: list[int]) -> NoReturn:
