@@ -62,7 +62,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 class Terminal:
     """A pseudo-terminal with a process at its other end."""
 
-    def __init__(self, start: Start, *args: str, **streams: Any) -> None:
+    def __init__(self, start: Start | Callable[..., subprocess.Popen[bytes]], *args: str, **streams: Any) -> None:
         self.text = ""
         self._end, others_end = pty.openpty()
         self._decoder = codecs.getincrementaldecoder("utf-8")()

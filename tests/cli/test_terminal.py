@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import signal
 import stat
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,7 +60,7 @@ def test_conversation(
 
     assert terminal.wait() == 0
     assert "One moment.\r\n" in terminal.text
-    assert "loading" in terminal.text, "the spinner shows the phase"
+    assert "waiting for" in terminal.text, "the spinner shows the phase"
     assert "\x1b[?25l" in terminal.text, "a spinner hides the cursor"
     assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "and shows it again at the end"
     assert not re.search(r"\x1b\[[\d;]*(3|4|9)\dm", terminal.text), "NO_COLOR is honoured"
@@ -166,9 +168,14 @@ def test_interrupt_clears_a_line(config: Path, server: ScriptedServer, start: St
     assert "Traceback" not in terminal.text
 
 
-def test_interrupt_while_loading(config: Path, start: Start) -> None:
-    """Ctrl-C while LiteLLM is loading ends the process at once."""
-    terminal = Terminal(start, "chat", "hi", stdin=None)
+@pytest.mark.usefixtures("traced_children")
+def test_interrupt_while_loading(config: Path) -> None:
+    """Ctrl-C while LiteLLM is loading, which the spinner shows, ends the process at once."""
+
+    def start_python(*args: str, **streams: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-m", "adapters", *args], **streams)
+
+    terminal = Terminal(start_python, "chat", "hi", stdin=None)
 
     terminal.expect("loading")
     terminal.process.send_signal(signal.SIGINT)
