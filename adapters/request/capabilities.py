@@ -149,7 +149,8 @@ class ServerCapabilities:
 
     def dropped_of(self, body: Iterable[str], *, wants_text: bool) -> tuple[str, ...]:
         """Return the fields of a body that ``shape_body`` leaves out, for whatever reason."""
-        left_out = self._left_out(wants_text=wants_text)
+        if not (left_out := self._left_out(wants_text=wants_text)):
+            return ()
         return tuple(name for name in body if self._renamed.get(name, name) in left_out)
 
     def shape_messages(self, messages: list[Message], *, wants_text: bool) -> list[Message]:

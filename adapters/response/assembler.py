@@ -284,7 +284,9 @@ class ResponseAssembler:
             request_id=self.request_id,
             provider=self._endpoint.provider,
             upstream_provider=self._upstream_provider,
-            images=tuple({"type": "image_url", "image_url": {"url": url}} for url in self._images),
+            images=tuple({"type": "image_url", "image_url": {"url": url}} for url in self._images)
+            if self._images
+            else (),
         )
         began_with_reasoning = self._filter.began_with_reasoning or (False if content else None)
         self.assembled = AssembledResponse(response, began_with_reasoning)

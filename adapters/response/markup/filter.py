@@ -6,17 +6,21 @@ is created at the first piece of text that holds a suspicious character.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from adapters.response.markup.leaked_call_parser import finish_calls, read_leaked_calls
 from adapters.response.markup.scanner import LeakedPassage, MarkupScanner
-from adapters.response.markup.text_characters import SUSPICIOUS
+from adapters.response.markup.text_characters import MARK_OR_CALL_CHARS
 from adapters.response.tool_calls import MAX_CALLS
 
 if TYPE_CHECKING:
     from adapters.response.markup.leaked_call_parser import LeakedCall
     from adapters.response.tool_schemas import Tools
     from adapters.types import ToolCall
+
+_LONG_CHARS = 1_024  # from here on, searching for single characters is many times faster than for a set of them
+_SUSPICIOUS = re.compile(f"[{re.escape(MARK_OR_CALL_CHARS)}\ud800-\udfff]")
 
 
 class MarkupFilter:
@@ -60,11 +64,7 @@ class MarkupFilter:
 
     def feed(self, text: str) -> str:
         """Take the next piece of text and return what can be emitted now."""
-        if (
-            (self._scanner is None or self._scanner.flows)
-            and not self._is_behind_call
-            and SUSPICIOUS.search(text) is None
-        ):
+        if (self._scanner is None or self._scanner.flows) and not self._is_behind_call and not _is_suspicious(text):
             if self._scanner is None and not self._emitted:
                 text = text.lstrip()
             if text:
@@ -120,6 +120,16 @@ class MarkupFilter:
             emitted=self._emitted,
             passages=self.passages,
         )
+
+
+def _is_suspicious(text: str) -> bool:
+    """Return whether a mark or a call may begin in a text, or it holds half a character.
+
+    Any other text can be emitted as it is.
+    """
+    if len(text) > _LONG_CHARS and text.isascii():
+        return any(char in text for char in MARK_OR_CALL_CHARS)
+    return _SUSPICIOUS.search(text) is not None
 
 
 def read_generation(written: str, tools: Tools) -> tuple[list[ToolCall], str]:

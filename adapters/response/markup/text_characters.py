@@ -9,11 +9,10 @@ from adapters.response.markup import bare_calls, markers
 
 _WINDOW_CHARS = 4_096  # searched for single characters, which is many times faster than for a pattern
 _MARK_CHARS = "".join(sorted(markers.FIRST_CHARS))
-_MARK_OR_CALL_CHARS = "".join(sorted(markers.FIRST_CHARS | bare_calls.FIRST_CHARS))
+MARK_OR_CALL_CHARS = "".join(sorted(markers.FIRST_CHARS | bare_calls.FIRST_CHARS))
+"""The characters with which a mark or a call may begin."""
 _MARK = re.compile(f"[{re.escape(_MARK_CHARS)}](?:\\Z|{markers.HEAD})")
-_MARK_OR_CALL = re.compile(f"[{re.escape(_MARK_OR_CALL_CHARS)}](?:\\Z|{markers.HEAD}|{bare_calls.HEAD})")
-SUSPICIOUS = re.compile(f"[{re.escape(_MARK_OR_CALL_CHARS)}\ud800-\udfff]")
-"""A character that may begin a mark or a call, or half a character. Text without one can be emitted as it is."""
+_MARK_OR_CALL = re.compile(f"[{re.escape(MARK_OR_CALL_CHARS)}](?:\\Z|{markers.HEAD}|{bare_calls.HEAD})")
 
 
 class Starts:
@@ -24,7 +23,7 @@ class Starts:
     """
 
     def __init__(self, *, with_calls: bool) -> None:
-        self._chars = _MARK_OR_CALL_CHARS if with_calls else _MARK_CHARS
+        self._chars = MARK_OR_CALL_CHARS if with_calls else _MARK_CHARS
         self._pattern = _MARK_OR_CALL if with_calls else _MARK
 
     def next_in(self, text: str, position: int) -> int | None:

@@ -434,3 +434,12 @@ def test_long_text(text: str, *, reasoning_first: bool) -> None:
         filtered(text, reasoning_first=reasoning_first)
 
     assert cpu_s(filter_text) < 20  # a hang, not a benchmark
+
+
+@pytest.mark.parametrize("before", ["word " * 2_000, "größer " * 2_000], ids=["ascii", "other"])
+def test_behind_a_long_text(before: str) -> None:
+    """A mark, or half a character, is found behind a long text that comes in the same piece."""
+    for opener in _OF_REASONING:
+        assert filtered([f"{before}\n{opener}secret{MARKS[opener].closers[0]}"]) == (f"{before}\n", "secret", [])
+    assert filtered([f"{before}{_FIRST_HALF}", f"{_SECOND_HALF}."])[0] == f"{before}{_GRIN}."
+    assert filtered([before])[0] == before
