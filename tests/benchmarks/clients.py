@@ -102,8 +102,13 @@ class Client:
         """
         raise NotOfferedError(route, model)
 
-    async def prewarm(self, model: str) -> None:
-        """Do what the peer offers for a fast first answer."""
+    async def prewarm(self, model: str, *, freeze_gc: bool = False) -> None:  # noqa: ARG002 - for those that offer it
+        """Do what the peer offers for a fast first answer.
+
+        Args:
+            model: Name of the model.
+            freeze_gc: Whether to exempt the objects of the process from garbage collection too.
+        """
         raise NotOfferedError(model)
 
     async def aclose(self) -> None:
@@ -152,8 +157,8 @@ class Adapters(Client):
     async def whole(self, model: str) -> str:
         return str((await self._asked(model).chat(self._messages, tools=self._tools)).content)
 
-    async def prewarm(self, model: str) -> None:
-        await self._asked(model).prewarm()
+    async def prewarm(self, model: str, *, freeze_gc: bool = False) -> None:
+        await self._asked(model).prewarm(freeze_gc=freeze_gc)
 
     async def aclose(self) -> None:
         for provider in self._providers:

@@ -179,6 +179,14 @@ async def capacity(bench: Bench) -> Figures:
     return {"streams": streams, "server_share": max(shares)}
 
 
+async def capacity_frozen(bench: Bench) -> Figures:
+    """Search the same after a prewarm that exempts all objects from garbage collection."""
+    async with bench.asking() as client:
+        await client.prewarm("burst-5", freeze_gc=True)
+        await _text(client, "burst-5")
+    return await capacity(bench)
+
+
 async def most_streams(holds: Callable[[int], Awaitable[bool]], guess: int, ceiling: int = _MOST_STREAMS) -> int:
     """Find the greatest number that holds, within a ninth: away from the guess in growing strides, then by halves.
 
@@ -264,6 +272,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], Awaitable[Figures]]] = {
     "paced": paced,
     "memory": memory,
     "capacity": capacity,
+    "capacity-frozen": capacity_frozen,
 }
 
 

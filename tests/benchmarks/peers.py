@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks.clients import KEY, OURS, Client, OpenAI, Question
+from tests.benchmarks.clients import KEY, OURS, Client, NotOfferedError, OpenAI, Question
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -149,7 +149,9 @@ class LiveKit(Client):
                 if chunk.delta and chunk.delta.content:
                     yield chunk.delta.content
 
-    async def prewarm(self, model: str) -> None:
+    async def prewarm(self, model: str, *, freeze_gc: bool = False) -> None:
+        if freeze_gc:
+            raise NotOfferedError(model)
         llm = self._model(model)
         llm.prewarm()
         await llm._prewarm_task

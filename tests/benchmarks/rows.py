@@ -42,6 +42,7 @@ ROWS = (
     Row("paced", "p99_ms", "the same, all begun at once: p99 lag of a token", "ms", 0),
     Row("capacity", "streams", "streams of 50 tokens/s that one core holds (p99 lag < 100 ms)", "", 0,
         "streams that one core holds", more_is_better=True),
+    Row("capacity-frozen", "streams", "the same after `prewarm(freeze_gc=True)`", "", 0, more_is_better=True),
     Row("short", "cpu_ms", "short answers (30 tokens, 1 ms apart): CPU per answer", "ms", 2),
     Row("plain", "cpu_ms", "not streamed: CPU per call", "ms", 2, "CPU per call, not streamed"),
     Row("first-text", "ms", "time to first text", "ms", 2, "time to first text"),
@@ -73,6 +74,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "memory": ("memory",),
     "many": ("paced", "capacity"),
+    "frozen": ("capacity-frozen",),
 }
 """Measurements by the process that makes them."""
 
