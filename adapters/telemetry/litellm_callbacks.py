@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from adapters import errors
+from adapters.telemetry.prices import PROVIDERS_BY_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,14 +50,7 @@ _LITELLM_CLASSES: Mapping[type[errors.APIError], str] = {
 }
 """LiteLLM's class for each error, subclasses first; any other is an ``APIError`` with its status."""
 
-_PROVIDERS_BY_HOST: Mapping[str, str] = {
-    "api.openai.com": "openai",
-    "api.groq.com": "groq",
-    "api.mistral.ai": "mistral",
-    "api.deepseek.com": "deepseek",
-    "api.x.ai": "xai",
-    "openrouter.ai": "openrouter",
-}
+_PROVIDERS_BY_HOST: Mapping[str, str] = {**PROVIDERS_BY_HOST, "openrouter.ai": "openrouter"}
 """LiteLLM's provider by host. Any other server is not priced: a private one may serve a model of a famous name."""
 
 _UNPRICED_PROVIDER = "custom_openai"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from adapters.types import TokenUsage
 
-_PROVIDERS_BY_HOST: Mapping[str, str] = {
+PROVIDERS_BY_HOST: Mapping[str, str] = {
     "api.openai.com": "openai",
     "api.groq.com": "groq",
     "api.mistral.ai": "mistral",
@@ -28,6 +28,7 @@ _PROVIDERS_BY_HOST: Mapping[str, str] = {
     "api.fireworks.ai": "fireworks_ai",
     "api.perplexity.ai": "perplexity",
 }
+"""LiteLLM's names of providers whose models it prices, by host."""
 _PROVIDER_DOMAINS = (".amazonaws.com", ".anthropic.com", ".azure.com", ".cohere.com", ".googleapis.com", ".mistral.ai")
 """Domains under which services of kind ``litellm`` have addresses of their own, such as one for each region."""
 
@@ -45,11 +46,11 @@ def cost_estimator(route: str, base_url: str, model: str) -> Callable[[TokenUsag
     """
     host = urlsplit(base_url).hostname or ""
     if route:
-        provider = _PROVIDERS_BY_HOST.get(host, "")
+        provider = PROVIDERS_BY_HOST.get(host, "")
     else:
         provider, _, model = model.partition("/")
         model = model.removeprefix("converse/")  # Bedrock's newer API; the list names the model alone
-        if host and host not in _PROVIDERS_BY_HOST and not host.endswith(_PROVIDER_DOMAINS):
+        if host and host not in PROVIDERS_BY_HOST and not host.endswith(_PROVIDER_DOMAINS):
             return None
     return partial(estimate_cost, provider, model) if provider and model else None
 

@@ -13,11 +13,12 @@ from adapters.errors import APIError, InternalServerError
 from adapters.factory import create_provider
 from adapters.fallback import FallbackProvider
 from adapters.telemetry import litellm_callbacks
+from adapters.telemetry.prices import cost_estimator
 from adapters.testing import ASK, KEY, TOOLS
 from adapters.testing.answers import SSE_HEAD, answer, call, completion, http_chunk, reply, said
 from adapters.testing.answers import event as sse
 from adapters.transport import litellm_bridge
-from adapters.types import LLMResponse
+from adapters.types import LLMResponse, TokenUsage
 from tests.transport.servers import until
 
 if TYPE_CHECKING:
@@ -199,6 +200,28 @@ async def test_cost_that_the_server_reports(events: _Events, scripted_server: Sc
         await provider.chat(list(ASK))
 
     assert events.only()[1]["response_cost"] == 0.000123
+
+
+async def test_cost_of_a_known_host(events: _Events) -> None:
+    """A model is priced as ``estimated_cost`` prices it, by the host that serves it."""
+    base_url, model = "https://api.cerebras.ai/v1", "llama3.1-8b"
+    estimator = cost_estimator("openai/", base_url, model)
+    response = LLMResponse("Hi", usage=TokenUsage(1000, 100), cost_estimator=estimator)
+    report = litellm_callbacks.RequestReport(
+        route="openai/",
+        model=model,
+        base_url=base_url,
+        messages=list(ASK),
+        body={},
+        stream=False,
+        metadata={},
+        attempt=1,
+    )
+    report.succeeded(response)
+    await litellm_callbacks.flush()
+
+    assert response.estimated_cost
+    assert events.only()[1]["response_cost"] == pytest.approx(float(response.estimated_cost))
 
 
 async def test_failover(events: _Events, scripted_server: ScriptedServer) -> None:
