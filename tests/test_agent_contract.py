@@ -306,7 +306,7 @@ async def test_a_mute_server_costs_one_budget(
     first, second = scripted_server.seen["first"], scripted_server.seen["second"]
     assert spoken == "It is sunny."
     assert node.usages == [TokenUsage(7, 3), TokenUsage(7, 3)]
-    assert len(first.bodies) == (1 if "first_token_s" in limits else 2)  # who was slower does not rest
+    assert len(first.bodies) == (1 if "first_token_s" in limits else 2)  # the slower one is not in cooldown
     assert [body["tool_choice"] for body in second.bodies] == ["auto", "auto"]
     assert [message["role"] for message in second.bodies[1]["messages"]] == ["user", "assistant", "tool"]
 

@@ -169,7 +169,7 @@ async def capacity(bench: Bench) -> Figures:
         async def holds(streams: int) -> bool:
             lags_ms: list[float] = []
             async with bench.metered() as metered:
-                with contextlib.suppress(TimeoutError):  # who is that late does not hold them
+                with contextlib.suppress(TimeoutError):  # streams that are so late are not held
                     async with asyncio.timeout(_HOLDS_WITHIN_S):
                         lags_ms = await _lags_ms(client, streams, tokens=75, spread_s=1.0)
             shares.append(metered.server_share)

@@ -56,7 +56,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def _draw_panel(panel: Axes, results: Results, row: Row) -> None:
-    """Draw one row; who has no figure there has no bar, and the place says why."""
+    """Draw one row; a client without a figure has no bar, and a text in its place says why."""
     titles = list(results.titles.values())
     panel.set_yticks(range(len(titles)), titles)
     panel.invert_yaxis()

@@ -169,7 +169,7 @@ async def one_turn(way: Way, question: str) -> Turn:
     """Ask once.
 
     Args:
-        way: Who answers.
+        way: The client.
         question: What is asked.
 
     Returns:

@@ -188,7 +188,7 @@ async def test_a_cut_call_is_never_run(server: ScriptedServer) -> None:
 
 
 async def test_a_call_in_place_of_text(server: ScriptedServer) -> None:
-    """Where text was wanted a call is told to who asked, before any event."""
+    """If text was requested, a tool call is raised to the caller before any event."""
     events, error = await tried(server, answer(calls=[call("get_weather", OSLO)]), tool_choice="none")
 
     assert (events, type(error)) == ([], CallInsteadOfTextError)
@@ -221,7 +221,7 @@ async def test_what_the_server_could_not_read_is_read(server: ScriptedServer, st
 
 
 async def test_leaving_in_the_middle_reaches_the_server(server: ScriptedServer) -> None:
-    """Who stops listening ends the request; who listened to the end leaves the connection to the next one."""
+    """A consumer that stops early ends the request; one that reads to the end leaves the connection open."""
     config = ProviderConfig.create(
         "openai_compatible", model="m", base_url=server.add("case", (SSE_HEAD, HI, 0.05, HO, "hang"))
     )

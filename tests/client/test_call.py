@@ -139,7 +139,7 @@ async def test_the_pieces_of_an_answer_have_its_name(scripted_server: ScriptedSe
 
 @pytest.mark.parametrize("way", _WAYS)
 async def test_the_answer_of_a_group_names_who_answered(scripted_server: ScriptedServer, way: str) -> None:
-    """The provider is the one that was heard; its requests are counted, not those of who failed before."""
+    """The provider is the one that responded; only its own requests are counted."""
     broken, sound = scripted_server.add("broken", _OOPS), scripted_server.add("sound", answer("Hi"))
     members = [_provider(broken, "home", retry={"attempts": 1}), _provider(sound, "cloud")]
 

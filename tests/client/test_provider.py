@@ -156,7 +156,7 @@ async def test_a_call_in_place_of_text_is_not_passed_on(scripted_server: Scripte
 
 
 async def test_the_end_of_a_text_stream_is_known_afterwards(scripted_server: ScriptedServer) -> None:
-    """After ``chat_stream``, which yields text alone, the provider still knows why it ended and who answered."""
+    """After ``chat_stream``, which yields text alone, the provider has the finish reason and its own name."""
     base_url = scripted_server.add("end", reply(_ANSWER), reply({"error": "no"}, "400 Bad Request"))
 
     async with create_provider("openai_compatible", model="m", base_url=base_url) as provider:

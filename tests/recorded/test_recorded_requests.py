@@ -44,7 +44,7 @@ async def test_body(server: Row, vcr: Cassette) -> None:
 
 @servers(LLAMA_CPP, MLX_LM, OPENROUTER)
 async def test_headers(server: Row, vcr: Cassette) -> None:
-    """The key is sent if there is one, a word in its place if not, and OpenRouter learns who is asking."""
+    """The key is sent if there is one, a placeholder otherwise; OpenRouter gets the attribution headers."""
     async with server.provider() as provider:
         await provider.chat(HELLO)
 

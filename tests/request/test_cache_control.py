@@ -1,4 +1,4 @@
-"""``cache_control: auto``: where the marks are, who gets them, and what happens when a server refuses them."""
+"""``cache_control: auto``: where the marks are, which servers get them, and what happens when a server refuses them."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Tally:
 
 @contextmanager
 def servers() -> Iterator[dict[Asked, Callable[[], LLMProvider]]]:
-    """Run the servers in a process of their own; the value is who can be asked."""
+    """Run the servers in a process of their own; the value is the providers."""
     with Popen([executable, "-m", "tests.soak.server"], stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -96,7 +96,7 @@ class Load:
     """Asks questions from several event loops, each question once.
 
     Args:
-        providers: Who is asked.
+        providers: The providers to use.
         workers: How many questions a loop has under way.
         pause_s: How long each of these waits before it asks the next.
     """

@@ -49,7 +49,7 @@ class Kind:
     Attributes:
         name: As the report calls it.
         way: How it is asked.
-        asked: Who is asked.
+        asked: The provider.
         tries: What the server does at the first try, at the second and so on; the last repeats.
         ends: How it may end.
         timeout_s: The limit of the call, or None.

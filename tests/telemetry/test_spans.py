@@ -133,7 +133,7 @@ def known(span: ReadableSpan) -> dict[str, Any]:
 
 
 async def test_a_streamed_request(sdk: Sdk, scripted_server: ScriptedServer) -> None:
-    """A request is one client span with what was asked, by whom it was answered, and how it ended."""
+    """A request is one client span with the request, the responding model and the outcome."""
     async with provider_of(scripted_server, "home", answer("Good ", "morning!"), temperature=0.5) as provider:
         pieces = [piece async for piece in provider.chat_stream(ask(), stop="\n", max_tokens=50)]
     assert "".join(pieces) == "Good morning!"
@@ -290,7 +290,7 @@ async def test_a_mistake_during_the_call(
 
 @pytest.mark.parametrize("way", ["closed", "cancelled"])
 async def test_who_interrupts_is_no_error(sdk: Sdk, scripted_server: ScriptedServer, way: str) -> None:
-    """A listener who walks away ends the span at once, and neither its status nor its metrics tell of an error."""
+    """A consumer that stops early ends the span at once, without an error in its status or metrics."""
     endless: Step = (SSE_HEAD, http_chunk(sse(said("Good "))), "hang")
     started = asyncio.Event()
 

@@ -155,7 +155,7 @@ async def test_bad_bodies(
 )
 @pytest.mark.parametrize("busy_s", [0, 0.2], ids=["listening", "busy"])
 async def test_broken_bodies(server: Counting, end: tuple[Any, ...], words: str, busy_s: float) -> None:
-    """All that came before a break is told, also to a listener who was busy when both came; then the break is."""
+    """All data before a break is returned, also to a reader that was busy when both came; the error follows."""
     expected = [HI, HO] if any(isinstance(part, bytes) and b"Ho" in part for part in end) else [HI]
 
     async with opened(server, (SSE_HEAD, http_chunk(event(HI)), 0.05, *end)) as body:

@@ -35,7 +35,7 @@ class Sender:
 
 
 def endpoint(base_url: str = "http://localhost:1/v1") -> Endpoint:
-    """Whom the request goes to."""
+    """The target of the request."""
     return Endpoint("shop", "m", base_url=base_url, api_key=KEY)
 
 

@@ -213,7 +213,7 @@ async def test_an_old_server_that_only_closes(server: Counting) -> None:
     [pytest.param("rst", id="reset"), pytest.param("eof", id="closed"), pytest.param(b"zz\r\n", id="garbled")],
 )
 async def test_what_came_before_a_break_is_told_first(server: Counting, end: Any) -> None:
-    """A listener who was busy while words and a break came hears the words, then of the break, then of it again."""
+    """A reader that was busy while data and a break came gets the data, then the error, then the error again."""
     ending: tuple[Any, ...] = (HI + end,) if isinstance(end, bytes) else (HI, 0.02, end)
     base_url = server.add("case", (SSE_HEAD, HI, 0.05, *ending))
 
@@ -523,7 +523,7 @@ async def _proxy(server: Counting, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 async def said_by(base_url: str) -> bytes:
-    """Who answers at this address."""
+    """The server at this address."""
     async with client_for(base_url) as client:
         return await whole(await client.send("GET", f"{base_url}/models", {}))
 
