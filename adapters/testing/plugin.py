@@ -75,18 +75,24 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.fixture(scope="session")
-def scripted_server() -> Iterator[ScriptedServer]:
-    """Run a ``ScriptedServer`` in a thread of its own, so that it works with clients of any kind."""
-    server, ready, over = ScriptedServer(), threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with server:
-            ready.set()
-            await asyncio.to_thread(over.wait)
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="scripted-server")
+def _server_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Run an event loop in a thread of its own, so that a server works with clients of any kind."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="scripted-server")
     thread.start()
-    ready.wait()
-    yield server
-    over.set()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def scripted_server(_server_loop: asyncio.AbstractEventLoop) -> Iterator[ScriptedServer]:
+    """Run a ``ScriptedServer`` for one test.
+
+    A request that an earlier test has sent shortly before its end cannot reach it.
+    """
+    server = ScriptedServer()
+    asyncio.run_coroutine_threadsafe(server.__aenter__(), _server_loop).result()
+    yield server
+    asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), _server_loop).result()

@@ -485,3 +485,35 @@ async def test_fake_provider_calls() -> None:
     events = [event async for event in provider.stream_events([], tools)]
     assert events == [ToolCallDone(_CALL), ResponseDone(LLMResponse(None, [_CALL], finish_reason="tool_calls"))]
     assert (await provider.chat([], tools)).content == "Done."
+
+
+def test_each_test_has_a_server_of_its_own(project: pytest.Pytester) -> None:
+    """A request for a case of an earlier test does not use up a step of a case with the same name."""
+    project.makepyfile("""
+        import urllib.error
+        import urllib.request
+
+        import pytest
+
+        from adapters.testing.answers import reply
+
+        earlier = []
+
+
+        def read(base_url):
+            with urllib.request.urlopen(base_url + "/chat/completions", b"{}", timeout=60) as response:
+                return response.read()
+
+
+        def test_earlier(scripted_server):
+            earlier.append(scripted_server.add("kitchen", reply("earlier")))
+
+
+        def test_later(scripted_server):
+            base_url = scripted_server.add("kitchen", reply("first"), reply("second"))
+            with pytest.raises(urllib.error.URLError):
+                read(earlier[0])
+            assert read(base_url) == b'"first"'
+    """)
+
+    project.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)

@@ -24,21 +24,9 @@ if TYPE_CHECKING:
     from adapters.testing.answers import Script
 
 pytest_plugins = ["adapters.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("litellm_is_loaded")  # before the first case is timed
 
 _ENDLESS: Script = [SSE_HEAD, http_chunk(event(said("Once "))), "hang"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _warm(scripted_server: ScriptedServer) -> None:
-    """Load LiteLLM before the first case is timed."""
-    base_url = scripted_server.add("warm", answer("Hi there"))
-
-    async def warm(kind: KindName) -> None:
-        async with create_provider(kind, model="m", base_url=base_url, api_key=KEY) as provider:
-            await provider.prewarm()
-
-    asyncio.run(warm("openai_compatible"))
-    asyncio.run(warm("openrouter"))
 
 
 def _provider(case: WireCase, base_url: str) -> LiteLLMProvider:
