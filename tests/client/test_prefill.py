@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 
 from adapters import FallbackProvider, create_provider
 from adapters.errors import ConfigError
-from adapters.testing import ASK, KEY
+from adapters.testing import ASK, KEY, ScriptedServer
 from adapters.testing import TOOLS as SPECS
 from adapters.testing.answers import SSE_HEAD, answer, chunk, event, http_chunk, reply, said, stream
 from tests.patience import Held, until
 
 if TYPE_CHECKING:
     from adapters.client.provider import LiteLLMProvider
-    from adapters.testing import ScriptedServer
-    from adapters.testing.server import Step
+    from adapters.testing.server import Seen, Step
     from adapters.types import Message
 
 pytest_plugins = ["adapters.testing.plugin"]
@@ -94,7 +93,6 @@ _LIMITS = {"max_tokens", "max_completion_tokens", "n_predict", "min_tokens"}
     streamed=st.booleans(),
 )
 def test_a_prefill_begins_as_its_question(
-    scripted_server: ScriptedServer,
     *,
     history: list[Message],
     tools: Any,
@@ -105,17 +103,18 @@ def test_a_prefill_begins_as_its_question(
     """Each field that feeds a cache has the same bytes in both; limits on tokens differ, and what a stream adds."""
     is_asked = bool(history) and history[-1]["role"] in ("user", "tool")
 
-    async def ask() -> None:
-        async with _provider(scripted_server, "both", answer('{"value": [1]}'), **settings) as provider:
+    async def ask() -> Seen:
+        steps = (answer('{"value": [1]}'),)
+        async with ScriptedServer() as server, _provider(server, "both", *steps, **settings) as provider:
             await provider.prewarm(history, tools, **options)
             question = history if is_asked else [*history, *QUESTION[-1:]]
             if streamed:
                 assert [event async for event in provider.stream_events(question, tools, **options)]
             else:
                 await provider.chat(question, tools, **options)
+        return server.seen["both"]
 
-    asyncio.run(ask())
-    seen = scripted_server.seen["both"]
+    seen = asyncio.run(ask())
     (ahead, question), (headers_ahead, headers) = seen.bodies[-2:], seen.headers[-2:]
     last = question["messages"].pop()
     assert ahead["messages"].pop() == (last if is_asked else {"role": "user", "content": "."})
