@@ -77,13 +77,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 @pytest.fixture(scope="session")
 def _server_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """Run an event loop in a thread of its own, so that a server works with clients of any kind."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="scripted-server")
-    thread.start()
-    yield loop
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:  # cancels what is left on the loop at the end
+        loop = runner.get_loop()
+        thread = threading.Thread(target=loop.run_forever, name="scripted-server")
+        thread.start()
+        yield loop
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
 
 
 @pytest.fixture
